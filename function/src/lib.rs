@@ -1,0 +1,2 @@
+//! claude-proxy: Claude Code keeps working when Anthropic says 429.
+
