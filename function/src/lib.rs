@@ -1,2 +1,5 @@
 //! claude-proxy: Claude Code keeps working when Anthropic says 429.
 
+pub mod clock;
+pub mod failover;
+pub mod messages;

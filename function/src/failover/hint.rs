@@ -1,0 +1,305 @@
+//! What does a failed answer of Anthropic say about limits, and for how long?
+//!
+//! Reads a status, headers and a JSON error; never guesses. Windows are found by prefix, because
+//! new ones appear without notice. Sources: Anthropic, *Rate limits* and *Errors*; the
+//! `unified` windows of subscriptions as Claude Code 2.1.330 reads them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use jiff::fmt::rfc2822;
+
+use super::Outcome;
+use super::cooldown::{
+    Cooldown, Fingerprint, LONGEST_COOLDOWN, LimitKey, ModelClass, Scope, Timestamp,
+};
+use crate::messages::ApiError;
+
+const PREFIX: &str = "anthropic-ratelimit-";
+/// A model's name is kept up to this length, in characters.
+const LONGEST_NAME: usize = 128;
+/// More windows than this are not looked at.
+const MOST_WINDOWS: usize = 64;
+/// Spend caps end when somebody pays or the month does; no fallback is meant to get around them.
+const SPEND_CAPS: [&str; 2] = ["enforced_spend_limit_reached", "contract_spend_limit_reached"];
+/// Words of the refusals that a shorter prompt cures, and nothing else.
+const LONG_CONTEXT: [&str; 2] =
+    ["extra usage is required for long context", "usage credits are required for long context"];
+
+/// A genuine rate limit: when each part of it ends, as far as the answer says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limited {
+    /// The whole account is limited until then.
+    pub account: Option<End>,
+    /// The model class of the request is limited until then.
+    pub class: Option<End>,
+    /// Some `anthropic-ratelimit-*` header came along.
+    pub has_rate_limit_headers: bool,
+}
+
+/// The end of a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    pub until: Timestamp,
+    /// What said so: `retry-after`, or the name of the window.
+    pub reason: String,
+}
+
+impl Limited {
+    /// How long the request would have to wait; `None` where the answer gives no hint.
+    #[must_use]
+    pub fn hint(&self, now: Timestamp) -> Option<Duration> {
+        let ends = [&self.account, &self.class];
+        let latest = ends.into_iter().flatten().map(|end| end.until).max()?;
+        Some(Duration::try_from(latest.duration_since(now)).unwrap_or_default())
+    }
+
+    /// Turns the ends into what a store keeps; none lasts longer than [`LONGEST_COOLDOWN`].
+    #[must_use]
+    pub fn cooldowns(&self, whose: &Whose<'_>, now: Timestamp) -> Vec<(LimitKey, Cooldown)> {
+        let account = self.account.iter().map(|end| (Scope::Account, end));
+        let class = self.class.iter().map(|end| (Scope::Class(whose.class.clone()), end));
+        account
+            .chain(class)
+            .map(|(scope, end)| {
+                let left = Duration::try_from(end.until.duration_since(now)).unwrap_or_default();
+                let left = Duration::from_secs_f64(left.as_secs_f64().round());
+                let cooldown = Cooldown {
+                    until: whole_second(now + left.min(LONGEST_COOLDOWN)),
+                    recorded_at: now,
+                    reason: end.reason.clone(),
+                    retry_after_seconds: left.as_secs(),
+                    model: whose.model.chars().take(LONGEST_NAME).collect(),
+                    user: whose.user.map(str::to_owned),
+                };
+                (LimitKey { fingerprint: whose.fingerprint, scope }, cooldown)
+            })
+            .collect()
+    }
+}
+
+/// The end of a limit is kept in whole seconds, never a moment too early.
+fn whole_second(moment: Timestamp) -> Timestamp {
+    let second = moment.as_second() + i64::from(moment.subsec_nanosecond() > 0);
+    Timestamp::from_second(second).unwrap_or(moment)
+}
+
+/// Who met a limit, and with which model.
+#[derive(Clone, Copy, Debug)]
+pub struct Whose<'a> {
+    pub fingerprint: Fingerprint,
+    pub class: &'a ModelClass,
+    pub model: &'a str,
+    pub user: Option<&'a str>,
+}
+
+/// Whether an answer speaks of rate limits at all.
+#[must_use]
+pub fn has_rate_limit_headers(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name.as_str().starts_with(PREFIX))
+}
+
+/// Judges an answer of Anthropic that is not a success.
+///
+/// What does not certainly come from Anthropic (no `request-id`, no JSON error) and what no wait
+/// and no other upstream can cure is [`Outcome::Answered`]: the client gets it as it is.
+#[must_use]
+pub fn judge_failure(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    class: &ModelClass,
+    now: Timestamp,
+) -> Outcome {
+    match status.as_u16() {
+        429 => judge_429(headers, body, class, now),
+        529 => Outcome::Overloaded,
+        500..=504 => Outcome::ServerError,
+        _ => Outcome::Answered,
+    }
+}
+
+fn judge_429(headers: &HeaderMap, body: &[u8], class: &ModelClass, now: Timestamp) -> Outcome {
+    let Some(error) = ApiError::read(body).filter(|_| headers.contains_key("request-id")) else {
+        return Outcome::Answered;
+    };
+    let capped = error.code.as_deref().is_some_and(|code| SPEND_CAPS.contains(&code));
+    let message = error.message.to_ascii_lowercase();
+    let long_context = LONG_CONTEXT.iter().any(|words| message.contains(words));
+    let windows = Windows::read(headers, now);
+    let credits = headers
+        .get("anthropic-ratelimit-unified-overage-disabled-reason")
+        .is_some_and(|reason| reason.as_bytes() == b"out_of_credits");
+    match error.kind.as_str() {
+        "overloaded_error" => Outcome::Overloaded,
+        "rate_limit_error" if capped || long_context => Outcome::Answered,
+        "rate_limit_error" if credits && !windows.any_rejected() => Outcome::Answered,
+        "rate_limit_error" => Outcome::Limited(windows.limited(headers, class, now)),
+        _ => Outcome::Answered,
+    }
+}
+
+/// The windows of an answer by name: `requests`, `unified-5h`, `unified-7d_opus`, …; the aggregate
+/// of the subscription's windows is `unified`.
+#[derive(Debug, Default)]
+struct Windows {
+    by_name: BTreeMap<String, Window>,
+    retry_after: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    rejected: bool,
+    reset: Option<Timestamp>,
+}
+
+/// What a rejected window stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stops {
+    Account,
+    /// One model family, until the window's own reset.
+    Family,
+    /// The model class of the request.
+    Class,
+    /// Nothing that this request waits for.
+    Nothing,
+}
+
+impl Windows {
+    fn read(headers: &HeaderMap, now: Timestamp) -> Self {
+        let mut by_name: BTreeMap<String, Window> = BTreeMap::new();
+        for (name, value) in headers {
+            let Some((window, attribute)) =
+                name.as_str().strip_prefix(PREFIX).and_then(|rest| rest.rsplit_once('-'))
+            else {
+                continue;
+            };
+            let Some(value) = value.to_str().ok().map(str::trim) else { continue };
+            if by_name.len() >= MOST_WINDOWS && !by_name.contains_key(window) {
+                continue;
+            }
+            let window = by_name.entry(window.to_owned()).or_default();
+            match attribute {
+                "status" => window.rejected |= value == "rejected",
+                "remaining" => window.rejected |= value == "0",
+                "reset" => window.reset = moment(value),
+                _ => {}
+            }
+        }
+        let retry_after = headers.get("retry-after").and_then(|value| value.to_str().ok());
+        Self { by_name, retry_after: retry_after.and_then(|value| retry_after_end(value, now)) }
+    }
+
+    fn any_rejected(&self) -> bool {
+        self.by_name.iter().any(|(name, window)| window.rejected && !is_extra(name))
+    }
+
+    fn limited(&self, headers: &HeaderMap, class: &ModelClass, now: Timestamp) -> Limited {
+        let mut limited = Limited {
+            has_rate_limit_headers: has_rate_limit_headers(headers),
+            ..Limited::default()
+        };
+        let claim = headers
+            .get("anthropic-ratelimit-unified-representative-claim")
+            .and_then(|claim| claim.to_str().ok());
+        let single = self.by_name.iter().any(|(name, w)| w.rejected && stops_alone(name, class));
+        let (mut account, mut family) = (false, false);
+        for (name, window) in self.by_name.iter().filter(|(_, window)| window.rejected) {
+            let stops = match name.as_str() {
+                // The aggregate repeats one of the windows, and says which.
+                "unified" if claim.is_none() && single => Stops::Nothing,
+                "unified" => stopped_by_claim(claim),
+                name => stopped_by(name, class),
+            };
+            account |= stops == Stops::Account;
+            family |= stops == Stops::Family && window.reset.is_some();
+            let slot = match stops {
+                Stops::Account => &mut limited.account,
+                Stops::Family | Stops::Class => &mut limited.class,
+                Stops::Nothing => continue,
+            };
+            let name = name.strip_prefix("unified-").unwrap_or(name);
+            keep_later(slot, window.reset, name, now);
+        }
+        if account {
+            keep_later(&mut limited.account, self.retry_after, "retry-after", now);
+        } else if !family {
+            keep_later(&mut limited.class, self.retry_after, "retry-after", now);
+        }
+        limited
+    }
+}
+
+fn keep_later(slot: &mut Option<End>, until: Option<Timestamp>, reason: &str, now: Timestamp) {
+    let later = |end: &End| until.is_some_and(|until| until > end.until);
+    if let Some(until) = until.filter(|until| *until >= now)
+        && slot.as_ref().is_none_or(later)
+    {
+        *slot = Some(End { until, reason: reason.chars().take(64).collect() });
+    }
+}
+
+fn stops_alone(name: &str, class: &ModelClass) -> bool {
+    name != "unified" && stopped_by(name, class) != Stops::Nothing
+}
+
+fn stopped_by(name: &str, class: &ModelClass) -> Stops {
+    if is_extra(name) {
+        return Stops::Nothing;
+    }
+    match name.strip_prefix("unified-") {
+        Some("5h" | "7d") => Stops::Account,
+        // `7d_opus`, `7d_sonnet`, …: one family; `7d_oi`, the allowance with overage included, is
+        // in practice the family that was asked for.
+        Some(window) => match window.split_once('_') {
+            Some((_, "oi")) => Stops::Family,
+            Some((_, family)) if ModelClass::of(family).as_ref() == Some(class) => Stops::Family,
+            Some((_, family)) if ModelClass::is_family(family) => Stops::Nothing,
+            Some(_) | None => Stops::Class,
+        },
+        None => Stops::Class,
+    }
+}
+
+fn stopped_by_claim(claim: Option<&str>) -> Stops {
+    match claim {
+        Some("five_hour" | "seven_day") => Stops::Account,
+        Some(claim) if claim.starts_with("seven_day_") || claim.starts_with("five_hour_") => {
+            Stops::Family
+        }
+        Some(_) | None => Stops::Class,
+    }
+}
+
+/// Paid usage beyond the plan, and how a refusal is softened: no window of its own.
+fn is_extra(name: &str) -> bool {
+    ["overage", "slow", "grace", "fallback"]
+        .iter()
+        .any(|extra| name.strip_prefix("unified-").is_some_and(|window| window.starts_with(extra)))
+}
+
+/// Unix seconds, or RFC 3339.
+fn moment(value: &str) -> Option<Timestamp> {
+    match value.parse::<i64>() {
+        Ok(seconds) => Timestamp::from_second(seconds).ok(),
+        Err(_) => value.parse().ok(),
+    }
+}
+
+/// `Retry-After` in both forms: seconds, or an HTTP date (RFC 9110, section 10.2.3).
+fn retry_after_end(value: &str, now: Timestamp) -> Option<Timestamp> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        let most = Duration::from_secs(366 * 24 * 60 * 60);
+        return now.checked_add(Duration::from_secs(seconds).min(most)).ok();
+    }
+    Some(rfc2822::parse(value).ok()?.timestamp())
+}
+
+/// The hint of an answer's `retry-after` in seconds, for an answer that is handed on.
+#[must_use]
+pub fn retry_after_seconds(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
+    let end = retry_after_end(headers.get("retry-after")?.to_str().ok()?, now)?;
+    Some(Duration::try_from(end.duration_since(now)).unwrap_or_default().as_secs())
+}

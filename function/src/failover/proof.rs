@@ -1,0 +1,96 @@
+//! Does Anthropic accept this credential, and how long ago did it say so?
+//!
+//! Bedrock is the operator's money, so it is spent only on a credential that Anthropic itself has
+//! accepted lately. Pure: ages are computed from values, the free call that renews a proof is made
+//! by the caller.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+
+use super::cooldown::{Known, Proof, Timestamp};
+
+/// A proof that can no longer be renewed because nobody answers is believed for this long.
+pub const LONGEST_UNRENEWED: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// How far a credential is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Accepted recently enough.
+    Proven,
+    /// Accepted at this moment, which is too long ago.
+    Stale { proven_at: Timestamp },
+    /// Never seen to be accepted.
+    Unknown,
+}
+
+impl Standing {
+    /// Judges what is known; a limit that Anthropic reported is proof as of that moment.
+    #[must_use]
+    pub fn of(known: &Known, max_age: Duration, now: Timestamp) -> Self {
+        let limits = [&known.class, &known.account];
+        let recorded = limits.into_iter().flatten().map(|cooldown| cooldown.recorded_at);
+        let Some(proven_at) = recorded.chain(known.proof.iter().map(|p| p.proven_at)).max() else {
+            return Self::Unknown;
+        };
+        if age(proven_at, now) <= max_age { Self::Proven } else { Self::Stale { proven_at } }
+    }
+}
+
+/// What the free call with the same credential (`GET /v1/models`) has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// Anthropic accepts it: a new proof.
+    Proven,
+    /// No word against it, and the last proof is recent enough to go on with.
+    Kept,
+    /// Refused, or nothing to go on with.
+    Unproven,
+}
+
+impl Renewal {
+    /// Judges the status of the call; `None` where there was no answer in time.
+    #[must_use]
+    pub fn of(standing: Standing, status: Option<StatusCode>, now: Timestamp) -> Self {
+        match (status, standing) {
+            (Some(StatusCode::OK), _) => Self::Proven,
+            (Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), _) => Self::Unproven,
+            (_, Standing::Proven) => Self::Kept,
+            (_, Standing::Stale { proven_at }) if age(proven_at, now) <= LONGEST_UNRENEWED => {
+                Self::Kept
+            }
+            (_, Standing::Stale { .. } | Standing::Unknown) => Self::Unproven,
+        }
+    }
+}
+
+/// Reads the proof that an answer of Anthropic carries.
+///
+/// A success proves the credential; so does a 429, if it shows that Anthropic knew whose limit it
+/// was. Both only with a `request-id`, which a middlebox does not send. `limited` says that the 429
+/// was judged to be a genuine one.
+#[must_use]
+pub fn carried_by(
+    status: StatusCode,
+    headers: &HeaderMap,
+    limited: bool,
+    now: Timestamp,
+) -> Option<Proof> {
+    let organization = headers.get("anthropic-organization-id").and_then(|v| v.to_str().ok());
+    let knows_whose = organization.is_some() || super::hint::has_rate_limit_headers(headers);
+    let accepted = status == StatusCode::OK || (limited && knows_whose);
+    (accepted && headers.contains_key("request-id")).then(|| Proof {
+        proven_at: now,
+        organization: organization.filter(|id| id.len() <= 128).map(str::to_owned),
+    })
+}
+
+/// Whether a proof is worth writing: nothing newer than half the maximum age is known.
+#[must_use]
+pub fn is_worth_writing(known: &Known, max_age: Duration, now: Timestamp) -> bool {
+    known.proof.as_ref().is_none_or(|proof| age(proof.proven_at, now) > max_age / 2)
+}
+
+fn age(moment: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(moment)).unwrap_or_default()
+}
