@@ -1,5 +1,6 @@
 //! claude-proxy: Claude Code keeps working when Anthropic says 429.
 
+pub mod caller;
 pub mod clock;
 pub mod failover;
 pub mod messages;

@@ -1,0 +1,82 @@
+//! Which headers travel on, to Anthropic and back to the client.
+//!
+//! Everything end-to-end does, known or not, in its order. What belongs to one connection, to this
+//! proxy or to the platform below it must never do.
+
+use std::collections::HashSet;
+
+use http::header::{ACCEPT_ENCODING, CONNECTION};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{Call, USER_HEADER};
+
+/// Returns the headers that go to Anthropic with a request.
+///
+/// Left out: what is hop-by-hop ([RFC 9110, 7.6.1]), `expect` (the body is already here), `host`
+/// and `content-length` (the next connection has its own), the proxy's own headers, and what
+/// the platform adds: `forwarded`, `x-forwarded-*`, `x-amzn-*`, and `x-amz-*`, which also carries
+/// AWS signatures. On the two calls that can fall back `accept-encoding` becomes `identity`: a
+/// compressed stream could be neither judged nor ended properly.
+///
+/// [RFC 9110, 7.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
+#[must_use]
+pub fn upstream_headers(headers: &HeaderMap, call: &Call) -> HeaderMap {
+    let mut sent = travelling(headers, |name| {
+        matches!(name, "host" | "content-length" | "expect" | "forwarded" | USER_HEADER)
+            || ["x-claude-proxy-", "x-forwarded-", "x-amzn-", "x-amz-"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+    });
+    match call {
+        Call::Messages | Call::CountTokens => {
+            sent.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        Call::Other => {}
+    }
+    sent
+}
+
+/// Returns the headers of Anthropic's answer that go to the client.
+///
+/// Left out: what is hop-by-hop, and `x-claude-proxy-*`, in which only this proxy speaks.
+#[must_use]
+pub fn client_headers(headers: HeaderMap) -> HeaderMap {
+    travelling(&headers, |name| name.starts_with("x-claude-proxy-"))
+}
+
+/// Copies all headers but the hop-by-hop ones and those that `stays` names.
+fn travelling(headers: &HeaderMap, stays: impl Fn(&str) -> bool) -> HeaderMap {
+    let named = named_by_connection(headers);
+    let mut sent = HeaderMap::with_capacity(headers.keys_len());
+    for (name, value) in headers {
+        if !is_hop_by_hop(name.as_str()) && !stays(name.as_str()) && !named.contains(name) {
+            sent.append(name, value.clone());
+        }
+    }
+    sent
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Returns those of the headers that `Connection` declares to be hop-by-hop too.
+fn named_by_connection(headers: &HeaderMap) -> HashSet<HeaderName> {
+    let options = headers.get_all(CONNECTION).iter();
+    options
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+        .filter(|name| headers.contains_key(name))
+        .collect()
+}
