@@ -4,3 +4,5 @@ pub mod caller;
 pub mod clock;
 pub mod failover;
 pub mod messages;
+pub mod reply;
+pub mod wire;
