@@ -5,4 +5,5 @@ pub mod clock;
 pub mod failover;
 pub mod messages;
 pub mod reply;
+pub mod translate;
 pub mod wire;

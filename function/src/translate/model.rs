@@ -1,0 +1,216 @@
+//! Which model is meant, and what does Bedrock call it in this region?
+//!
+//! The same model only: a name is never answered with a neighbour. What is known about the models
+//! stands in the tables; a name that is too new for them follows the naming rule of the newest.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::table::{ALL, CLAUDE_5, COUNTED, Known, Line, MODELS, REGIONS};
+
+/// The longest model id that Bedrock takes (`InvokeModel`, AWS API reference).
+const LONGEST_ID: usize = 2048;
+
+/// The longest name of a model that the tables do not know.
+const LONGEST_NEW_NAME: usize = 64;
+
+/// How Bedrock's ids begin; Anthropic's name follows.
+const VENDOR: &str = "anthropic.";
+
+/// The group of regions over which an inference profile spreads requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefix {
+    Us,
+    Eu,
+    Apac,
+    Jp,
+    Au,
+    UsGov,
+    Global,
+    /// No profile: the bare foundation model id.
+    None,
+}
+
+impl Prefix {
+    const EVERY: [Self; 8] =
+        [Self::Us, Self::Eu, Self::Apac, Self::Jp, Self::Au, Self::UsGov, Self::Global, Self::None];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Us => "us",
+            Self::Eu => "eu",
+            Self::Apac => "apac",
+            Self::Jp => "jp",
+            Self::Au => "au",
+            Self::UsGov => "us-gov",
+            Self::Global => "global",
+            Self::None => "none",
+        }
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A profile prefix that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not one of us, eu, apac, jp, au, us-gov, global, none")]
+pub struct UnknownPrefix;
+
+impl FromStr for Prefix {
+    type Err = UnknownPrefix;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::EVERY.into_iter().find(|prefix| prefix.as_str() == text).ok_or(UnknownPrefix)
+    }
+}
+
+/// An Anthropic model as Bedrock knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model(Kind);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Known(&'static Known),
+    /// The foundation model id of a model that is newer than the tables.
+    New(Arc<str>),
+}
+
+impl Model {
+    /// Finds the model that a client means by a name, a Bedrock id, a profile id or an ARN.
+    ///
+    /// `None` where it is no Anthropic model, or an ARN that does not tell (application inference
+    /// profiles). A marker in brackets at the end, as in `claude-opus-5[1m]`, is no part of a name.
+    #[must_use]
+    pub fn resolve(name: &str) -> Option<Self> {
+        if name.len() > LONGEST_ID {
+            return None;
+        }
+        let name = without_marker(name);
+        let name = if name.starts_with("arn:") {
+            bedrock_name(name.rsplit_once('/')?.1)?
+        } else {
+            bedrock_name(name).unwrap_or(name)
+        };
+        Self::known(name).or_else(|| Self::new(name))
+    }
+
+    fn known(name: &str) -> Option<Self> {
+        let exactly = |known: &&Known| known.name == name || known.aliases.contains(&name);
+        let undated = without_date(name);
+        MODELS
+            .iter()
+            .find(exactly)
+            .or_else(|| MODELS.iter().find(|known| Some(known.name) == undated))
+            .map(|known| Self(Kind::Known(known)))
+    }
+
+    fn new(name: &str) -> Option<Self> {
+        let plain =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+        let rest = name.strip_prefix("claude-")?;
+        (!rest.is_empty() && name.len() <= LONGEST_NEW_NAME && rest.bytes().all(plain))
+            .then(|| Self(Kind::New(format!("{VENDOR}{name}").into())))
+    }
+
+    /// Anthropic's own name, with its date where the model has one.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.0 {
+            Kind::Known(known) => known.name,
+            Kind::New(base) => base.strip_prefix(VENDOR).unwrap_or(base),
+        }
+    }
+
+    /// Returns the id to invoke from `region`.
+    ///
+    /// Without a `prefix` it is the profile nearest to the region that the model has, else the
+    /// global one. A given prefix is taken as it is, whether or not the model has such a profile.
+    #[must_use]
+    pub fn bedrock_id(&self, region: &str, prefix: Option<Prefix>) -> String {
+        match prefix.unwrap_or_else(|| self.nearest(region)) {
+            Prefix::None => self.base().to_owned(),
+            prefix @ (Prefix::Us
+            | Prefix::Eu
+            | Prefix::Apac
+            | Prefix::Jp
+            | Prefix::Au
+            | Prefix::UsGov
+            | Prefix::Global) => format!("{prefix}.{}", self.base()),
+        }
+    }
+
+    /// Returns the foundation model id to count tokens with, `None` where bedrock-runtime cannot.
+    #[must_use]
+    pub fn count_tokens_id(&self) -> Option<&str> {
+        COUNTED.contains(&self.name()).then(|| self.base())
+    }
+
+    pub(super) fn line(&self) -> &'static Line {
+        match &self.0 {
+            Kind::Known(known) => known.line,
+            Kind::New(_) => &CLAUDE_5,
+        }
+    }
+
+    fn base(&self) -> &str {
+        match &self.0 {
+            Kind::Known(known) => known.base,
+            Kind::New(base) => base,
+        }
+    }
+
+    fn nearest(&self, region: &str) -> Prefix {
+        let profiles = match &self.0 {
+            Kind::Known(known) => known.profiles,
+            Kind::New(_) => ALL,
+        };
+        REGIONS
+            .iter()
+            .find(|(start, _)| region.starts_with(start))
+            .and_then(|(_, near)| near.iter().find(|prefix| profiles.contains(prefix)))
+            .copied()
+            .unwrap_or(Prefix::Global)
+    }
+}
+
+/// Takes `[1m]` off.
+fn without_marker(name: &str) -> &str {
+    let marked = |(name, marker): (&'_ str, &str)| {
+        marker
+            .strip_suffix(']')
+            .is_some_and(|word| {
+                !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            })
+            .then_some(name.len())
+    };
+    name.rsplit_once('[').and_then(marked).map_or(name, |end| &name[..end])
+}
+
+/// Takes the profile prefix, the vendor and the revision off a Bedrock id.
+fn bedrock_name(id: &str) -> Option<&str> {
+    let id = Prefix::EVERY
+        .iter()
+        .find_map(|prefix| id.strip_prefix(prefix.as_str())?.strip_prefix('.'))
+        .unwrap_or(id)
+        .strip_prefix(VENDOR)?;
+    let id = id.split_once(':').map_or(id, |(id, _)| id);
+    Some(match id.rsplit_once("-v") {
+        Some((name, revision)) if is_number(revision) => name,
+        Some(_) | None => id,
+    })
+}
+
+/// Takes a date (`-20260416`) off.
+fn without_date(name: &str) -> Option<&str> {
+    let (name, date) = name.rsplit_once('-')?;
+    (date.len() == 8 && date.starts_with("20") && is_number(date)).then_some(name)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
