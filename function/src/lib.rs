@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod clock;
 pub mod failover;
+pub mod limits;
 pub mod messages;
 pub mod reply;
 pub mod translate;

@@ -1,0 +1,123 @@
+//! What is remembered without a file: everything is gone when the process ends.
+//!
+//! Bounded, and never waits for anything but a short lock.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{CAPACITY, RateLimitStore, StoreError, outlasts, proof_ends};
+use crate::failover::cooldown::{
+    Cooldown, Fingerprint, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
+};
+
+/// Remembers in memory, at most [`CAPACITY`] limits and as many proofs.
+#[derive(Debug)]
+pub struct MemoryStore {
+    shelves: Mutex<Shelves>,
+    capacity: usize,
+}
+
+impl MemoryStore {
+    /// Makes an empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { shelves: Mutex::default(), capacity: CAPACITY }
+    }
+
+    /// Keeps at most `capacity` limits and `capacity` proofs.
+    #[must_use]
+    pub fn with_capacity(self, capacity: usize) -> Self {
+        Self { capacity, ..self }
+    }
+
+    fn shelves(&self) -> MutexGuard<'_, Shelves> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RateLimitStore for MemoryStore {
+    async fn look_up(
+        &self,
+        fingerprint: &Fingerprint,
+        class: &ModelClass,
+        now: Timestamp,
+    ) -> Result<Known, StoreError> {
+        let shelves = self.shelves();
+        let limit = |scope| {
+            let cooldown = shelves.limits.get(&LimitKey { fingerprint: *fingerprint, scope })?;
+            cooldown.is_in_force(now).then(|| cooldown.clone())
+        };
+        let proof = shelves.proofs.get(fingerprint).filter(|proof| proof_ends(proof) > now);
+        Ok(Known {
+            class: limit(Scope::Class(class.clone())),
+            account: limit(Scope::Account),
+            proof: proof.cloned(),
+        })
+    }
+
+    async fn remember_limit(&self, key: &LimitKey, cooldown: &Cooldown) -> Result<(), StoreError> {
+        let limits = &mut self.shelves().limits;
+        if limits.get(key).is_none_or(|stored| !outlasts(stored, cooldown)) {
+            let now = cooldown.recorded_at;
+            keep(limits, (key.clone(), cooldown.clone()), |limit| limit.until, now, self.capacity);
+        }
+        Ok(())
+    }
+
+    async fn forget_limit(&self, key: &LimitKey, recorded_at: Timestamp) -> Result<(), StoreError> {
+        let limits = &mut self.shelves().limits;
+        if limits.get(key).is_some_and(|stored| stored.recorded_at == recorded_at) {
+            limits.remove(key);
+        }
+        Ok(())
+    }
+
+    async fn remember_proof(
+        &self,
+        fingerprint: &Fingerprint,
+        proof: &Proof,
+    ) -> Result<(), StoreError> {
+        let proofs = &mut self.shelves().proofs;
+        if proofs.get(fingerprint).is_none_or(|stored| stored.proven_at < proof.proven_at) {
+            let now = proof.proven_at;
+            keep(proofs, (*fingerprint, proof.clone()), proof_ends, now, self.capacity);
+        }
+        Ok(())
+    }
+
+    async fn forget_proof(&self, fingerprint: &Fingerprint) -> Result<(), StoreError> {
+        self.shelves().proofs.remove(fingerprint);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shelves {
+    limits: BTreeMap<LimitKey, Cooldown>,
+    proofs: BTreeMap<Fingerprint, Proof>,
+}
+
+/// Inserts `entry`; what has expired at `now` goes, and then whatever ends soonest, until it fits.
+fn keep<K: Clone + Ord, V>(
+    shelf: &mut BTreeMap<K, V>,
+    entry: (K, V),
+    ends: impl Fn(&V) -> Timestamp,
+    now: Timestamp,
+    capacity: usize,
+) {
+    shelf.remove(&entry.0);
+    shelf.retain(|_, value| ends(value) > now);
+    while shelf.len() >= capacity
+        && let Some(soonest) = shelf.iter().min_by_key(|(_, value)| ends(value))
+    {
+        let soonest = soonest.0.clone();
+        shelf.remove(&soonest);
+    }
+    shelf.insert(entry.0, entry.1);
+}
