@@ -6,5 +6,6 @@ pub mod failover;
 pub mod limits;
 pub mod messages;
 pub mod reply;
+pub mod settings;
 pub mod translate;
 pub mod wire;

@@ -1,0 +1,176 @@
+//! How is the proxy set up? Reads the environment once and turns it into [`Settings`].
+//!
+//! [`Settings::from_vars`] is a plain function of what it is given, so that every rule can be
+//! tested; [`Settings::from_env`] is the only place in the crate that looks at the environment.
+//! Every problem is found before the first one is reported. Nothing here may open a file, resolve
+//! a name or print, and no value that could hold a secret may appear in a problem.
+
+mod options;
+mod value;
+mod variables;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use etcetera::base_strategy::{BaseStrategy as _, choose_native_strategy};
+use http::Uri;
+use tracing::level_filters::LevelFilter;
+
+use crate::translate::model::Prefix;
+
+pub use crate::failover::FallbackOn;
+pub use options::{Command, EXIT_USAGE, Options, UsageError, help, version};
+pub use variables::{VARIABLES, Variable};
+
+use value::Store;
+use variables::Environment;
+
+/// Everything that the operator decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Limits are remembered and obeyed.
+    pub tracking: bool,
+    /// Bedrock answers when Anthropic does not.
+    pub fallback: bool,
+    /// Up to here a limit is waited for; a longer one falls back and is remembered.
+    pub retry_threshold: Duration,
+    /// The longest wait for a short limit.
+    pub max_retry_wait: Duration,
+    pub store: StoreSettings,
+    /// `https`, or `http` on a loopback host. The path is a prefix for every request: `/`, or one
+    /// without a slash at its end.
+    pub upstream_url: Uri,
+    pub fallback_on: FallbackOn,
+    /// How old the proof may be that Anthropic accepts a credential.
+    pub proof_max_age: Duration,
+    /// In the order in which they are tried; empty means the region of the AWS SDK's own chain.
+    pub regions: Vec<String>,
+    /// `None` chooses, per model, the nearest that it has.
+    pub profile_prefix: Option<Prefix>,
+    /// A client's model name → Bedrock model id, profile id or ARN.
+    pub model_map: BTreeMap<String, String>,
+    /// A loopback address, unless `ACCESS_OPEN_ANYWHERE` allows another.
+    pub listen: SocketAddr,
+    pub log_level: LevelFilter,
+}
+
+/// Where limits and proofs are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreSettings {
+    /// A file, which outlives the process.
+    Embedded(PathBuf),
+    /// Gone when the process ends.
+    Memory,
+}
+
+/// Everything that is wrong with the settings, one line per problem.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .lines.join("\n"))]
+pub struct Problems {
+    lines: Vec<String>,
+}
+
+impl Settings {
+    /// Reads the environment of this process.
+    ///
+    /// # Errors
+    ///
+    /// All [`Problems`] at once.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn from_env(options: Options) -> Result<Self, Problems> {
+        let data_dir = choose_native_strategy().ok().map(|home| home.data_dir());
+        Self::from_vars(std::env::vars_os(), options, data_dir)
+    }
+
+    /// Reads `vars` as the environment, with `options` from the command line on top.
+    ///
+    /// `data_dir` is the platform's directory for data, `None` where there is no home.
+    ///
+    /// # Errors
+    ///
+    /// All [`Problems`] at once.
+    pub fn from_vars(
+        vars: impl IntoIterator<Item = (OsString, OsString)>,
+        options: Options,
+        data_dir: Option<PathBuf>,
+    ) -> Result<Self, Problems> {
+        let mut env = Environment::new(vars);
+        env.refuse_misspellings();
+        env.refuse(
+            "AWS_LAMBDA_RUNTIME_API",
+            "this build serves on a machine, not on AWS Lambda yet",
+        );
+        let settings = Self {
+            tracking: env.read("RATE_LIMIT_TRACKING_ENABLED", value::boolean).unwrap_or(true),
+            fallback: env.read("BEDROCK_FALLBACK_ENABLED", value::boolean).unwrap_or(true),
+            retry_threshold: seconds(&mut env, "RETRY_THRESHOLD_SECONDS", 30, (0, SIX_HOURS)),
+            max_retry_wait: seconds(&mut env, "MAX_RETRY_WAIT_SECONDS", 10, (0, 60)),
+            store: store(&mut env, data_dir),
+            upstream_url: env
+                .read("ANTHROPIC_UPSTREAM_URL", value::upstream_url)
+                .unwrap_or_else(|| Uri::from_static("https://api.anthropic.com")),
+            fallback_on: env.read("FALLBACK_ON", value::fallback_on).unwrap_or_default(),
+            proof_max_age: seconds(&mut env, "BEDROCK_PROOF_MAX_AGE_SECONDS", 900, (1, SIX_HOURS)),
+            regions: env.read("BEDROCK_REGIONS", value::regions).unwrap_or_default(),
+            profile_prefix: env.read("BEDROCK_PROFILE_PREFIX", value::prefix),
+            model_map: env.read("BEDROCK_MODEL_MAP", value::model_map).unwrap_or_default(),
+            listen: listen(&mut env, options),
+            log_level: env.read("LOG_LEVEL", value::log_level).unwrap_or(LevelFilter::INFO),
+        };
+        let lines = env.into_problems();
+        if lines.is_empty() { Ok(settings) } else { Err(Problems { lines }) }
+    }
+}
+
+/// The longest time that a limit is remembered, in seconds.
+const SIX_HOURS: u32 = 6 * 60 * 60;
+
+fn seconds(env: &mut Environment, name: &str, default: u32, bounds: (u32, u32)) -> Duration {
+    let seconds = env.read(name, |text| value::seconds(text, bounds));
+    Duration::from_secs(seconds.unwrap_or(default).into())
+}
+
+/// Chooses the store; a file only where there is a place for it.
+fn store(env: &mut Environment, data_dir: Option<PathBuf>) -> StoreSettings {
+    let path = env.read_path("RATE_LIMIT_STORE_PATH");
+    match env.read("RATE_LIMIT_STORE", value::store) {
+        Some(Store::Memory) => StoreSettings::Memory,
+        Some(Store::Embedded) | None => {
+            let default = || Some(data_dir?.join("claude-proxy").join("limits.redb"));
+            if let Some(path) = path.or_else(default) {
+                return StoreSettings::Embedded(path);
+            }
+            env.problem(
+                "RATE_LIMIT_STORE_PATH is not set and there is no home directory to put the file \
+                 in: name a file, or write RATE_LIMIT_STORE=memory"
+                    .into(),
+            );
+            StoreSettings::Memory
+        }
+    }
+}
+
+/// Chooses the address to listen on; one that others can reach needs a second word.
+fn listen(env: &mut Environment, options: Options) -> SocketAddr {
+    env.read("ACCESS_MODE", value::open_access);
+    for name in ["PROXY_KEYS", "ALLOWED_ORGANIZATIONS"] {
+        env.refuse(name, "this build cannot check who asks and would let everyone in: unset it");
+    }
+    let anywhere = env.read("ACCESS_OPEN_ANYWHERE", value::boolean).unwrap_or(false);
+    let from_env = env.read("LISTEN_ADDRESS", value::address);
+    let (name, address) = match options.listen {
+        Some(text) => ("--listen", env.check("--listen", &text, value::address)),
+        None => ("LISTEN_ADDRESS", from_env),
+    };
+    let address = address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+    if !address.ip().to_canonical().is_loopback() && !anywhere {
+        env.problem(format!(
+            "{name} is {address}, which other machines can reach, and whoever reaches the proxy \
+             may use it: keep to 127.0.0.1, or set ACCESS_OPEN_ANYWHERE=true as well"
+        ));
+    }
+    address
+}
