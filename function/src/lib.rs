@@ -1,11 +1,41 @@
 //! claude-proxy: Claude Code keeps working when Anthropic says 429.
+//!
+//! # The design on one page
+//!
+//! A request comes in by a front door ([`serve`]), and [`proxy::Proxy::answer`] answers it.
+//!
+//! 1. [`caller`] reads its head: where it wants to go, whose label it carries, and the fingerprint
+//!    of its credential. Only `POST /v1/messages` and `…/count_tokens` are looked into.
+//! 2. [`messages`] reads the model and whether a stream is wanted; the body is kept as it came.
+//! 3. [`limits`] says what is known of this credential and model class. A store that fails or is
+//!    slow knows nothing.
+//! 4. [`failover`] decides: `route` names who is asked first, `judge` says what each outcome means.
+//! 5. [`upstream`] asks. Anthropic gets the client's own bytes; Bedrock gets a body that
+//!    [`translate`] has made of them, and none of the client's headers.
+//! 6. Up to the first content, an answer is held back and can be replaced. Then it is forwarded
+//!    as it comes, cut into events by [`wire`], and nothing is decided any more.
+//! 7. What was learnt is written to the store beside the answer, and [`telemetry`] writes one line.
+//!
+//! # What depends on what
+//!
+//! ```text
+//! main → serve → proxy ─┬→ upstream, limits, telemetry, settings, clock      edges
+//!                       └→ failover · messages · translate · wire · caller · reply      core
+//! ```
+//!
+//! The core is values and functions: it names no runtime, no client, no environment and no clock,
+//! and `tests/layering.rs` keeps it so. [`reply`] is the only place that writes an error of our own.
 
 pub mod caller;
 pub mod clock;
 pub mod failover;
 pub mod limits;
 pub mod messages;
+pub mod proxy;
 pub mod reply;
+pub mod serve;
 pub mod settings;
+pub mod telemetry;
 pub mod translate;
+pub mod upstream;
 pub mod wire;

@@ -1,0 +1,312 @@
+//! The one place where the core meets the edges: a request goes in, an answer comes out.
+//!
+//! Both front doors call [`Proxy::answer`] and nothing else. Only the two Messages calls are looked
+//! into; everything else passes through as it is.
+
+mod body;
+mod count;
+mod credential;
+mod exchange;
+mod legs;
+mod memory;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_stream::stream;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use http::request::Parts;
+use http::response;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use tokio::sync::watch;
+
+pub use self::body::Body;
+use self::body::{Accompanied, Writes, upstream_value};
+use self::credential::Renewals;
+use self::exchange::{Exchange, Subject, due};
+use self::memory::Memory;
+use crate::caller::{self, Call, Target};
+use crate::failover::cooldown::{Known, ModelClass};
+use crate::failover::{Policy, Upstream};
+use crate::limits::Store;
+use crate::messages::Asked;
+use crate::reply::{ErrorKind, Failure};
+use crate::settings::Settings;
+use crate::telemetry::Record;
+use crate::translate::model::Model;
+use crate::upstream::Fault;
+use crate::upstream::anthropic::Anthropic;
+use crate::upstream::bedrock::Bedrock;
+
+/// The largest request body, as at Anthropic (*Errors*, `request_too_large`).
+const MOST_BODY_BYTES: usize = 32 << 20;
+/// What is read of a refusal, to judge it; a longer one is passed on unjudged.
+const MOST_ERROR_BYTES: usize = 1 << 20;
+/// What is read past the limit, so that the client finds the answer instead of a reset.
+const MOST_WASTED_BYTES: usize = 64 << 20;
+/// Says who answered.
+const UPSTREAM: &str = "x-claude-proxy-upstream";
+
+/// The proxy: settings, the two upstreams, and what is remembered.
+#[derive(Debug)]
+pub struct Proxy {
+    settings: Settings,
+    anthropic: Anthropic,
+    bedrock: Bedrock,
+    memory: Arc<Memory>,
+    renewals: Renewals,
+}
+
+impl Proxy {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(settings: Settings, anthropic: Anthropic, bedrock: Bedrock, store: Store) -> Self {
+        let memory = Arc::new(Memory::new(store));
+        Self { settings, anthropic, bedrock, memory, renewals: Renewals::default() }
+    }
+
+    /// What the operator decided.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The way to Bedrock, for what is said at the start.
+    #[must_use]
+    pub const fn bedrock(&self) -> &Bedrock {
+        &self.bedrock
+    }
+
+    /// Answers one request. There is always an answer; what goes wrong is in it.
+    pub async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin,
+    {
+        let (head, body) = request.into_parts();
+        if head.uri.path() == "/healthz" {
+            return healthz(head.uri.query());
+        }
+        let record = Record::begin();
+        let (target, body) = match admit(&head, body).await {
+            Ok(admitted) => admitted,
+            Err(failure) => {
+                let answer = failure.into_response(record.id()).map(body::full);
+                record.asked("refused", None, None);
+                record.answered(answer.status(), None);
+                return answer.map(|body| accompanied(body, Writes::new(), record));
+            }
+        };
+        match target.call {
+            Call::Messages => self.messages(head, target, body, record).await,
+            Call::CountTokens => self.count_tokens(head, target, body, record).await,
+            Call::Other => self.pass_through(head, target, body, record).await,
+        }
+    }
+
+    async fn messages(
+        self: Arc<Self>,
+        head: Parts,
+        target: Target,
+        body: Bytes,
+        record: Record,
+    ) -> Response<Body> {
+        let Some(asked) = Asked::read(&body) else {
+            return self.pass_through(head, target, body, record).await;
+        };
+        let user = target.user.as_ref().map(|user| user.as_str());
+        record.asked("messages", user, Some((&asked.model, asked.stream)));
+        let subject = self.subject(&head.headers, &target, &asked.model);
+        let policy = self.policy(subject.as_ref());
+        let (early, soon) = watch::channel(None);
+        let stream = asked.stream;
+        let exchange = Box::new(Exchange {
+            proxy: self,
+            target,
+            headers: head.headers,
+            body,
+            asked,
+            policy,
+            subject,
+            known: Known::default(),
+            record: record.clone(),
+            writes: Writes::new(),
+            early,
+            until: None,
+            translated: None,
+        });
+        let mut drive: std::pin::Pin<Box<dyn Future<Output = _> + Send>> =
+            Box::pin(exchange.drive());
+        if !stream {
+            return drive.await;
+        }
+        tokio::select! {
+            biased;
+            answer = &mut drive => answer,
+            upstream = due(soon) => {
+                record.answered(StatusCode::OK, Some(upstream));
+                body::waiting(drive, upstream, record)
+            }
+        }
+    }
+
+    /// Hands a request to Anthropic, and the answer back, as they are.
+    async fn pass_through(
+        self: Arc<Self>,
+        head: Parts,
+        target: Target,
+        body: Bytes,
+        record: Record,
+    ) -> Response<Body> {
+        let user = target.user.as_ref().map(|user| user.as_str());
+        record.asked("other", user, None);
+        record.attempt(Upstream::Anthropic, None);
+        let headers = caller::upstream_headers(&head.headers, &target.call);
+        let answer = self.anthropic.send(head.method, &target.path_and_query, headers, body).await;
+        let answer = match answer {
+            Ok(answer) => {
+                let (head, body) = answer.into_parts();
+                Response::from_parts(anthropic_head(head), body::as_it_comes(body))
+            }
+            Err(fault) => {
+                warn_of(&fault);
+                unreachable_failure(&fault).into_response(record.id()).map(body::full)
+            }
+        };
+        record.answered(answer.status(), Some(Upstream::Anthropic));
+        answer.map(|body| accompanied(body, Writes::new(), record))
+    }
+
+    /// Whose request it is; `None` where no limit of theirs could be told from another's.
+    fn subject(&self, headers: &HeaderMap, target: &Target, model: &str) -> Option<Subject> {
+        let sent = caller::upstream_headers(headers, &target.call);
+        let fingerprint = caller::fingerprint(&sent)?;
+        let class = ModelClass::of(model)?;
+        let mapped = || self.settings.model_map.get(model).and_then(|id| Model::resolve(id));
+        let model = Model::resolve(model).or_else(mapped);
+        Some(Subject { fingerprint, class, model })
+    }
+
+    fn policy(&self, subject: Option<&Subject>) -> Policy {
+        let settings = &self.settings;
+        Policy {
+            tracking: settings.tracking,
+            fallback: settings.fallback && subject.is_some_and(|s| s.model.is_some()),
+            fallback_on: settings.fallback_on,
+            retry_threshold: settings.retry_threshold,
+            max_retry_wait: settings.max_retry_wait,
+            regions: self.bedrock.region_count(),
+        }
+    }
+}
+
+/// Lets a request in: reads its target and its whole body, or says why not.
+async fn admit<B>(head: &Parts, body: B) -> Result<(Target, Bytes), Failure>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin,
+{
+    let target = Target::parse(&head.method, &head.uri, &head.headers)
+        .map_err(|refused| Failure::new(ErrorKind::InvalidRequest, sentence(&refused)))?;
+    if target.path_and_query.path().starts_with("/_proxy/") {
+        let message = "The proxy has no such endpoint of its own; /healthz is one.";
+        return Err(Failure::new(ErrorKind::NotFound, message));
+    }
+    Ok((target, collect(body).await?))
+}
+
+/// Reads a body whole, into one buffer.
+async fn collect<B>(mut body: B) -> Result<Bytes, Failure>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin,
+{
+    let announced = body.size_hint().lower().try_into().unwrap_or(usize::MAX);
+    let mut collected = BytesMut::with_capacity(announced.min(MOST_BODY_BYTES));
+    let mut too_large = announced > MOST_BODY_BYTES;
+    let mut wasted = 0;
+    while let Some(frame) = body.frame().await {
+        let broken = |_| {
+            let message = "The request body broke off before its end.";
+            Failure::new(ErrorKind::InvalidRequest, message)
+        };
+        let Ok(chunk) = frame.map_err(broken)?.into_data() else { continue };
+        too_large = too_large || collected.len() + chunk.len() > MOST_BODY_BYTES;
+        if too_large {
+            collected = BytesMut::new();
+            wasted += chunk.len();
+            if wasted > MOST_WASTED_BYTES {
+                break;
+            }
+        } else {
+            collected.extend_from_slice(&chunk);
+        }
+    }
+    if too_large {
+        let message = "The request body is larger than 32 MiB, which is the most that Anthropic \
+                       takes. Start a new conversation, or attach smaller files.";
+        return Err(Failure::new(ErrorKind::RequestTooLarge, message));
+    }
+    Ok(collected.freeze())
+}
+
+fn accompanied(body: Body, writes: Writes, record: Record) -> Body {
+    Accompanied::new(body, writes, record).boxed_unsync()
+}
+
+/// The head of an answer of Anthropic, for the client.
+fn anthropic_head(mut head: response::Parts) -> response::Parts {
+    head.headers = caller::client_headers(head.headers);
+    head.headers.insert(UPSTREAM, upstream_value(Upstream::Anthropic));
+    head.version = http::Version::HTTP_11;
+    head
+}
+
+fn warn_of(fault: &Fault) {
+    let cause = std::error::Error::source(fault).map(innermost);
+    tracing::warn!(cause, "anthropic did not answer: {fault}");
+}
+
+/// The last cause of an error, which is the one that tells.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+fn unreachable_failure(fault: &Fault) -> Failure {
+    let kind = match fault {
+        Fault::TimedOut { .. } => ErrorKind::Timeout,
+        Fault::NoConnection { .. } | Fault::Broken { .. } => ErrorKind::Unavailable,
+    };
+    Failure::new(kind, format!("Anthropic did not answer: {fault}. Try again soon."))
+}
+
+/// A cause as a sentence for a person.
+fn sentence(cause: &impl std::fmt::Display) -> String {
+    let cause = cause.to_string();
+    let mut letters = cause.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
+/// Says that the proxy is up; with `?stream=1` in two chunks, so that streaming can be proved.
+fn healthz(query: Option<&str>) -> Response<Body> {
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    let in_two = query.is_some_and(|query| query.split('&').any(|pair| pair == "stream=1"));
+    let body = if in_two {
+        let halves = stream! {
+            yield Bytes::from_static(b"ok");
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            yield Bytes::from_static(b"\n");
+        };
+        StreamBody::new(halves.map(|half| Ok(Frame::data(half)))).boxed_unsync()
+    } else {
+        body::full("ok\n")
+    };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, text);
+    response
+}

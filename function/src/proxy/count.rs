@@ -1,0 +1,137 @@
+//! `count_tokens`: Anthropic first, also while a limit is in force; then Bedrock where it can count
+//! the model; else an honest 501. Never an estimate, and never a word about limits of messages.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use super::body::{self, Body, Writes, upstream_value};
+use super::exchange::Subject;
+use super::legs::request_headers;
+use super::{Proxy, UPSTREAM, accompanied, anthropic_head, unreachable_failure, warn_of};
+use crate::caller::{self, Target};
+use crate::clock;
+use crate::failover::proof::{self, Renewal, Standing};
+use crate::failover::{Reason, Upstream};
+use crate::messages::Asked;
+use crate::reply::{ErrorKind, Failure};
+use crate::telemetry::Record;
+use crate::translate::{request, response};
+use crate::upstream::bedrock::Call;
+
+impl Proxy {
+    pub(super) async fn count_tokens(
+        self: Arc<Self>,
+        head: Parts,
+        target: Target,
+        body: Bytes,
+        record: Record,
+    ) -> Response<Body> {
+        let asked = Asked::read(&body);
+        let user = target.user.as_ref().map(|user| user.as_str());
+        let model = asked.as_ref().map(|asked| asked.model.as_str());
+        record.asked("count_tokens", user, model.map(|model| (model, false)));
+        record.attempt(Upstream::Anthropic, None);
+        let headers = caller::upstream_headers(&head.headers, &target.call);
+        let call =
+            self.anthropic.send(head.method, &target.path_and_query, headers, body.clone()).await;
+        let (mut answer, reason) = match call {
+            Ok(answer) => {
+                let (head, body) = answer.into_parts();
+                let reason = reason(head.status);
+                let body = body::as_it_comes(body);
+                (Response::from_parts(anthropic_head(head), body), reason)
+            }
+            Err(fault) => {
+                warn_of(&fault);
+                let failure = unreachable_failure(&fault);
+                (failure.into_response(record.id()).map(body::full), Some(Reason::Unreachable))
+            }
+        };
+        let mut upstream = Upstream::Anthropic;
+        if let Some(reason) = reason.filter(|_| self.settings.fallback) {
+            let subject = model.and_then(|model| self.subject(&head.headers, &target, model));
+            let counted = match subject {
+                Some(subject) => {
+                    let refusal = (answer.status(), answer.headers().clone());
+                    self.count(&subject, &head.headers, refusal, &body).await
+                }
+                None => None,
+            };
+            record.attempt(Upstream::Bedrock, Some(reason));
+            upstream = Upstream::Bedrock;
+            answer = counted
+                .map_or_else(|| cannot_count(&record), |tokens| counted_answer(tokens, reason));
+        }
+        record.answered(answer.status(), Some(upstream));
+        answer.map(|body| accompanied(body, Writes::new(), record))
+    }
+
+    /// Counts with Bedrock; `None` where it has no such model, or may not be asked.
+    async fn count(
+        &self,
+        subject: &Subject,
+        headers: &HeaderMap,
+        (status, refusal): (StatusCode, HeaderMap),
+        body: &Bytes,
+    ) -> Option<u64> {
+        let model = subject.model.as_ref()?;
+        let model_id = model.count_tokens_id()?.to_owned();
+        self.bedrock.region(0)?;
+        let now = clock::now();
+        let limited = status == StatusCode::TOO_MANY_REQUESTS;
+        let carried = proof::carried_by(status, &refusal, limited, now);
+        if carried.is_none() && !self.may_count(subject, headers).await {
+            return None;
+        }
+        let body = request::to_count(body, &request_headers(headers), model).ok()?;
+        let counted = self.bedrock.count(0, Call { model_id, body }).await;
+        counted
+            .inspect_err(|failure| tracing::warn!("bedrock cannot count: {}", failure.message()))
+            .ok()
+    }
+
+    async fn may_count(&self, subject: &Subject, headers: &HeaderMap) -> bool {
+        let (fingerprint, max_age) = (subject.fingerprint, self.settings.proof_max_age);
+        let known = self.memory.look_up(&fingerprint, &subject.class, clock::now()).await;
+        let standing = Standing::of(&known, max_age, clock::now());
+        if standing == Standing::Proven {
+            return true;
+        }
+        let from = (&self.anthropic, headers);
+        let checked = self.renewals.renew(fingerprint, standing, max_age, from).await;
+        if let Some(proof) = checked.proof {
+            self.memory.remember_proof(fingerprint, proof).await;
+        }
+        checked.renewal != Renewal::Unproven
+    }
+}
+
+/// Why Bedrock is asked instead; `None` where Anthropic's answer stands.
+fn reason(status: StatusCode) -> Option<Reason> {
+    match status.as_u16() {
+        429 => Some(Reason::RateLimited),
+        529 => Some(Reason::Overloaded),
+        500.. => Some(Reason::ServerError),
+        _ => None,
+    }
+}
+
+fn counted_answer(tokens: u64, reason: Reason) -> Response<Body> {
+    let mut answer = Response::new(body::full(response::count(tokens)));
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(UPSTREAM, upstream_value(Upstream::Bedrock));
+    if let Ok(reason) = HeaderValue::from_str(&reason.to_string()) {
+        headers.insert("x-claude-proxy-reason", reason);
+    }
+    answer
+}
+
+fn cannot_count(record: &Record) -> Response<Body> {
+    let message = "Tokens cannot be counted now: Anthropic does not answer, and Bedrock cannot \
+                   count this model. The client may estimate.";
+    Failure::new(ErrorKind::NotSupported, message).into_response(record.id()).map(body::full)
+}

@@ -1,0 +1,87 @@
+//! Renews the proof that Anthropic accepts a credential, by a call that costs nothing.
+//!
+//! One call for each credential at a time: whoever comes meanwhile waits for it and takes its
+//! result. Keeps fingerprints only, a bounded number of them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+
+use crate::clock;
+use crate::failover::cooldown::{Fingerprint, Proof, Timestamp};
+use crate::failover::proof::{self, Renewal, Standing};
+use crate::upstream::anthropic::Anthropic;
+
+/// A refusal is not asked for again within this time.
+const REFUSED_FOR: Duration = Duration::from_secs(2);
+/// More credentials than this are not kept; the oldest results go first.
+const MOST: usize = 10_000;
+
+type Slot = Arc<tokio::sync::Mutex<Option<Checked>>>;
+
+#[derive(Debug, Default)]
+pub(super) struct Renewals(Mutex<BTreeMap<Fingerprint, Slot>>);
+
+/// The result of a call, and when it was made.
+#[derive(Clone, Debug)]
+pub(super) struct Checked {
+    at: Timestamp,
+    pub(super) renewal: Renewal,
+    /// The new proof, where the answer carried one.
+    pub(super) proof: Option<Proof>,
+}
+
+impl Checked {
+    fn holds(&self, max_age: Duration, now: Timestamp) -> bool {
+        let longest = match self.renewal {
+            Renewal::Proven | Renewal::Kept => max_age,
+            Renewal::Unproven => REFUSED_FOR,
+        };
+        Duration::try_from(now.duration_since(self.at)).is_ok_and(|age| age <= longest)
+    }
+}
+
+impl Renewals {
+    /// Asks Anthropic about the credential in `headers`, unless that has just been done.
+    pub(super) async fn renew(
+        &self,
+        whose: Fingerprint,
+        standing: Standing,
+        max_age: Duration,
+        (anthropic, headers): (&Anthropic, &HeaderMap),
+    ) -> Checked {
+        let slot = self.slot(whose);
+        let mut slot = slot.lock().await;
+        if let Some(checked) = slot.as_ref().filter(|c| c.holds(max_age, clock::now())) {
+            return checked.clone();
+        }
+        let answer = anthropic.prove(headers).await;
+        let now = clock::now();
+        let status = answer.as_ref().map(|(status, _)| *status);
+        let proof =
+            answer.and_then(|(status, headers)| proof::carried_by(status, &headers, false, now));
+        // A success that does not bear Anthropic's mark says nothing.
+        let said = status.filter(|status| *status != StatusCode::OK || proof.is_some());
+        let renewal = Renewal::of(standing, said, now);
+        let checked = Checked { at: now, renewal, proof };
+        tracing::debug!(status = status.map(|s| s.as_u16()), renewal = ?checked.renewal, "proof");
+        *slot = Some(checked.clone());
+        checked
+    }
+
+    /// Forgets what was found out: Anthropic has refused the credential.
+    pub(super) fn forget(&self, whose: &Fingerprint) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(whose);
+    }
+
+    fn slot(&self, whose: Fingerprint) -> Slot {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= MOST && !slots.contains_key(&whose) {
+            // Slots that nobody holds can be made again at the price of one free call.
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
+        Arc::clone(slots.entry(whose).or_default())
+    }
+}

@@ -1,0 +1,297 @@
+//! One Messages request, from the first attempt to the head of its answer.
+//!
+//! Obeys [`crate::failover`]: asks whom it names, tells it what came back, and does what it says.
+//! The loop in [`Exchange::drive`] is all there is; the two legs below it turn what an upstream
+//! does into an [`Outcome`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::body::{self, Body, Writes};
+use super::{Proxy, UPSTREAM, body::upstream_value};
+use crate::caller::Target;
+use crate::clock;
+use crate::failover::cooldown::{Fingerprint, Known, LimitKey, ModelClass, Scope, Timestamp};
+use crate::failover::hint::{Limited, Whose};
+use crate::failover::proof::{self, Renewal, Standing};
+use crate::failover::{Attempt, Outcome, Policy, Reason, Upstream, Verdict};
+use crate::messages::Asked;
+use crate::reply::{ErrorKind, Failure};
+use crate::telemetry::Record;
+use crate::translate::model::Model;
+
+/// How long a client may be left without a head once an answer is under way.
+const HEAD_WITHIN: Duration = Duration::from_secs(15);
+
+/// What the client is told at most, where Bedrock's failure will have passed by then.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Everything about one request.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) target: Target,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) asked: Asked,
+    pub(super) policy: Policy,
+    /// Absent where the request has no credential or no model that could be limited.
+    pub(super) subject: Option<Subject>,
+    pub(super) known: Known,
+    pub(super) record: Record,
+    pub(super) writes: Writes,
+    pub(super) early: watch::Sender<Option<Early>>,
+    /// The end of the limit that is remembered while Bedrock answers.
+    pub(super) until: Option<Timestamp>,
+    /// The body for Bedrock, once it has been needed.
+    pub(super) translated: Option<Vec<u8>>,
+}
+
+/// Whose request it is, and on what.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) fingerprint: Fingerprint,
+    pub(super) class: ModelClass,
+    pub(super) model: Option<Model>,
+}
+
+/// From when on the client gets a head, whoever answers in the end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Early {
+    deadline: Instant,
+    /// Who is being asked.
+    upstream: Upstream,
+}
+
+/// What an attempt has brought: its meaning, and the answer itself where there is one.
+pub(super) type Brought = (Outcome, Option<Response<Body>>);
+
+impl Exchange {
+    /// Asks until somebody answers, or nobody is left to ask.
+    pub(super) async fn drive(mut self: Box<Self>) -> Response<Body> {
+        self.look_up().await;
+        let mut original = None;
+        let mut attempt = self.policy.route(self.known.cooldown(), clock::now());
+        loop {
+            let (outcome, answer) = match attempt {
+                Attempt::Anthropic { .. } => self.ask_anthropic().await,
+                Attempt::Bedrock(asked) => self.ask_bedrock(asked.reason, asked.region).await,
+            };
+            let verdict = self.policy.judge(attempt, outcome, clock::now());
+            tracing::debug!(?attempt, ?verdict, "judged");
+            if attempt.upstream() == Upstream::Anthropic || matches!(verdict, Verdict::Reply) {
+                original = answer;
+            }
+            match verdict {
+                Verdict::Reply => return self.reply(original),
+                Verdict::Wait { delay, then } => {
+                    self.beside(tokio::time::sleep(delay)).await;
+                    attempt = then;
+                }
+                Verdict::FailOver { next, remember } => {
+                    self.remember(remember).await;
+                    attempt = next;
+                }
+                Verdict::GiveUp { passes, remember } => {
+                    self.remember(remember).await;
+                    return self.reply(original.map(|original| honest(original, passes)));
+                }
+            }
+        }
+    }
+
+    async fn look_up(&mut self) {
+        let Some(subject) = self.subject.as_ref().filter(|_| self.policy.fallback) else { return };
+        let memory = &self.proxy.memory;
+        let known = memory.look_up(&subject.fingerprint, &subject.class, clock::now()).await;
+        self.until = known.cooldown().map(|cooldown| cooldown.until);
+        self.known = known;
+    }
+
+    fn reply(self: Box<Self>, answer: Option<Response<Body>>) -> Response<Body> {
+        let nobody = || {
+            let message = "Anthropic could not be reached, and Bedrock may not answer instead. \
+                           Try again soon.";
+            let failure = Failure::new(ErrorKind::Unavailable, message);
+            failure.into_response(self.record.id()).map(body::full)
+        };
+        let answer = answer.unwrap_or_else(nobody);
+        let bedrock = answer.headers().get(UPSTREAM) == Some(&upstream_value(Upstream::Bedrock));
+        let upstream = answer.headers().contains_key(UPSTREAM).then_some(match bedrock {
+            true => Upstream::Bedrock,
+            false => Upstream::Anthropic,
+        });
+        self.record.answered(answer.status(), upstream);
+        let Self { writes, record, .. } = *self;
+        answer.map(|body| super::accompanied(body, writes, record))
+    }
+
+    /// Remembers a limit, if it is certain whose it is.
+    async fn remember(&mut self, limited: Option<Limited>) {
+        let Some(limited) = limited else { return };
+        if !self.is_proven().await {
+            return;
+        }
+        let now = clock::now();
+        let Some(subject) = &self.subject else { return };
+        let whose = Whose {
+            fingerprint: subject.fingerprint,
+            class: &subject.class,
+            model: &self.asked.model,
+            user: self.target.user.as_ref().map(|user| user.as_str()),
+        };
+        for (key, cooldown) in limited.cooldowns(&whose, now) {
+            self.until = self.until.max(Some(cooldown.until));
+            let left = Duration::try_from(cooldown.until.duration_since(now)).unwrap_or_default();
+            self.record.remembered(left);
+            self.writes.push(self.proxy.memory.remember_limit(key, cooldown));
+        }
+    }
+
+    /// Whether Anthropic is known to accept this credential; asks it where that is too long ago.
+    pub(super) async fn is_proven(&mut self) -> bool {
+        let max_age = self.proxy.settings.proof_max_age;
+        let Some(fingerprint) = self.subject.as_ref().map(|subject| subject.fingerprint) else {
+            return false;
+        };
+        let standing = Standing::of(&self.known, max_age, clock::now());
+        if standing == Standing::Proven {
+            return true;
+        }
+        let proxy = Arc::clone(&self.proxy);
+        let from = (&proxy.anthropic, &self.headers.clone());
+        let renewal = proxy.renewals.renew(fingerprint, standing, max_age, from);
+        let checked = self.beside(renewal).await;
+        if let Some(proof) = checked.proof {
+            self.prove(proof);
+        }
+        checked.renewal != Renewal::Unproven
+    }
+
+    /// Takes note of a proof, and of its store's need of it.
+    pub(super) fn prove(&mut self, proof: crate::failover::cooldown::Proof) {
+        let Some(subject) = &self.subject else { return };
+        let max_age = self.proxy.settings.proof_max_age;
+        if self.policy.fallback && proof::is_worth_writing(&self.known, max_age, clock::now()) {
+            let write = self.proxy.memory.remember_proof(subject.fingerprint, proof.clone());
+            self.writes.push(write);
+        }
+        self.known.proof = Some(proof);
+    }
+
+    /// Anthropic has refused the credential: nothing that was known about it counts any more.
+    pub(super) fn revoke(&mut self) {
+        let Some(subject) = &self.subject else { return };
+        self.proxy.renewals.forget(&subject.fingerprint);
+        if self.known.proof.is_some() {
+            self.writes.push(self.proxy.memory.forget_proof(subject.fingerprint));
+        }
+        self.forget_limits();
+        self.known = Known::default();
+    }
+
+    /// Forgets the limits that were known when the request came; a newer one stays.
+    pub(super) fn forget_limits(&mut self) {
+        let Some(subject) = &self.subject else { return };
+        let class = (Scope::Class(subject.class.clone()), &self.known.class);
+        for (scope, cooldown) in [class, (Scope::Account, &self.known.account)] {
+            if let Some(cooldown) = cooldown {
+                let key = LimitKey { fingerprint: subject.fingerprint, scope };
+                let write = self.proxy.memory.forget_limit(key, cooldown.recorded_at);
+                self.writes.push(write);
+            }
+        }
+    }
+
+    /// Waits for `work` while the writes to the store go on.
+    pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                Some(()) = self.writes.next(), if !self.writes.is_empty() => {}
+            }
+        }
+    }
+
+    /// Starts the time within which the client of a stream gets a head.
+    pub(super) fn head_soon(&self, upstream: Upstream) {
+        self.early.send_modify(|early| {
+            let deadline = early.map_or_else(|| Instant::now() + HEAD_WITHIN, |e| e.deadline);
+            *early = Some(Early { deadline, upstream });
+        });
+    }
+
+    /// The labels that say who answered, and why not Anthropic.
+    pub(super) fn label(
+        &self,
+        response: &mut Response<Body>,
+        reason: Reason,
+        served: (&str, &str),
+    ) {
+        let headers = response.headers_mut();
+        headers.insert(UPSTREAM, upstream_value(Upstream::Bedrock));
+        let until = self.until.map(|until| until.to_string());
+        let labels = [
+            ("x-claude-proxy-reason", Some(reason.to_string())),
+            ("x-claude-proxy-until", until),
+            ("x-claude-proxy-bedrock-model", Some(served.0.to_owned())),
+            ("x-claude-proxy-region", Some(served.1.to_owned())),
+            ("request-id", Some(self.record.id().to_owned())),
+        ];
+        for (name, value) in labels {
+            if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+/// Waits until the client must have a head, and names who is being asked then.
+pub(super) async fn due(mut early: watch::Receiver<Option<Early>>) -> Upstream {
+    loop {
+        let current = *early.borrow_and_update();
+        let deadline = async {
+            match current {
+                Some(early) => tokio::time::sleep_until(early.deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = deadline => return current.map_or(Upstream::Anthropic, |early| early.upstream),
+            changed = early.changed() => if changed.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// Makes Anthropic's refusal say when it is worth coming back.
+///
+/// Where Bedrock will be able to answer within seconds, the client is not to wait for Anthropic's
+/// window, and a subscription's client must not stop by itself until then.
+fn honest(mut original: Response<Body>, passes: bool) -> Response<Body> {
+    if !passes || original.status() != StatusCode::TOO_MANY_REQUESTS {
+        return original;
+    }
+    let headers = original.headers_mut();
+    let hint = crate::failover::hint::retry_after_seconds(headers, clock::now());
+    let seconds = hint.map_or(SOON.as_secs(), |hint| hint.min(SOON.as_secs()));
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    let unified: Vec<_> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("anthropic-ratelimit-unified-"))
+        .cloned()
+        .collect();
+    for name in unified {
+        headers.remove(name);
+    }
+    original
+}

@@ -1,0 +1,299 @@
+//! The two legs of an [`Exchange`]: what an upstream does becomes an [`Outcome`].
+//!
+//! Each leg reads as far as the commit point and no further. What it has held back by then is
+//! bounded, and goes to the client only with an answer that counts.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::response::Parts;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::body::{self, Body};
+use super::exchange::{Brought, Exchange};
+use super::{MOST_ERROR_BYTES, anthropic_head};
+use crate::caller::upstream_headers;
+use crate::clock;
+use crate::failover::hint::{self, Limited};
+use crate::failover::{Outcome, Reason, Upstream, proof};
+use crate::messages::Opening;
+use crate::reply::{ErrorKind, Failure};
+use crate::translate::error::BedrockFailure;
+use crate::translate::request::{self, Headers};
+use crate::translate::response;
+use crate::translate::stream::{Event, Stream as Translation};
+use crate::upstream::anthropic::Answer;
+use crate::upstream::bedrock::{Call, Events};
+use crate::wire::sse::{self, Splitter};
+
+/// Events are held back up to this size; more commits.
+const MOST_HELD: usize = 1 << 20;
+
+impl Exchange {
+    /// Sends the request to Anthropic, as it came.
+    pub(super) async fn ask_anthropic(&mut self) -> Brought {
+        self.record.attempt(Upstream::Anthropic, None);
+        self.early.send_replace(None);
+        let headers = upstream_headers(&self.headers, &self.target.call);
+        let proxy = std::sync::Arc::clone(&self.proxy);
+        let target = self.target.path_and_query.clone();
+        let body = self.body.clone();
+        let call = proxy.anthropic.send(http::Method::POST, &target, headers, body);
+        let (head, answer) = match self.beside(call).await {
+            Ok(answer) => answer.into_parts(),
+            Err(fault) => {
+                super::warn_of(&fault);
+                return (Outcome::Unreachable, None);
+            }
+        };
+        let head = anthropic_head(head);
+        if head.status.is_success() {
+            self.accepted(head, answer).await
+        } else {
+            self.refused(head, answer).await
+        }
+    }
+
+    async fn accepted(&mut self, head: Parts, answer: Answer) -> Brought {
+        if let Some(proof) = proof::carried_by(head.status, &head.headers, false, clock::now()) {
+            self.forget_limits();
+            self.prove(proof);
+        }
+        let plain = !head.headers.contains_key(header::CONTENT_ENCODING);
+        let events = head.headers.get(header::CONTENT_TYPE).is_some_and(is_event_stream);
+        if !(plain && events) {
+            let body = body::as_it_comes(answer);
+            return (Outcome::Answered, Some(Response::from_parts(head, body)));
+        }
+        if self.policy.may_fall_back(Reason::Overloaded)
+            || self.policy.may_fall_back(Reason::ServerError)
+        {
+            return self.hold_anthropic(head, answer).await;
+        }
+        let body = body::anthropic(Bytes::new(), answer, self.record.clone());
+        (Outcome::Answered, Some(Response::from_parts(streamed(head), body)))
+    }
+
+    /// Reads Anthropic's stream up to its first content.
+    async fn hold_anthropic(&mut self, head: Parts, mut answer: Answer) -> Brought {
+        self.head_soon(Upstream::Anthropic);
+        let mut splitter = Splitter::default();
+        let mut held = BytesMut::new();
+        let failed = loop {
+            match splitter.next() {
+                Some(block) => {
+                    let opening = Opening::of(sse::name(&block), &sse::data(&block));
+                    held.extend_from_slice(&block);
+                    match opening {
+                        Opening::Held if held.len() <= MOST_HELD => {}
+                        Opening::Held | Opening::Content => break None,
+                        Opening::Failed(error) => break Some(error),
+                    }
+                }
+                None if splitter.is_overlong() => break None,
+                None => match self.beside(answer.chunk()).await {
+                    Some(Ok(chunk)) => splitter.push(chunk),
+                    Some(Err(_)) | None => return self.cut(head, held),
+                },
+            }
+        };
+        let Some(error) = failed else {
+            held.extend_from_slice(&splitter.rest());
+            let body = body::anthropic(held.freeze(), answer, self.record.clone());
+            return (Outcome::Answered, Some(Response::from_parts(streamed(head), body)));
+        };
+        let outcome = match error.kind.as_str() {
+            "overloaded_error" => Outcome::Overloaded,
+            "rate_limit_error" => Outcome::Limited(Limited {
+                has_rate_limit_headers: hint::has_rate_limit_headers(&head.headers),
+                ..Limited::default()
+            }),
+            _ => Outcome::ServerError,
+        };
+        (outcome, Some(Response::from_parts(streamed(head), body::full(held.freeze()))))
+    }
+
+    /// Anthropic's stream broke before its first content: it ends as any broken stream does.
+    fn cut(&self, head: Parts, mut held: BytesMut) -> Brought {
+        let message = "The connection to Anthropic broke before the answer began.";
+        let event = Failure::new(ErrorKind::Api, message).into_event(self.record.id());
+        held.extend_from_slice(&event);
+        let answer = Response::from_parts(streamed(head), body::full(held.freeze()));
+        (Outcome::ServerError, Some(answer))
+    }
+
+    async fn refused(&mut self, head: Parts, mut answer: Answer) -> Brought {
+        if matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            self.revoke();
+        }
+        let judged = matches!(head.status.as_u16(), 429 | 500..=504 | 529);
+        let Some(class) = self.subject.as_ref().map(|s| s.class.clone()).filter(|_| judged) else {
+            let body = body::as_it_comes(answer);
+            return (Outcome::Answered, Some(Response::from_parts(head, body)));
+        };
+        let read = self.beside(answer.read(MOST_ERROR_BYTES)).await.unwrap_or_default();
+        if read.len() > MOST_ERROR_BYTES {
+            let body = body::resumed(read, answer);
+            return (Outcome::Answered, Some(Response::from_parts(head, body)));
+        }
+        let now = clock::now();
+        let outcome = hint::judge_failure(head.status, &head.headers, &read, &class, now);
+        let limited = matches!(outcome, Outcome::Limited(_));
+        if let Some(proof) = proof::carried_by(head.status, &head.headers, limited, now) {
+            self.prove(proof);
+        }
+        (outcome, Some(Response::from_parts(head, body::full(read))))
+    }
+
+    /// Asks Bedrock in one region, if this credential may spend the operator's money.
+    pub(super) async fn ask_bedrock(&mut self, reason: Reason, region: usize) -> Brought {
+        if !self.is_proven().await {
+            return (Outcome::Unproven, None);
+        }
+        let Some(body) = self.translate() else { return (Outcome::Untranslatable, None) };
+        let proxy = std::sync::Arc::clone(&self.proxy);
+        let Some(name) = proxy.bedrock.region(region) else {
+            return (Outcome::Untranslatable, None);
+        };
+        self.record.attempt(Upstream::Bedrock, Some(reason));
+        let model_id = self.model_id(name);
+        let call = Call { model_id: model_id.clone(), body };
+        let answered = if self.asked.stream {
+            self.stream_bedrock(region, call).await
+        } else {
+            self.message_bedrock(region, call).await
+        };
+        match answered {
+            Ok(mut response) => {
+                self.label(&mut response, reason, (&model_id, name));
+                (Outcome::Answered, Some(response))
+            }
+            Err(failure) => self.unserved(failure, reason, (&model_id, name)),
+        }
+    }
+
+    async fn message_bedrock(
+        &mut self,
+        region: usize,
+        call: Call,
+    ) -> Result<Response<Body>, BedrockFailure> {
+        let proxy = std::sync::Arc::clone(&self.proxy);
+        let answer = self.beside(proxy.bedrock.message(region, call)).await?;
+        let (message, usage) =
+            response::message(&answer, &self.asked.model).map_err(|_| body::broke_off())?;
+        self.record.used(usage);
+        let mut response = Response::new(body::full(message));
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        Ok(response)
+    }
+
+    async fn stream_bedrock(
+        &mut self,
+        region: usize,
+        call: Call,
+    ) -> Result<Response<Body>, BedrockFailure> {
+        self.head_soon(Upstream::Bedrock);
+        let proxy = std::sync::Arc::clone(&self.proxy);
+        let mut events = self.beside(proxy.bedrock.stream(region, call)).await?;
+        let mut translation = Translation::new(&self.asked.model);
+        let held = self.beside(hold_bedrock(&mut events, &mut translation)).await?;
+        let body = body::bedrock(held, events, translation, self.record.clone());
+        Ok(body::event_stream(Upstream::Bedrock, body))
+    }
+
+    fn unserved(&self, failure: BedrockFailure, reason: Reason, served: (&str, &str)) -> Brought {
+        let passes = match &failure {
+            BedrockFailure::Client { message } => {
+                let failure = Failure::new(ErrorKind::InvalidRequest, message);
+                let mut response = failure.into_response(self.record.id()).map(body::full);
+                self.label(&mut response, reason, served);
+                return (Outcome::Answered, Some(response));
+            }
+            BedrockFailure::Transient { .. } => true,
+            BedrockFailure::Permanent { .. } => false,
+        };
+        let said = failure.message();
+        tracing::warn!(region = served.1, model = served.0, passes, "bedrock cannot serve: {said}");
+        (Outcome::Unserved { passes }, None)
+    }
+
+    fn translate(&mut self) -> Option<Vec<u8>> {
+        if let Some(body) = &self.translated {
+            return Some(body.clone());
+        }
+        let model = self.subject.as_ref()?.model.as_ref()?;
+        match request::to_bedrock(&self.body, &request_headers(&self.headers), model) {
+            Ok(body) => {
+                if self.policy.regions > 1 {
+                    self.translated = Some(body.clone());
+                }
+                Some(body)
+            }
+            Err(untranslatable) => {
+                tracing::warn!("bedrock cannot serve this request: {untranslatable}");
+                None
+            }
+        }
+    }
+
+    fn model_id(&self, region: &str) -> String {
+        let settings = &self.proxy.settings;
+        if let Some(mapped) = settings.model_map.get(&self.asked.model) {
+            return mapped.clone();
+        }
+        let model = self.subject.as_ref().and_then(|subject| subject.model.as_ref());
+        let id = model.map(|model| model.bedrock_id(region, settings.profile_prefix));
+        id.unwrap_or_default()
+    }
+}
+
+/// Reads Bedrock's stream up to its first delta: it may still fail after a block has started.
+async fn hold_bedrock(
+    events: &mut Events,
+    translation: &mut Translation,
+) -> Result<Vec<Bytes>, BedrockFailure> {
+    let mut held = Vec::new();
+    let mut size = 0;
+    let mut patience: Duration = body::FIRST_EVENT_TIMEOUT;
+    loop {
+        let next = tokio::time::timeout(patience, events.next()).await;
+        let Some(chunk) = next.map_err(|_| body::fell_silent())?? else {
+            return Err(body::broke_off());
+        };
+        patience = body::IDLE_TIMEOUT;
+        match translation.event(&chunk).map_err(|_| body::broke_off())? {
+            Event::Skip => {}
+            Event::Failed(failure) => return Err(failure),
+            Event::Opening(event) => {
+                size += event.len();
+                held.push(event);
+                if size > MOST_HELD {
+                    return Ok(held);
+                }
+            }
+            Event::Content(event) => {
+                held.push(event);
+                return Ok(held);
+            }
+        }
+    }
+}
+
+/// What of the client's headers goes into a body for Bedrock.
+pub(super) fn request_headers(headers: &http::HeaderMap) -> Headers<'_> {
+    let betas = headers.get_all("anthropic-beta").iter().filter_map(|value| value.to_str().ok());
+    let version = headers.get("anthropic-version").and_then(|value| value.to_str().ok());
+    Headers { betas: betas.collect(), version }
+}
+
+fn is_event_stream(value: &HeaderValue) -> bool {
+    let value = value.as_bytes();
+    value.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
+}
+
+/// The head of a stream that the proxy may have to end itself.
+fn streamed(mut head: Parts) -> Parts {
+    head.headers.remove(header::CONTENT_LENGTH);
+    head
+}

@@ -1,0 +1,4 @@
+//! How requests come in: each front door hands them to [`crate::proxy::Proxy`], and nothing else.
+
+pub mod greeting;
+pub mod local;

@@ -1,0 +1,68 @@
+//! What the proxy says when it has started: what is on, and what to paste where.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use crate::settings::{Settings, StoreSettings};
+
+/// Whether Bedrock could answer, as far as that can be known without asking it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    pub regions: Vec<String>,
+    /// The sentence of [`crate::upstream::bedrock::Bedrock::find_credentials`].
+    pub credentials: Result<(), String>,
+}
+
+/// The first line, once the port is taken.
+#[must_use]
+pub fn listening(address: SocketAddr) -> String {
+    format!("claude-proxy {} listens on http://{address}\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// What is on, and how to point Claude Code at it.
+#[must_use]
+pub fn greeting(settings: &Settings, address: SocketAddr, fallback: &Fallback) -> String {
+    let base = format!("http://{address}");
+    let mut text = String::new();
+    let lines = [
+        ("upstream", settings.upstream_url.to_string().trim_end_matches('/').to_owned()),
+        ("limits", limits(settings)),
+        ("fallback", way_out(settings, fallback)),
+    ];
+    for (name, line) in lines {
+        let _infallible = writeln!(text, "  {name:<9} {line}");
+    }
+    let _infallible = write!(
+        text,
+        "\nPoint Claude Code at it, in ~/.claude/settings.json:\n\n  \
+         {{ \"env\": {{ \"ANTHROPIC_BASE_URL\": \"{base}\" }} }}\n\n\
+         or for one session:\n\n  ANTHROPIC_BASE_URL={base} claude\n\n\
+         Ctrl-C stops it; answers under way may finish.\n"
+    );
+    text
+}
+
+fn limits(settings: &Settings) -> String {
+    if !settings.tracking {
+        return "not remembered (RATE_LIMIT_TRACKING_ENABLED=false)".to_owned();
+    }
+    match &settings.store {
+        StoreSettings::Embedded(path) => format!("remembered in {}", path.display()),
+        StoreSettings::Memory => "remembered until the proxy stops".to_owned(),
+    }
+}
+
+fn way_out(settings: &Settings, fallback: &Fallback) -> String {
+    let regions = fallback.regions.join(", ");
+    match &fallback.credentials {
+        _ if !settings.fallback => "off (BEDROCK_FALLBACK_ENABLED=false)".to_owned(),
+        _ if regions.is_empty() => "off: no AWS region is known; set AWS_REGION or \
+                                    BEDROCK_REGIONS, and a 429 can be answered by Bedrock"
+            .to_owned(),
+        Ok(()) => format!("on: Bedrock in {regions}, AWS credentials found"),
+        Err(reason) => format!(
+            "off for now: Bedrock in {regions}, but {reason}; log in (aws sso login) or set \
+             AWS_PROFILE"
+        ),
+    }
+}

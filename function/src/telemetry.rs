@@ -1,0 +1,184 @@
+//! What an operator reads: one line for each request, and few others.
+//!
+//! No credential, no prompt, no answer and no header value ever comes here: a [`Record`] has room
+//! for labels, counts and durations only.
+
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::clock;
+use crate::failover::{Reason, Upstream};
+use crate::wire::usage::Usage;
+
+/// Starts logging to stderr: our own lines from `level` on, those of libraries from `warn` on,
+/// because theirs may show what must not be seen.
+pub fn init(level: LevelFilter) {
+    let targets = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target(env!("CARGO_CRATE_NAME"), level);
+    let colour = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .with_target(false);
+    tracing_subscriber::registry().with(targets).with(lines).init();
+}
+
+/// What is known of one request; written as one line when the last owner lets go of it.
+///
+/// Clones share the same line: one goes with the answer's body, so that the line can say how long
+/// that took and what it used, also where the client has left.
+#[derive(Clone, Debug)]
+pub struct Record(Arc<Line>);
+
+#[derive(Debug)]
+struct Line {
+    id: String,
+    began: Instant,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Entries {
+    call: &'static str,
+    user: Option<String>,
+    model: Option<String>,
+    stream: bool,
+    upstream: Option<Upstream>,
+    reason: Option<Reason>,
+    status: Option<StatusCode>,
+    attempts: u32,
+    cooldown: Option<Duration>,
+    first_byte: Option<Duration>,
+    usage: Usage,
+    fault: Option<&'static str>,
+    complete: bool,
+}
+
+impl Record {
+    /// Begins the record of a request.
+    #[must_use]
+    pub fn begin() -> Self {
+        let id = format!("req_proxy_{:016x}{:08x}", fastrand::u64(..), fastrand::u32(..));
+        let entries = Mutex::default();
+        Self(Arc::new(Line { id, began: clock::instant(), entries }))
+    }
+
+    /// The proxy's own id of the request; it appears in errors that the proxy itself writes.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// Notes what is asked for, and by whom.
+    pub fn asked(&self, call: &'static str, user: Option<&str>, model: Option<(&str, bool)>) {
+        self.note(|entries| {
+            entries.call = call;
+            entries.user = user.map(str::to_owned);
+            entries.model = model.map(|(name, _)| printable(name));
+            entries.stream = model.is_some_and(|(_, stream)| stream);
+        });
+    }
+
+    /// Notes one try at an upstream.
+    pub fn attempt(&self, upstream: Upstream, reason: Option<Reason>) {
+        self.note(|entries| {
+            entries.attempts += 1;
+            entries.upstream = Some(upstream);
+            entries.reason = reason;
+        });
+    }
+
+    /// Notes the head of the answer that the client gets.
+    pub fn answered(&self, status: StatusCode, upstream: Option<Upstream>) {
+        self.note(|entries| {
+            entries.status = Some(status);
+            if upstream != Some(Upstream::Bedrock) {
+                entries.reason = None;
+            }
+            entries.upstream = upstream;
+        });
+    }
+
+    /// Notes how long a limit is remembered for.
+    pub fn remembered(&self, cooldown: Duration) {
+        self.note(|entries| entries.cooldown = Some(cooldown));
+    }
+
+    /// Notes that the first byte of the body goes out; only the first call counts.
+    pub fn first_byte(&self) {
+        let elapsed = self.0.began.elapsed();
+        self.note(|entries| entries.first_byte = entries.first_byte.or(Some(elapsed)));
+    }
+
+    /// Notes the tokens of a stream.
+    pub fn used(&self, usage: Usage) {
+        self.note(|entries| entries.usage.update(usage));
+    }
+
+    /// Notes that the answer did not come to its proper end.
+    pub fn broke(&self, fault: &'static str) {
+        self.note(|entries| entries.fault = Some(fault));
+    }
+
+    /// Notes that the whole answer has been handed over.
+    pub fn complete(&self) {
+        self.note(|entries| entries.complete = true);
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Entries)) {
+        change(&mut self.0.entries.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let entries =
+            std::mem::take(self.entries.get_mut().unwrap_or_else(PoisonError::into_inner));
+        write_line(&self.id, self.began.elapsed(), &entries);
+    }
+}
+
+/// The one line per request.
+fn write_line(id: &str, duration: Duration, entries: &Entries) {
+    let who = entries.upstream.map_or_else(|| "the proxy".to_owned(), |u| u.to_string());
+    let why = entries.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    let fault = entries.fault.or((!entries.complete).then_some("the client left"));
+    let end = fault.map(|fault| format!(" ({fault})")).unwrap_or_default();
+    tracing::info!(
+        request.id = id,
+        call = entries.call,
+        user = entries.user,
+        model = entries.model,
+        stream = entries.stream,
+        upstream = entries.upstream.map(tracing::field::display),
+        reason = entries.reason.map(tracing::field::display),
+        status = entries.status.map(|status| status.as_u16()),
+        attempts = entries.attempts,
+        fault,
+        cooldown_s = entries.cooldown.map(|cooldown| cooldown.as_secs()),
+        first_byte_ms = entries.first_byte.map(millis),
+        duration_ms = millis(duration),
+        tokens.input = entries.usage.input,
+        tokens.output = entries.usage.output,
+        tokens.cache_read = entries.usage.cache_read,
+        tokens.cache_write = entries.usage.cache_write,
+        "answered by {who}{why}{end}"
+    );
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// A client's word as it may stand in a line: no control characters, no endless length.
+fn printable(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_graphic()).take(128).collect()
+}

@@ -1,0 +1,36 @@
+//! The two services that can answer, and how a connection to one fails.
+//!
+//! Both are plain structs that tests point at real sockets. Neither decides anything: what a
+//! failure means is judged in [`crate::failover`].
+
+pub mod anthropic;
+pub mod bedrock;
+mod connector;
+
+use std::time::Duration;
+
+/// A connection that takes longer than this does not come about.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest wait for a response head. The head of a non-streaming answer comes when the model
+/// has finished.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Why Anthropic gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error("no connection to {host}")]
+    NoConnection {
+        host: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the connection to {host} broke before the answer")]
+    Broken {
+        host: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("no response head from {host} within {} s", HEAD_TIMEOUT.as_secs())]
+    TimedOut { host: String },
+}

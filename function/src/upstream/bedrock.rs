@@ -1,0 +1,273 @@
+//! AWS Bedrock's `InvokeModel` family, one client for each region.
+//!
+//! Bodies are built by [`crate::translate`]; no header of the client ever comes here. The SDK
+//! neither retries nor times a living stream out: both would undo decisions that are taken in
+//! [`crate::failover`].
+
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_bedrockruntime::Client;
+use aws_sdk_bedrockruntime::config::retry::RetryConfig;
+use aws_sdk_bedrockruntime::config::timeout::TimeoutConfig;
+use aws_sdk_bedrockruntime::config::{ProvideCredentials, StalledStreamProtectionConfig};
+use aws_sdk_bedrockruntime::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_bedrockruntime::primitives::Blob;
+use aws_sdk_bedrockruntime::primitives::event_stream::EventReceiver;
+use aws_sdk_bedrockruntime::types::error::ResponseStreamError;
+use aws_sdk_bedrockruntime::types::{CountTokensInput, InvokeModelTokensRequest, ResponseStream};
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use bytes::Bytes;
+
+use super::{CONNECT_TIMEOUT, HEAD_TIMEOUT};
+use crate::reply::ErrorKind;
+use crate::translate::error::{self, BedrockFailure};
+
+/// Counting is quick or not worth waiting for.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Credentials are looked for in files, in a login and at the instance's own address.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The regions of Bedrock that may be asked, in the operator's order.
+#[derive(Debug)]
+pub struct Bedrock {
+    regions: Vec<(String, Client)>,
+    config: SdkConfig,
+}
+
+impl Bedrock {
+    /// Prepares a client for each region; none named means the region of the AWS settings, and
+    /// where those name none either, there is nothing to fall back to.
+    pub async fn new(regions: &[String]) -> Self {
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build();
+        let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new());
+        let first = regions.first().cloned().map(Region::new);
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .timeout_config(timeouts)
+            .region(RegionProviderChain::first_try(first).or_else(region))
+            .load()
+            .await;
+        let mut names = regions.to_vec();
+        if names.is_empty() {
+            names.extend(config.region().map(ToString::to_string));
+        }
+        let client = |name: String| {
+            let config = config.to_builder().region(Region::new(name.clone())).build();
+            (name, Client::new(&config))
+        };
+        Self { regions: names.into_iter().map(client).collect(), config }
+    }
+
+    /// The regions' names, in order.
+    pub fn regions(&self) -> impl Iterator<Item = &str> {
+        self.regions.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// How many regions there are.
+    #[must_use]
+    pub fn region_count(&self) -> usize {
+        self.regions.len()
+    }
+
+    /// The name of a region by its place in the order.
+    #[must_use]
+    pub fn region(&self, index: usize) -> Option<&str> {
+        self.regions.get(index).map(|(name, _)| name.as_str())
+    }
+
+    /// Looks whether the machine has AWS credentials, without using them.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator.
+    pub async fn find_credentials(&self) -> Result<(), String> {
+        let Some(provider) = self.config.credentials_provider() else {
+            return Err("no AWS credentials are configured".to_owned());
+        };
+        match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err("no AWS credentials were found".to_owned()),
+            Err(_) => Err("no AWS credentials were found in time".to_owned()),
+        }
+    }
+
+    /// `InvokeModel`: the whole answer at once.
+    ///
+    /// # Errors
+    ///
+    /// What Bedrock's refusal means, without anything of the operator's account in it.
+    pub async fn message(&self, region: usize, call: Call) -> Result<Bytes, BedrockFailure> {
+        let request = self
+            .client(region)?
+            .invoke_model()
+            .model_id(call.model_id)
+            .content_type("application/json")
+            .accept("application/json")
+            .body(Blob::new(call.body));
+        let answer = tokio::time::timeout(HEAD_TIMEOUT, request.send()).await;
+        let answer = answer.map_err(|_| timed_out())?.map_err(|error| refused(&error))?;
+        Ok(answer.body.into_inner().into())
+    }
+
+    /// `InvokeModelWithResponseStream`: the answer as it is made.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::message`].
+    pub async fn stream(&self, region: usize, call: Call) -> Result<Events, BedrockFailure> {
+        let request = self
+            .client(region)?
+            .invoke_model_with_response_stream()
+            .model_id(call.model_id)
+            .content_type("application/json")
+            .accept("application/json")
+            .body(Blob::new(call.body));
+        let answer = tokio::time::timeout(HEAD_TIMEOUT, request.send()).await;
+        let answer = answer.map_err(|_| timed_out())?.map_err(|error| refused(&error))?;
+        Ok(Events(answer.body))
+    }
+
+    /// `CountTokens`, for the models that bedrock-runtime can count.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::message`].
+    pub async fn count(&self, region: usize, call: Call) -> Result<u64, BedrockFailure> {
+        let body = InvokeModelTokensRequest::builder().body(Blob::new(call.body)).build();
+        let input = body.map_err(|_| no_region())?;
+        let request = self
+            .client(region)?
+            .count_tokens()
+            .model_id(call.model_id)
+            .input(CountTokensInput::InvokeModel(input));
+        let answer = tokio::time::timeout(COUNT_TIMEOUT, request.send()).await;
+        let answer = answer.map_err(|_| timed_out())?.map_err(|error| refused(&error))?;
+        u64::try_from(answer.input_tokens).map_err(|_| timed_out())
+    }
+
+    fn client(&self, region: usize) -> Result<&Client, BedrockFailure> {
+        self.regions.get(region).map(|(_, client)| client).ok_or_else(no_region)
+    }
+}
+
+/// What is sent: a translated body for one model.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub model_id: String,
+    pub body: Vec<u8>,
+}
+
+/// The events of one stream, each a JSON object. Dropping it cancels the call.
+#[derive(Debug)]
+pub struct Events(EventReceiver<ResponseStream, ResponseStreamError>);
+
+impl Events {
+    /// The next event's JSON; `None` at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// An exception of the service inside the stream, or a broken connection.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, BedrockFailure> {
+        loop {
+            match self.0.recv().await {
+                Ok(None) => return Ok(None),
+                Ok(Some(ResponseStream::Chunk(part))) => {
+                    if let Some(bytes) = part.bytes {
+                        return Ok(Some(bytes.into_inner()));
+                    }
+                }
+                // An event that is no chunk holds nothing for the client.
+                Ok(Some(_)) => {}
+                Err(error) => return Err(broken_off(&error)),
+            }
+        }
+    }
+}
+
+fn timed_out() -> BedrockFailure {
+    error::judge(Some(408), Some("ModelTimeoutException"), "Bedrock did not answer in time.")
+}
+
+fn no_region() -> BedrockFailure {
+    BedrockFailure::Permanent {
+        kind: ErrorKind::Api,
+        message: "No Bedrock region is configured.".to_owned(),
+    }
+}
+
+/// The failure of a call before its answer began.
+fn refused<E>(error: &SdkError<E, HttpResponse>) -> BedrockFailure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    if let SdkError::ServiceError(service) = error {
+        let (status, meta) = (service.raw().status().as_u16(), service.err());
+        return error::judge(Some(status), meta.code(), meta.message().unwrap_or_default());
+    }
+    if let SdkError::ResponseError(response) = error {
+        let status = response.raw().status().as_u16();
+        return error::judge(Some(status), None, "Bedrock's answer could not be read.");
+    }
+    not_reached(error)
+}
+
+/// No answer at all: the network, or no way to sign a request.
+fn not_reached<E, R>(error: &SdkError<E, R>) -> BedrockFailure
+where
+    E: std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let by_network = match error {
+        SdkError::TimeoutError(_) => true,
+        SdkError::DispatchFailure(failure) => failure.is_io() || failure.is_timeout(),
+        SdkError::ConstructionFailure(_)
+        | SdkError::ResponseError(_)
+        | SdkError::ServiceError(_)
+        | _ => false,
+    };
+    if by_network {
+        return error::judge(Some(503), None, "Bedrock could not be reached.");
+    }
+    tracing::debug!(error = %error::scrub(&DisplayErrorContext(error).to_string()), "no AWS call");
+    BedrockFailure::Permanent {
+        kind: ErrorKind::Api,
+        message: "The AWS call could not be made: are there valid AWS credentials?".to_owned(),
+    }
+}
+
+/// The failure of a stream that had begun.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the SDK forbids naming its catch-all variant")]
+fn broken_off<R>(error: &SdkError<ResponseStreamError, R>) -> BedrockFailure {
+    let SdkError::ServiceError(service) = error else {
+        return error::judge(Some(500), None, "Bedrock's stream broke off.");
+    };
+    let failure = service.err();
+    // The SDK knows the variant of a modelled exception in a stream, but not its code.
+    let (status, code) = match failure {
+        ResponseStreamError::ThrottlingException(_) => (429, "ThrottlingException"),
+        ResponseStreamError::ServiceUnavailableException(_) => (503, "ServiceUnavailableException"),
+        ResponseStreamError::InternalServerException(_) => (500, "InternalServerException"),
+        ResponseStreamError::ModelStreamErrorException(error) => {
+            let original = error.original_status_code().and_then(|code| code.try_into().ok());
+            (original.unwrap_or(424), "ModelStreamErrorException")
+        }
+        ResponseStreamError::ModelTimeoutException(_) => (408, "ModelTimeoutException"),
+        ResponseStreamError::ValidationException(_) => (400, "ValidationException"),
+        _ => (500, "Unknown"),
+    };
+    let message = failure.meta().message().or_else(|| failure.message()).unwrap_or_default();
+    error::judge(Some(status), Some(code), message)
+}
