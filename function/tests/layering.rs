@@ -1,0 +1,155 @@
+//! Does the house keep the order that no compiler checks? Reads the sources as text.
+//!
+//! The core is pure, every file says what it is for, files and lines stay short, there is one TLS
+//! stack, and the README's table is the code's. Must not need a network or a built binary.
+
+#![expect(clippy::unwrap_used, reason = "a source file that cannot be read fails the test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use function::settings::{VARIABLES, Variable};
+
+/// The modules that name no runtime, no client, no environment and no clock.
+const CORE: [&str; 6] = ["caller", "failover", "messages", "reply", "translate", "wire"];
+
+#[test]
+fn the_core_names_nothing_of_the_world_outside() {
+    for module in CORE {
+        let files = files_of(module);
+        assert!(!files.is_empty(), "there is no module `{module}`");
+        for file in files {
+            let found = outside(&fs::read_to_string(&file).unwrap());
+            assert!(found.is_empty(), "{} is core, but names {found:?}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_fence_sees_what_it_forbids() {
+    let text =
+        "use std::{collections::BTreeMap, env};\nlet now = Timestamp::now();\naws_config::load();";
+    assert_eq!(outside(text), ["aws_", "::now", "std::env"]);
+    assert_eq!(
+        outside("use std::fs;\nuse tokio::time;\nhyper::body"),
+        ["hyper", "tokio", "std::fs"]
+    );
+    assert!(
+        outside("// tokio\n/// std::env\nlet environment = nowhere::nowadays; // hyper").is_empty()
+    );
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for file in sources().into_iter().chain(rust_files("tests")) {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("//! "), "{} does not start with `//!`", file.display());
+    }
+}
+
+#[test]
+fn files_and_lines_stay_short() {
+    for file in sources() {
+        let text = fs::read_to_string(&file).unwrap();
+        let file = file.display();
+        let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
+        assert!(lines <= 400, "{file} has {lines} lines without its tests, more than 400");
+        let long = text.lines().position(|line| line.chars().count() > 100);
+        assert!(
+            long.is_none(),
+            "{file} has more than 100 characters in line {}",
+            long.unwrap() + 1
+        );
+    }
+}
+
+#[test]
+fn crates_come_from_one_registry_and_bring_one_tls_stack() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let values = |key: &'static str| lock.lines().filter_map(move |line| line.strip_prefix(key));
+    for source in values("source = ") {
+        assert_eq!(source, r#""registry+https://github.com/rust-lang/crates.io-index""#);
+    }
+    for name in values("name = ") {
+        let banned = ["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-sys"];
+        assert!(!banned.contains(&name.trim_matches('"')), "Cargo.lock has {name}: TLS is ring's");
+    }
+}
+
+#[test]
+fn the_table_in_the_readme_is_that_of_the_settings() {
+    let head = "| variable | default | meaning |\n|---|---|---|\n";
+    let row = |variable: &Variable| {
+        format!("| `{}` | {} | {} |\n", variable.name, variable.default, variable.meaning)
+    };
+    let table = VARIABLES.iter().map(row).collect::<String>();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let there = readme.contains(&format!("\n{head}{table}\n"));
+    assert!(there, "README.md must have this table, and a blank line after it:\n\n{head}{table}");
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// Finds the Rust files in one folder of both crates.
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders =
+        ["function", "provisioner"].map(|name| root().join(name).join(folder)).to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+fn sources() -> Vec<PathBuf> {
+    rust_files("src")
+}
+
+/// Finds the files of one module of the proxy: its own page and its folder.
+fn files_of(module: &str) -> Vec<PathBuf> {
+    let home = root().join("function").join("src").join(module);
+    let page = home.with_extension("rs");
+    sources().into_iter().filter(|file| *file == page || file.starts_with(&home)).collect()
+}
+
+/// Lists what `text` names, outside its comments, of what the core must not know.
+fn outside(text: &str) -> Vec<String> {
+    let code = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
+    let code = text.lines().map(code).collect::<Vec<_>>().join("\n");
+    let words = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect::<Vec<_>>();
+    let mut found = Vec::new();
+    for name in ["hyper", "reqwest", "tokio"] {
+        if words.contains(&name) {
+            found.push(name.to_owned());
+        }
+    }
+    if words.iter().any(|word| word.starts_with("aws_")) {
+        found.push("aws_".to_owned());
+    }
+    if code.split("::now").skip(1).any(|rest| !rest.starts_with(is_part_of_a_name)) {
+        found.push("::now".to_owned());
+    }
+    // Whatever follows `std::` up to the end of the statement, be it one path or a list in braces.
+    for used in code.split("std::").skip(1) {
+        let path = used.split([';', '(', '<']).next().unwrap_or_default();
+        let names = path.split(|c: char| !is_part_of_a_name(c)).collect::<Vec<_>>();
+        let names = if path.starts_with('{') { &names[..] } else { &names[..1] };
+        for name in ["env", "fs", "net"].into_iter().filter(|name| names.contains(name)) {
+            found.push(format!("std::{name}"));
+        }
+    }
+    found
+}
+
+fn is_part_of_a_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
