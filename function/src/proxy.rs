@@ -165,17 +165,19 @@ impl Proxy {
         record.attempt(Upstream::Anthropic, None);
         let headers = caller::upstream_headers(&head.headers, &target.call);
         let answer = self.anthropic.send(head.method, &target.path_and_query, headers, body).await;
-        let answer = match answer {
+        let (answer, upstream) = match answer {
             Ok(answer) => {
                 let (head, body) = answer.into_parts();
-                Response::from_parts(anthropic_head(head), body::as_it_comes(body))
+                let answer = Response::from_parts(anthropic_head(head), body::as_it_comes(body));
+                (answer, Some(Upstream::Anthropic))
             }
             Err(fault) => {
                 warn_of(&fault);
-                unreachable_failure(&fault).into_response(record.id()).map(body::full)
+                let failure = unreachable_failure(&fault);
+                (failure.into_response(record.id()).map(body::full), None)
             }
         };
-        record.answered(answer.status(), Some(Upstream::Anthropic));
+        record.answered(answer.status(), upstream);
         answer.map(|body| accompanied(body, Writes::new(), record))
     }
 

@@ -17,11 +17,11 @@ use crate::clock;
 use crate::failover::{Reason, Upstream};
 use crate::wire::usage::Usage;
 
-/// Starts logging to stderr: our own lines from `level` on, those of libraries from `warn` on,
-/// because theirs may show what must not be seen.
+/// Starts logging to stderr: our own lines from `level` on, of libraries only errors, because
+/// their lines may show what must not be seen.
 pub fn init(level: LevelFilter) {
     let targets = Targets::new()
-        .with_default(level.min(LevelFilter::WARN))
+        .with_default(level.min(LevelFilter::ERROR))
         .with_target(env!("CARGO_CRATE_NAME"), level);
     let colour = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer()

@@ -9,11 +9,13 @@ use std::time::Duration;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, Region};
 use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::retry::RetryConfig;
 use aws_sdk_bedrockruntime::config::timeout::TimeoutConfig;
-use aws_sdk_bedrockruntime::config::{ProvideCredentials, StalledStreamProtectionConfig};
+use aws_sdk_bedrockruntime::config::{
+    ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
 use aws_sdk_bedrockruntime::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::primitives::Blob;
 use aws_sdk_bedrockruntime::primitives::event_stream::EventReceiver;
@@ -38,37 +40,41 @@ const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Bedrock {
     regions: Vec<(String, Client)>,
-    config: SdkConfig,
+    credentials: Option<SharedCredentialsProvider>,
 }
 
 impl Bedrock {
     /// Prepares a client for each region; none named means the region of the AWS settings, and
     /// where those name none either, there is nothing to fall back to.
     pub async fn new(regions: &[String]) -> Self {
+        let mut names = regions.to_vec();
+        if names.is_empty() {
+            // Not at the instance's own address too: off AWS that takes seconds to fail.
+            let settings = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+                .or_else(ProfileFileRegionProvider::new());
+            names.extend(settings.region().await.map(|region| region.to_string()));
+        }
+        let Some(first) = names.first().cloned() else {
+            return Self { regions: Vec::new(), credentials: None };
+        };
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build();
-        let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-            .or_else(ProfileFileRegionProvider::new());
-        let first = regions.first().cloned().map(Region::new);
         let config = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .timeout_config(timeouts)
-            .region(RegionProviderChain::first_try(first).or_else(region))
+            .region(Region::new(first))
             .load()
             .await;
-        let mut names = regions.to_vec();
-        if names.is_empty() {
-            names.extend(config.region().map(ToString::to_string));
-        }
         let client = |name: String| {
             let config = config.to_builder().region(Region::new(name.clone())).build();
             (name, Client::new(&config))
         };
-        Self { regions: names.into_iter().map(client).collect(), config }
+        let regions = names.into_iter().map(client).collect();
+        Self { regions, credentials: config.credentials_provider() }
     }
 
     /// The regions' names, in order.
@@ -94,7 +100,7 @@ impl Bedrock {
     ///
     /// A sentence for the operator.
     pub async fn find_credentials(&self) -> Result<(), String> {
-        let Some(provider) = self.config.credentials_provider() else {
+        let Some(provider) = &self.credentials else {
             return Err("no AWS credentials are configured".to_owned());
         };
         match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
