@@ -26,6 +26,9 @@ use crate::upstream::anthropic::Answer;
 use crate::upstream::bedrock::{Call, Events};
 use crate::wire::sse::{self, Splitter};
 
+/// A refusal is short; a body that takes longer is not going to come.
+const REFUSAL_WITHIN: Duration = Duration::from_secs(10);
+
 /// Events are held back up to this size; more commits.
 const MOST_HELD: usize = 1 << 20;
 
@@ -131,7 +134,8 @@ impl Exchange {
             let body = body::as_it_comes(answer);
             return (Outcome::Answered, Some(Response::from_parts(head, body)));
         };
-        let read = self.beside(answer.read(MOST_ERROR_BYTES)).await.unwrap_or_default();
+        let reading = tokio::time::timeout(REFUSAL_WITHIN, answer.read(MOST_ERROR_BYTES));
+        let Ok(Ok(read)) = self.beside(reading).await else { return self.broken_refusal(head) };
         if read.len() > MOST_ERROR_BYTES {
             let body = body::resumed(read, answer);
             return (Outcome::Answered, Some(Response::from_parts(head, body)));
@@ -143,6 +147,20 @@ impl Exchange {
             self.prove(proof);
         }
         (outcome, Some(Response::from_parts(head, body::full(read))))
+    }
+
+    /// A refusal whose body does not come: only its status is left to judge by.
+    fn broken_refusal(&self, head: Parts) -> Brought {
+        let (outcome, kind) = match head.status.as_u16() {
+            429 => (Outcome::Answered, ErrorKind::RateLimit),
+            529 => (Outcome::Overloaded, ErrorKind::Overloaded),
+            _ => (Outcome::ServerError, ErrorKind::Api),
+        };
+        let failure = Failure::new(kind, "Anthropic's refusal broke off before it could be read.");
+        let (ours, body) = failure.into_response(self.record.id()).into_parts();
+        let mut head = streamed(head);
+        head.headers.extend(ours.headers);
+        (outcome, Some(Response::from_parts(head, body::full(body))))
     }
 
     /// Asks Bedrock in one region, if this credential may spend the operator's money.
