@@ -29,6 +29,14 @@ const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
 const STREAMS_PER_CONNECTION: usize = 80;
 const MOST_CONNECTIONS: usize = 16;
 
+/// What Anthropic may send ahead of a client that does not read, over HTTP/2.
+///
+/// The h2 crate ends a connection that holds too many small frames, and events are small frames: the
+/// budget is half of the connection's window. With these sizes all streams of one connection may
+/// stand still with 10-byte events and not reach it.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024 * 1024;
+
 /// The client of Anthropic's API.
 #[derive(Debug)]
 pub struct Anthropic {
@@ -56,7 +64,8 @@ impl Anthropic {
                 .timer(TokioTimer::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(Duration::from_secs(50))
-                .http2_adaptive_window(true)
+                .http2_initial_stream_window_size(STREAM_WINDOW)
+                .http2_initial_connection_window_size(CONNECTION_WINDOW)
                 .http2_keep_alive_interval(Duration::from_secs(30))
                 .http2_keep_alive_timeout(Duration::from_secs(20))
                 .build(connector.clone()),
