@@ -6,6 +6,7 @@
 pub mod anthropic;
 pub mod bedrock;
 mod connector;
+mod roots;
 
 use std::time::Duration;
 

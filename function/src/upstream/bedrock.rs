@@ -26,7 +26,7 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 
-use super::{CONNECT_TIMEOUT, HEAD_TIMEOUT};
+use super::{CONNECT_TIMEOUT, HEAD_TIMEOUT, roots};
 use crate::reply::ErrorKind;
 use crate::translate::error::{self, BedrockFailure};
 
@@ -59,6 +59,7 @@ impl Bedrock {
         };
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(roots::context().unwrap_or_default())
             .build_https();
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build();
         let config = aws_config::defaults(BehaviorVersion::latest())

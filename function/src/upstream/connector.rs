@@ -1,5 +1,4 @@
-//! How connections to Anthropic are made: TCP and TLS within [`CONNECT_TIMEOUT`], roots of trust
-//! from the machine, else from Mozilla's list that is compiled in.
+//! How connections to Anthropic are made: TCP and TLS within [`CONNECT_TIMEOUT`], or not at all.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,10 +9,10 @@ use std::time::Duration;
 use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tower_service::Service;
 
-use super::CONNECT_TIMEOUT;
+use super::{CONNECT_TIMEOUT, roots};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -31,7 +30,7 @@ impl Connector {
         let tls =
             ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
                 .with_safe_default_protocol_versions()?
-                .with_root_certificates(roots())
+                .with_root_certificates(roots::store())
                 .with_no_client_auth();
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
@@ -40,19 +39,6 @@ impl Connector {
             .wrap_connector(tcp);
         Ok(Self(https))
     }
-}
-
-/// The machine's own roots, so that a company's inspecting proxy is trusted where the machine
-/// trusts it (`SSL_CERT_FILE` works too); a machine without any, as in an empty image, gets
-/// Mozilla's.
-fn roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    roots
 }
 
 impl Service<Uri> for Connector {
