@@ -8,6 +8,7 @@ mod count;
 mod credential;
 mod exchange;
 mod legs;
+mod lessons;
 mod memory;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use self::body::Body;
 use self::body::{Accompanied, Writes, upstream_value};
 use self::credential::Renewals;
 use self::exchange::{Exchange, Subject, due};
+use self::lessons::Lessons;
 use self::memory::Memory;
 use crate::caller::{self, Call, Target};
 use crate::failover::cooldown::{Known, ModelClass};
@@ -58,6 +60,7 @@ pub struct Proxy {
     bedrock: Bedrock,
     memory: Arc<Memory>,
     renewals: Renewals,
+    lessons: Lessons,
 }
 
 impl Proxy {
@@ -65,7 +68,8 @@ impl Proxy {
     #[must_use]
     pub fn new(settings: Settings, anthropic: Anthropic, bedrock: Bedrock, store: Store) -> Self {
         let memory = Arc::new(Memory::new(store));
-        Self { settings, anthropic, bedrock, memory, renewals: Renewals::default() }
+        let (renewals, lessons) = (Renewals::default(), Lessons::default());
+        Self { settings, anthropic, bedrock, memory, renewals, lessons }
     }
 
     /// What the operator decided.
@@ -135,7 +139,8 @@ impl Proxy {
             writes: Writes::new(),
             early,
             until: None,
-            translated: None,
+            mends: None,
+            mended: 0,
         });
         let mut drive: std::pin::Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(exchange.drive());

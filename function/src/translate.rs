@@ -7,7 +7,9 @@
 mod content;
 pub mod error;
 pub mod json;
+pub mod mend;
 pub mod model;
+mod models;
 pub mod request;
 pub mod response;
 pub mod stream;

@@ -9,6 +9,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use function::translate::mend::Mends;
 use function::translate::model::{Model, Prefix, UnknownPrefix};
 use function::translate::request::{Headers, Untranslatable, to_bedrock, to_count};
 use proptest::prelude::*;
@@ -21,8 +22,19 @@ use serde_json::{Value, json};
 fn a_recorded_request_becomes_what_claude_code_itself_sends_to_bedrock() {
     for case in ["plain-opus-5-5", "tool-turn-opus-5-5", "plain-haiku-4-5"] {
         let request = Request::read(&golden(case).join("request.json"));
-        let recorded = parsed(&fs::read(golden(case).join("bedrock.json")).unwrap());
-        assert_eq!(request.to_bedrock().unwrap(), recorded, "{case}");
+        let mut expected = parsed(&fs::read(golden(case).join("bedrock.json")).unwrap());
+        add_deviations(&mut expected, case.ends_with("-5-5"));
+        assert_eq!(request.to_bedrock().unwrap(), expected, "{case}");
+    }
+}
+
+/// Where we differ from Claude Code on purpose: it never moves a conversation, and we do. Thinking
+/// that is bound to the side where it was thought must be left out, not refused with a 400.
+fn add_deviations(body: &mut Value, preserved_thinking: bool) {
+    if preserved_thinking {
+        body["thinking"]["block_binding"] = json!({"prefix_mismatch_behavior": "drop_block"});
+        let betas = body["anthropic_beta"].as_array_mut().unwrap();
+        betas.push(json!("thinking-binding-controls-2026-08-01"));
     }
 }
 
@@ -120,10 +132,11 @@ fn auto_mode_goes_along_since_4_8() {
 }
 
 #[test]
-fn safeguards_that_the_model_lacks_are_never_dropped_in_silence() {
-    let body = json!({"safeguards": [{"type": "dangerous_tool_use"}]});
-    let refused = translate("claude-sonnet-4-6", &[], &body).unwrap_err();
-    assert!(refused.to_string().contains("safeguards"), "{refused}");
+fn safeguards_that_the_model_lacks_are_dropped_with_their_beta() {
+    let body = json!({"messages": [], "max_tokens": 1, "safeguards": [{"type": "x"}]});
+    let sent = translate("claude-sonnet-4-5", &["dangerous-tool-use-2026-09-03"], &body).unwrap();
+    assert_eq!(sent.get("safeguards"), None);
+    assert_eq!(sent.get("anthropic_beta"), None);
 }
 
 #[test]
@@ -175,7 +188,8 @@ fn the_version_of_2026_passes_since_4_7() {
         ("claude-sonnet-4-6", Some("2026-10-21"), "bedrock-2023-05-31"),
     ] {
         let headers = Headers { betas: vec![], version: sent };
-        let body = to_bedrock(br#"{"messages":[]}"#, &headers, &model_of(model)).unwrap();
+        let body = to_bedrock(br#"{"messages":[]}"#, &headers, &model_of(model), &Mends::default())
+            .unwrap();
         let body = parsed(&body);
         assert_eq!(body["anthropic_version"], expected, "{model} {sent:?}");
     }
@@ -455,11 +469,18 @@ fn what_is_no_request_is_refused() {
         r#"{"messages":[],"m\u0065ssages":[]}"#,
         r#"{"messages":[{"role":"user","role":"system"}]}"#,
     ] {
-        let refused = to_bedrock(body.as_bytes(), &Headers::default(), &model_of(NEWEST));
+        let refused =
+            to_bedrock(body.as_bytes(), &Headers::default(), &model_of(NEWEST), &Mends::default());
         assert!(refused.is_err(), "{body}");
     }
     assert!(
-        to_bedrock(b"{\"messages\":[\"\xff\"]}", &Headers::default(), &model_of(NEWEST)).is_err()
+        to_bedrock(
+            b"{\"messages\":[\"\xff\"]}",
+            &Headers::default(),
+            &model_of(NEWEST),
+            &Mends::default()
+        )
+        .is_err()
     );
 }
 
@@ -516,7 +537,9 @@ fn what_needs_no_change_is_copied_byte_for_byte() {
         r#"[{ "name":"a", "input_schema":{"type":"object","b":1,"a":10000000000000000000000} }]"#;
     let body = format!(r#"{{"model":"m","messages":{messages},"tools":{tools}}}"#);
     for line in LINES {
-        let body = to_bedrock(body.as_bytes(), &Headers::default(), &model_of(line)).unwrap();
+        let body =
+            to_bedrock(body.as_bytes(), &Headers::default(), &model_of(line), &Mends::default())
+                .unwrap();
         let body = String::from_utf8(body).unwrap();
         assert!(body.contains(messages) && body.contains(tools), "{body}");
     }
@@ -526,7 +549,7 @@ fn what_needs_no_change_is_copied_byte_for_byte() {
 fn a_changed_message_changes_nowhere_else() {
     let body =
         br#"{"messages":[{"z":1.0,"role":"user","content":"\u0061","output_config":{},"a":1e5}]}"#;
-    let body = to_bedrock(body, &Headers::default(), &model_of(NEWEST)).unwrap();
+    let body = to_bedrock(body, &Headers::default(), &model_of(NEWEST), &Mends::default()).unwrap();
     let expected = br#"{"messages":[{"z":1.0,"role":"user","content":"\u0061","a":1e5}]"#;
     assert!(body.starts_with(expected), "{}", String::from_utf8_lossy(&body));
 }
@@ -537,10 +560,16 @@ fn depth_costs_no_stack() {
     let input = format!(
         r#"{{"messages":[{{"role":"assistant","content":[{{"type":"tool_use","input":{deep}}}]}}]}}"#
     );
-    assert!(to_bedrock(input.as_bytes(), &Headers::default(), &model_of(NEWEST)).is_ok());
+    assert!(
+        to_bedrock(input.as_bytes(), &Headers::default(), &model_of(NEWEST), &Mends::default())
+            .is_ok()
+    );
     let nested = r#"{"content":["#.repeat(50_000) + &"]}".repeat(50_000);
     let nested = format!(r#"{{"messages":[{nested}]}}"#);
-    assert!(to_bedrock(nested.as_bytes(), &Headers::default(), &model_of(NEWEST)).is_err());
+    assert!(
+        to_bedrock(nested.as_bytes(), &Headers::default(), &model_of(NEWEST), &Mends::default())
+            .is_err()
+    );
 }
 
 #[test]
@@ -553,7 +582,12 @@ fn more_elements_than_a_request_can_have_are_refused() {
             format!(r#"{{"messages":[{}]}}"#, messages(elements)),
             format!(r#"{{"messages":[],{}}}"#, keys(elements)),
         ] {
-            let translated = to_bedrock(body.as_bytes(), &Headers::default(), &model_of(NEWEST));
+            let translated = to_bedrock(
+                body.as_bytes(),
+                &Headers::default(),
+                &model_of(NEWEST),
+                &Mends::default(),
+            );
             assert_eq!(translated.is_ok(), taken, "{elements}");
         }
     }
@@ -562,7 +596,7 @@ fn more_elements_than_a_request_can_have_are_refused() {
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>(), line in line()) {
-        let _ = to_bedrock(&bytes, &Headers::default(), &model_of(line)).is_ok();
+        let _ = to_bedrock(&bytes, &Headers::default(), &model_of(line), &Mends::default()).is_ok();
         let _ = to_count(&bytes, &Headers::default(), &model_of(line)).is_ok();
     }
 
@@ -572,7 +606,10 @@ proptest! {
     ) {
         let body = body.to_string();
         let headers = Headers { betas: vec![&sent], version: None };
-        for to in [to_bedrock, to_count] {
+        let mended = |body: &[u8], headers: &Headers<'_>, model: &Model| {
+            to_bedrock(body, headers, model, &Mends::default())
+        };
+        for to in [&mended as &dyn Fn(&[u8], &Headers<'_>, &Model) -> _, &to_count] {
             if let Ok(body) = to(body.as_bytes(), &headers, &model_of(line)) {
                 let body = parsed(&body);
                 prop_assert!(body.get("model").is_none() && body.get("stream").is_none());
@@ -591,7 +628,7 @@ proptest! {
             let opened = [vec![json!({"role": "user", "content": "opens"})], turns.concat()];
             let messages = opened.concat();
             let body = json!({"messages": messages}).to_string();
-            let body = to_bedrock(body.as_bytes(), &Headers::default(), &model_of(line)).unwrap();
+            let body = to_bedrock(body.as_bytes(), &Headers::default(), &model_of(line), &Mends::default()).unwrap();
             String::from_utf8(body).unwrap()
         };
         let shorter = translated(&turns[..=cut.index(turns.len())]);
@@ -782,7 +819,8 @@ impl Request {
     fn to_bedrock_as(&self, model: &str) -> Result<Value, Untranslatable> {
         let betas = self.betas.iter().map(String::as_str).collect();
         let headers = Headers { betas, version: Some(&self.version) };
-        let body = to_bedrock(self.body.get().as_bytes(), &headers, &model_of(model))?;
+        let body =
+            to_bedrock(self.body.get().as_bytes(), &headers, &model_of(model), &Mends::default())?;
         Ok(parsed(&body))
     }
 }
@@ -805,7 +843,8 @@ fn translate(model: &str, betas: &[&str], body: &Value) -> Result<Value, Untrans
     let fields = body.as_object_mut().unwrap();
     fields.entry("messages").or_insert_with(|| json!([{"role": "user", "content": "a"}]));
     let headers = Headers { betas: betas.to_vec(), version: None };
-    let body = to_bedrock(body.to_string().as_bytes(), &headers, &model_of(model))?;
+    let body =
+        to_bedrock(body.to_string().as_bytes(), &headers, &model_of(model), &Mends::default())?;
     Ok(parsed(&body))
 }
 

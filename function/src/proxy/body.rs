@@ -258,6 +258,15 @@ impl Accompanied {
     }
 }
 
+impl Drop for Accompanied {
+    fn drop(&mut self) {
+        // Whoever has all the bytes that were announced does not ask for the end.
+        if http_body::Body::is_end_stream(self) {
+            self.record.complete();
+        }
+    }
+}
+
 impl http_body::Body for Accompanied {
     type Data = Bytes;
     type Error = BoxError;
@@ -284,9 +293,7 @@ impl http_body::Body for Accompanied {
         ready!(written);
         let last = self.last.take();
         self.record.first_byte();
-        if last.is_none() || self.body.is_end_stream() {
-            self.record.complete();
-        }
+        self.record.complete();
         Poll::Ready(last.map(Ok))
     }
 

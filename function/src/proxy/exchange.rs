@@ -24,6 +24,7 @@ use crate::failover::{Attempt, Outcome, Policy, Reason, Upstream, Verdict};
 use crate::messages::Asked;
 use crate::reply::{ErrorKind, Failure};
 use crate::telemetry::Record;
+use crate::translate::mend::Mends;
 use crate::translate::model::Model;
 
 /// How long a client may be left without a head once an answer is under way.
@@ -49,8 +50,10 @@ pub(super) struct Exchange {
     pub(super) early: watch::Sender<Option<Early>>,
     /// The end of the limit that is remembered while Bedrock answers.
     pub(super) until: Option<Timestamp>,
-    /// The body for Bedrock, once it has been needed.
-    pub(super) translated: Option<Vec<u8>>,
+    /// How the request is translated for Bedrock, once it has been needed.
+    pub(super) mends: Option<Mends>,
+    /// How often a refusal has been mended.
+    pub(super) mended: usize,
 }
 
 /// Whose request it is, and on what.

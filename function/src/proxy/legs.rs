@@ -3,6 +3,7 @@
 //! Each leg reads as far as the commit point and no further. What it has held back by then is
 //! bounded, and goes to the client only with an answer that counts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -19,6 +20,7 @@ use crate::failover::{Outcome, Reason, Upstream, proof};
 use crate::messages::Opening;
 use crate::reply::{ErrorKind, Failure};
 use crate::translate::error::BedrockFailure;
+use crate::translate::mend::MOST_MENDS;
 use crate::translate::request::{self, Headers};
 use crate::translate::response;
 use crate::translate::stream::{Event, Stream as Translation};
@@ -38,7 +40,7 @@ impl Exchange {
         self.record.attempt(Upstream::Anthropic, None);
         self.early.send_replace(None);
         let headers = upstream_headers(&self.headers, &self.target.call);
-        let proxy = std::sync::Arc::clone(&self.proxy);
+        let proxy = Arc::clone(&self.proxy);
         let target = self.target.path_and_query.clone();
         let body = self.body.clone();
         let call = proxy.anthropic.send(http::Method::POST, &target, headers, body);
@@ -168,21 +170,28 @@ impl Exchange {
         if !self.is_proven().await {
             return (Outcome::Unproven, None);
         }
-        let Some(body) = self.translate() else { return (Outcome::Untranslatable, None) };
-        let proxy = std::sync::Arc::clone(&self.proxy);
+        let proxy = Arc::clone(&self.proxy);
         let Some(name) = proxy.bedrock.region(region) else {
             return (Outcome::Untranslatable, None);
         };
         self.record.attempt(Upstream::Bedrock, Some(reason));
         let model_id = self.model_id(name);
-        let call = Call { model_id: model_id.clone(), body };
-        let answered = if self.asked.stream {
-            self.stream_bedrock(region, call).await
-        } else {
-            self.message_bedrock(region, call).await
+        let answered = loop {
+            let Some(body) = self.translate() else { return (Outcome::Untranslatable, None) };
+            let call = Call { model_id: model_id.clone(), body };
+            let answered = if self.asked.stream {
+                self.stream_bedrock(region, call).await
+            } else {
+                self.message_bedrock(region, call).await
+            };
+            match answered {
+                Err(BedrockFailure::Client { message }) if self.mend(&message) => {}
+                answered => break answered,
+            }
         };
         match answered {
             Ok(mut response) => {
+                self.learn();
                 self.label(&mut response, reason, (&model_id, name));
                 (Outcome::Answered, Some(response))
             }
@@ -195,7 +204,7 @@ impl Exchange {
         region: usize,
         call: Call,
     ) -> Result<Response<Body>, BedrockFailure> {
-        let proxy = std::sync::Arc::clone(&self.proxy);
+        let proxy = Arc::clone(&self.proxy);
         let answer = self.beside(proxy.bedrock.message(region, call)).await?;
         let (message, usage) =
             response::message(&answer, &self.asked.model).map_err(|_| body::broke_off())?;
@@ -212,7 +221,7 @@ impl Exchange {
         call: Call,
     ) -> Result<Response<Body>, BedrockFailure> {
         self.head_soon(Upstream::Bedrock);
-        let proxy = std::sync::Arc::clone(&self.proxy);
+        let proxy = Arc::clone(&self.proxy);
         let mut events = self.beside(proxy.bedrock.stream(region, call)).await?;
         let mut translation = Translation::new(&self.asked.model);
         let held = self.beside(hold_bedrock(&mut events, &mut translation)).await?;
@@ -236,22 +245,38 @@ impl Exchange {
         (Outcome::Unserved { passes }, None)
     }
 
+    /// The body for Bedrock, as it is to be after all that has been learnt and mended.
     fn translate(&mut self) -> Option<Vec<u8>> {
-        if let Some(body) = &self.translated {
-            return Some(body.clone());
-        }
         let model = self.subject.as_ref()?.model.as_ref()?;
-        match request::to_bedrock(&self.body, &request_headers(&self.headers), model) {
-            Ok(body) => {
-                if self.policy.regions > 1 {
-                    self.translated = Some(body.clone());
-                }
-                Some(body)
-            }
+        let learnt = || self.proxy.lessons.mends(model, clock::now());
+        let mends = self.mends.get_or_insert_with(learnt);
+        let headers = request_headers(&self.headers);
+        match request::to_bedrock(&self.body, &headers, model, mends) {
+            Ok(body) => Some(body),
             Err(untranslatable) => {
                 tracing::warn!("bedrock cannot serve this request: {untranslatable}");
                 None
             }
+        }
+    }
+
+    /// Mends what a refusal names; false where the refusal is the client's own.
+    fn mend(&mut self, message: &str) -> bool {
+        if self.mended >= MOST_MENDS {
+            return false;
+        }
+        let sent = self.translate().unwrap_or_default();
+        let mended = self.mends.as_mut().is_some_and(|mends| mends.add(message, &sent));
+        self.mended += usize::from(mended);
+        mended
+    }
+
+    /// Bedrock has taken the request: what was mended is true of its model.
+    fn learn(&self) {
+        let model = self.subject.as_ref().and_then(|subject| subject.model.as_ref());
+        if let (Some(model), Some(mends)) = (model, self.mends.as_ref().filter(|_| self.mended > 0))
+        {
+            self.proxy.lessons.learn(model, mends, clock::now());
         }
     }
 

@@ -1,6 +1,7 @@
 //! What may stand in `system`, `messages` and their blocks?
 //!
-//! Thinking blocks, tool inputs and texts are never looked into and never changed.
+//! Thinking blocks, tool inputs and texts are never changed; thinking blocks go as a whole, where
+//! Bedrock has refused them.
 
 use super::json::{Edit, Object, Writer, array, edit_all, is_blank};
 use super::request::Untranslatable;
@@ -9,6 +10,9 @@ use super::table::{ANTHROPIC_BLOCKS, Holds, Line, TOOL_SEARCH};
 /// How deep blocks may stand in blocks. An image in a document in a tool result is at 2.
 const DEEPEST: usize = 4;
 
+/// How the line begins by which Claude Code tells Anthropic which version it is.
+const ATTRIBUTION: &str = "x-anthropic-billing-header";
+
 /// Opens a turn that says in the user's place what the operator said in the middle.
 const OPERATOR: &str =
     r#"{"type":"text","text":"An instruction from the operator, not from the user:"}"#;
@@ -16,8 +20,12 @@ const OPERATOR: &str =
 /// Edits content for one line of models, and notes what it meets.
 #[derive(Debug)]
 pub(super) struct Content {
-    pub(super) line: &'static Line,
+    pub(super) line: Line,
     pub(super) holds: Holds,
+    /// Thinking blocks are left out.
+    pub(super) without_thinking: bool,
+    /// Claude Code's attribution line is left out.
+    pub(super) without_attribution: bool,
 }
 
 impl Content {
@@ -107,11 +115,16 @@ impl Content {
         if silent && message.text("role").as_deref() == Some("system") {
             return Ok(Edit::Drop);
         }
-        message.edit(|key, value| match key {
+        let edit = message.edit(|key, value| match key {
             "content" => self.blocks(value, 0),
             "output_config" | "clear_at" => Ok(Edit::Drop),
             _ => Ok(Edit::Keep),
-        })
+        })?;
+        // A turn that was nothing but thinking is no turn without it.
+        let Edit::Put(edited) = &edit else { return Ok(edit) };
+        let emptied = self.without_thinking
+            && object(edited)?.get("content").is_some_and(|content| content == "[]");
+        Ok(if emptied { Edit::Drop } else { edit })
     }
 
     fn blocks(&mut self, json: &str, depth: usize) -> Result<Edit, Untranslatable> {
@@ -125,12 +138,25 @@ impl Content {
     fn block(&mut self, json: &str, depth: usize) -> Result<Edit, Untranslatable> {
         let Some(block) = Object::read(json)? else { return Ok(Edit::Keep) };
         self.admit(&block)?;
+        if self.is_left_out(&block) {
+            return Ok(Edit::Drop);
+        }
         block.edit(|key, value| match key {
             "cache_control" => self.cache_control(value),
             "content" => self.blocks(value, depth + 1),
             "source" => self.source(value, depth + 1),
             _ => Ok(Edit::Keep),
         })
+    }
+
+    fn is_left_out(&self, block: &Object<'_>) -> bool {
+        match block.text("type").as_deref() {
+            Some("thinking" | "redacted_thinking") => self.without_thinking,
+            Some("text") if self.without_attribution => {
+                block.text("text").is_some_and(|text| text.starts_with(ATTRIBUTION))
+            }
+            Some(_) | None => false,
+        }
     }
 
     /// Refuses the blocks that only Anthropic understands.

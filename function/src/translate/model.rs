@@ -7,7 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::table::{ALL, CLAUDE_5, COUNTED, Known, Line, MODELS, REGIONS};
+use super::models::{ALL, COUNTED, Known, MODELS, REGIONS};
+use super::table::{Line, OPUS_5_5};
 
 /// The longest model id that Bedrock takes (`InvokeModel`, AWS API reference).
 const LONGEST_ID: usize = 2048;
@@ -150,10 +151,10 @@ impl Model {
         COUNTED.contains(&self.name()).then(|| self.base())
     }
 
-    pub(super) fn line(&self) -> &'static Line {
+    pub(super) fn line(&self) -> Line {
         match &self.0 {
             Kind::Known(known) => known.line,
-            Kind::New(_) => &CLAUDE_5,
+            Kind::New(_) => OPUS_5_5,
         }
     }
 

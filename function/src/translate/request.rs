@@ -8,6 +8,7 @@ use std::mem;
 
 use super::content::Content;
 use super::json::{Edit, Object, Writer, array, edit_all, is_blank, text};
+use super::mend::Mends;
 use super::model::Model;
 use super::table::{BETAS, CLIENT_TOOLS, FIELDS, Holds, Line, Place, RENAMED, TOOL_SEARCH};
 
@@ -62,7 +63,7 @@ impl Untranslatable {
     }
 }
 
-/// Translates the body of a message.
+/// Translates the body of a message, mended where Bedrock has refused it before.
 ///
 /// # Errors
 ///
@@ -71,8 +72,9 @@ pub fn to_bedrock(
     body: &[u8],
     headers: &Headers<'_>,
     model: &Model,
+    mends: &Mends,
 ) -> Result<Vec<u8>, Untranslatable> {
-    translate(body, headers, model, Purpose::Message)
+    translate(body, headers, (model, mends), Purpose::Message)
 }
 
 /// Translates the body of a token count into what `CountTokens` takes as `invokeModel.body`.
@@ -87,24 +89,30 @@ pub fn to_count(
     headers: &Headers<'_>,
     model: &Model,
 ) -> Result<Vec<u8>, Untranslatable> {
-    translate(body, headers, model, Purpose::Count)
+    translate(body, headers, (model, &Mends::default()), Purpose::Count)
 }
 
 fn translate(
     body: &[u8],
     headers: &Headers<'_>,
-    model: &Model,
+    (model, mends): (&Model, &Mends),
     purpose: Purpose,
 ) -> Result<Vec<u8>, Untranslatable> {
     let body = str::from_utf8(body).map_err(|_| Untranslatable::Shape("it is not UTF-8"))?;
     let body = Object::read(body)?.ok_or(Untranslatable::Shape("it is no object"))?;
-    let content = Content { line: model.line(), holds: Holds::default() };
-    Translation { body: &body, content, purpose, leading: Vec::new() }.run(headers)
+    let content = Content {
+        line: mends.applied_to(model.line()),
+        holds: Holds::default(),
+        without_thinking: mends.without_thinking_blocks,
+        without_attribution: mends.without_attribution,
+    };
+    Translation { body: &body, content, mends, purpose, leading: Vec::new() }.run(headers)
 }
 
 struct Translation<'a> {
     body: &'a Object<'a>,
     content: Content,
+    mends: &'a Mends,
     purpose: Purpose,
     /// Blocks for `system` that stood in `messages`.
     leading: Vec<String>,
@@ -122,7 +130,8 @@ impl Translation<'_> {
                 "messages" => mem::replace(&mut edited, Edit::Keep),
                 key => self.field(key, field.value)?,
             };
-            if let Some(value) = edit.apply(field.value) {
+            let Some(value) = edit.apply(field.value) else { continue };
+            if let Some(value) = self.mends.edit(&field.key, &value)?.apply(&value) {
                 out.field(field.raw_key, &value);
             }
         }
@@ -156,17 +165,18 @@ impl Translation<'_> {
         match key {
             "system" => self.content.system(json, &self.leading),
             "tools" => self.tools(json),
+            "thinking" if self.mends.without_thinking => Ok(Edit::Drop),
             "thinking" => self.thinking(json),
             "output_config" => self.output_config(json),
             "output_format" => Ok(Edit::Drop),
             "cache_control" if line.automatic_cache => self.content.cache_control(json),
             "cache_control" => Ok(Edit::Drop),
-            "safeguards" if is_blank(json) => Ok(Edit::Drop),
-            "safeguards" if line.auto_mode => {
-                self.content.holds.safeguards = true;
-                Ok(Edit::Keep)
+            // Without them the client asks the user about each call, which is safe.
+            "safeguards" => {
+                self.content.holds.safeguards = line.auto_mode && !is_blank(json);
+                Ok(Edit::keep_if(self.content.holds.safeguards))
             }
-            "safeguards" => Err(Untranslatable::Missing("`safeguards`")),
+            "metadata" => Ok(Edit::keep_if(line.metadata)),
             "temperature" | "top_k" | "top_p" => Ok(Edit::keep_if(line.sampling)),
             _ => Ok(Edit::Keep),
         }
@@ -197,7 +207,7 @@ impl Translation<'_> {
                 "defer_loading" => {
                     (line.tool_search && value == "true", &mut self.content.holds.tool_search)
                 }
-                "input_examples" => (line.tool_search, &mut self.content.holds.examples),
+                "input_examples" => (line.tool_examples, &mut self.content.holds.examples),
                 "eager_input_streaming" => {
                     (line.input_streaming && message, &mut self.content.holds.input_streaming)
                 }
@@ -214,7 +224,11 @@ impl Translation<'_> {
         let Some(thinking) = Object::read(json)? else { return Ok(Edit::Keep) };
         let line = self.content.line;
         let binding = line.block_binding && self.purpose == Purpose::Message;
-        thinking.edit(|key, value| {
+        let thinks = thinking.text("type").is_some_and(|kind| kind != "disabled");
+        let bound =
+            thinking.get("block_binding").is_none() && binding && line.preserved_thinking && thinks;
+        self.content.holds.block_binding |= bound;
+        let edit = thinking.edit(|key, value| {
             Ok(match key {
                 "display" => Edit::keep_if(match text(value).as_deref() {
                     Some("updates") => line.auto_mode,
@@ -227,7 +241,8 @@ impl Translation<'_> {
                 }
                 _ => Edit::Keep,
             })
-        })
+        });
+        if bound { dropping_bound(&edit?.apply(json).unwrap_or_default()) } else { edit }
     }
 
     /// Edits `output_config`; an `output_format` beside it, the old spelling, is put in.
@@ -275,7 +290,7 @@ impl Translation<'_> {
         let holds = &self.content.holds;
         match self.purpose {
             Purpose::Message => {
-                let betas = betas(headers, line, holds);
+                let betas = betas(headers, (&line, self.mends), holds);
                 if !betas.is_empty() {
                     out.field(r#""anthropic_beta""#, &format!("[\"{}\"]", betas.join("\",\"")));
                 }
@@ -300,8 +315,22 @@ impl Translation<'_> {
     }
 }
 
+/// Asks for thinking that is bound to another conversation to be left out, not refused: what
+/// was thought at Anthropic does not count at Bedrock.
+fn dropping_bound(thinking: &str) -> Result<Edit, Untranslatable> {
+    let Some(thinking) = Object::read(thinking)? else { return Ok(Edit::Keep) };
+    let mut out = Writer::object(0);
+    thinking.fields().iter().for_each(|field| out.field(field.raw_key, field.value));
+    out.field(r#""block_binding""#, r#"{"prefix_mismatch_behavior":"drop_block"}"#);
+    Ok(Edit::Put(out.finish()))
+}
+
 /// The betas for Bedrock, in the order of the table whatever the client's order was.
-fn betas(headers: &Headers<'_>, line: &Line, holds: &Holds) -> Vec<&'static str> {
+fn betas(
+    headers: &Headers<'_>,
+    (line, mends): (&Line, &Mends),
+    holds: &Holds,
+) -> Vec<&'static str> {
     let renamed =
         |sent| RENAMED.iter().find(|(from, _)| *from == sent).map_or(sent, |(_, name)| *name);
     let sent: Vec<&str> = headers
@@ -312,7 +341,8 @@ fn betas(headers: &Headers<'_>, line: &Line, holds: &Holds) -> Vec<&'static str>
         .collect();
     BETAS
         .iter()
-        .filter(|beta| (beta.accepted)(line) && (beta.wanted)(sent.contains(&beta.name), holds))
+        .filter(|beta| (beta.accepted)(line) && mends.allows(beta.name))
+        .filter(|beta| (beta.wanted)(sent.contains(&beta.name), holds))
         .map(|beta| beta.name)
         .collect()
 }

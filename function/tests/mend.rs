@@ -1,0 +1,276 @@
+//! Does a refusal of Bedrock change just the one thing that it names?
+
+#![expect(clippy::unwrap_used, reason = "a test stops where its own material is broken")]
+
+use function::translate::mend::{Lesson, MOST_MENDS, Mends};
+use function::translate::model::Model;
+use function::translate::request::{Headers, to_bedrock};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const OPUS: &str = "claude-opus-5-5";
+
+#[test]
+fn a_beta_that_is_not_named_is_found_by_suspicion_in_at_most_three_mends() {
+    let mut mends = Mends::default();
+    let rounds: Vec<Vec<String>> = (0..MOST_MENDS)
+        .map(|_| {
+            let sent = sent(OPUS, &mends);
+            assert!(mends.add("invalid beta flag", &sent));
+            betas(&parsed(OPUS, &mends))
+        })
+        .collect();
+    let gone = |round: usize, beta: &str| !rounds[round].iter().any(|left| left.starts_with(beta));
+    assert!(gone(0, "thinking-token-count") && !gone(0, "interleaved-thinking"), "{rounds:?}");
+    assert!(gone(1, "thinking-binding") && gone(1, "dangerous-tool-use"), "{rounds:?}");
+    assert!(rounds[2].is_empty(), "{rounds:?}");
+    let sent = sent(OPUS, &mends);
+    assert!(!mends.add("invalid beta flag", &sent), "nothing is left to suspect");
+}
+
+#[test]
+fn a_beta_goes_with_the_fields_that_need_it() {
+    let mut mends = Mends::default();
+    for _ in 0..MOST_MENDS {
+        let sent = sent(OPUS, &mends);
+        mends.add("The request failed: invalid beta flag", &sent);
+    }
+    let body = parsed(OPUS, &mends);
+    for gone in ["/safeguards", "/thinking/block_binding", "/tools/1/defer_loading"] {
+        assert_eq!(body.pointer(gone), None, "{gone}");
+    }
+    for kept in ["/thinking/type", "/tools/1/name", "/messages/2", "/output_config/effort"] {
+        assert!(body.pointer(kept).is_some(), "{kept}");
+    }
+}
+
+#[test]
+fn a_field_that_is_named_goes_and_nothing_else() {
+    for (message, pointer) in [
+        ("output_config.effort: Extra inputs are not permitted", "/output_config"),
+        ("metadata: Extra inputs are not permitted", "/metadata"),
+        ("safeguards: Extra inputs are not permitted", "/safeguards"),
+        ("thinking.adaptive.display: Extra inputs are not permitted", "/thinking/display"),
+        ("tools.0.custom.strict_mode: Extra inputs are not permitted", "/tools/0/strict_mode"),
+        (
+            "system.1.cache_control.ephemeral.ttl: Extra inputs are not permitted",
+            "/system/1/cache_control/ttl",
+        ),
+        (
+            "messages.1.content.0.tool_use.caller: Extra inputs are not permitted",
+            "/messages/1/content/1/caller",
+        ),
+        (
+            "Malformed input request: #/tools/0: extraneous key [strict_mode] is not permitted, \
+             please reformat your input and try again.",
+            "/tools/0/strict_mode",
+        ),
+        ("Malformed input request: #: extraneous key [metadata] is not permitted", "/metadata"),
+    ] {
+        let mut mends = Mends::default();
+        let before = parsed(OPUS, &mends);
+        assert!(before.pointer(pointer).is_some(), "{pointer} is there before");
+        assert!(mends.add(message, &sent(OPUS, &mends)), "{message}");
+        let after = parsed(OPUS, &mends);
+        assert_eq!(after.pointer(pointer), None, "{message}");
+        let keys = |body: &Value| body.as_object().unwrap().len();
+        assert!(keys(&before) - keys(&after) <= 1, "{message}");
+        assert_eq!(before["messages"].as_array().unwrap().len(), 3);
+    }
+}
+
+#[test]
+fn what_is_refused_in_one_tool_goes_from_every_tool() {
+    let mut mends = Mends::default();
+    let message = "tools.0.custom.strict_mode: Extra inputs are not permitted";
+    mends.add(message, &sent(OPUS, &mends));
+    let body = parsed(OPUS, &mends);
+    assert_eq!(body.pointer("/tools/2/strict_mode"), None);
+}
+
+#[test]
+fn what_the_user_said_is_never_mended_away() {
+    for message in [
+        "messages: Extra inputs are not permitted",
+        "system: Extra inputs are not permitted",
+        "tools: Extra inputs are not permitted",
+        "max_tokens: Extra inputs are not permitted",
+        "messages.0.content: Extra inputs are not permitted",
+        "messages.1.content.0.tool_use.input: Extra inputs are not permitted",
+        "tools.0.custom.input_schema: Extra inputs are not permitted",
+        "tools.0.name: Extra inputs are not permitted",
+        "a b: Extra inputs are not permitted",
+        "prompt is too long: 210000 tokens > 200000 maximum",
+        "messages.1.content.0.image.source.base64: invalid base64 data",
+        "max_tokens: 128000 > 64000, which is the maximum allowed number of output tokens",
+        "",
+    ] {
+        let mut mends = Mends::default();
+        let before = parsed(OPUS, &mends);
+        mends.add(message, &sent(OPUS, &mends));
+        assert_eq!(before, parsed(OPUS, &mends), "{message}");
+    }
+}
+
+#[test]
+fn a_refused_signature_leaves_out_the_thinking_of_earlier_turns_and_keeps_all_else() {
+    for message in [
+        "messages.1.content.0: Invalid `signature` in `thinking` block",
+        "messages.1.content.0.thinking.signature: Field required",
+        "messages.1.content.0: `thinking` block is bound to a different conversation",
+        "messages.1.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant \
+         message cannot be modified.",
+    ] {
+        let mut mends = Mends::default();
+        assert!(mends.add(message, &sent(OPUS, &mends)), "{message}");
+        let body = parsed(OPUS, &mends);
+        let blocks = body["messages"][1]["content"].as_array().unwrap();
+        let kinds: Vec<_> = blocks.iter().map(|block| block["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["tool_use"], "{message}");
+        assert_eq!(body["thinking"]["type"], "adaptive");
+        assert!(mends.lesson().is_empty(), "nothing to learn about the model");
+    }
+}
+
+#[test]
+fn a_turn_that_was_only_thinking_goes_as_a_whole() {
+    let mut mends = Mends::default();
+    mends.add("Invalid `signature` in `thinking` block", b"{}");
+    let body = json!({"max_tokens": 1, "messages": [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "", "signature": "s"}]},
+        {"role": "user", "content": []},
+    ]});
+    let model = Model::resolve(OPUS).unwrap();
+    let body = serde_json::to_vec(&body).unwrap();
+    let sent = to_bedrock(&body, &Headers::default(), &model, &mends).unwrap();
+    let sent: Value = serde_json::from_slice(&sent).unwrap();
+    assert_eq!(
+        sent["messages"],
+        json!([
+            {"role": "user", "content": "a"}, {"role": "user", "content": []},
+        ])
+    );
+}
+
+#[test]
+fn where_thinking_must_begin_the_turn_and_cannot_the_model_answers_without() {
+    let mut mends = Mends::default();
+    let message = "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but \
+                   found `tool_use`.";
+    assert!(mends.add(message, &sent(OPUS, &mends)));
+    assert_eq!(parsed(OPUS, &mends).get("thinking"), None);
+}
+
+#[test]
+fn a_refused_system_message_is_said_in_the_users_place() {
+    let mut mends = Mends::default();
+    let message = "messages.2: role 'system' is not supported on this model";
+    assert!(mends.add(message, &sent(OPUS, &mends)));
+    let body = parsed(OPUS, &mends);
+    assert!(body["messages"].as_array().unwrap().iter().all(|m| m["role"] != "system"));
+    assert!(body.to_string().contains("be brief"));
+}
+
+#[test]
+fn the_attribution_line_goes_where_it_is_a_reserved_word() {
+    let mut mends = Mends::default();
+    let message = "x-anthropic-billing-header is a reserved keyword and may not be used in the \
+                   system prompt.";
+    assert!(mends.add(message, &sent(OPUS, &mends)));
+    let body = parsed(OPUS, &mends);
+    assert_eq!(body["system"][0]["text"], "You are Claude Code.");
+}
+
+#[test]
+fn a_lesson_holds_for_the_next_request_of_the_model_and_can_be_pasted_into_the_table() {
+    let mut mends = Mends::default();
+    mends.add("output_config.effort: Extra inputs are not permitted", b"{}");
+    mends.add("tools.0.custom.strict_mode: Extra inputs are not permitted", b"{}");
+    let lesson = mends.lesson();
+    let model = Model::resolve(OPUS).unwrap();
+    assert_eq!(lesson.rows(&model), "(\"claude-opus-5-5\", \"output_config.effort\"),");
+    let body = parsed(OPUS, &Mends::from_lesson(&lesson));
+    assert_eq!(body.get("output_config"), None);
+    assert!(body.pointer("/tools/0/strict_mode").is_some(), "learnt for one request only");
+    let mut known = Lesson::default();
+    assert!(known.join(&lesson));
+    assert!(!known.join(&lesson), "the same again is nothing new");
+}
+
+#[test]
+fn the_same_refusal_twice_is_mended_once() {
+    let mut mends = Mends::default();
+    let message = "metadata: Extra inputs are not permitted";
+    assert!(mends.add(message, &sent(OPUS, &mends)));
+    assert!(!mends.add(message, &sent(OPUS, &mends)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_sentence_breaks_a_request(
+        words in prop::collection::vec(
+            prop::sample::select(vec![
+                "tools", "0", "messages", "content", "custom", "Extra inputs are not permitted",
+                "thinking", "signature", ": ", ".", "#/", "extraneous key [", "]", " is not permitted",
+                "invalid beta flag", "metadata", "system", "cache_control", "ephemeral", "ttl", "1",
+            ]),
+            0..12,
+        ),
+        sentence in ".{0,60}",
+    ) {
+        let mut mends = Mends::default();
+        for message in [words.concat(), sentence, words.join(".")] {
+            mends.add(&message, &sent(OPUS, &mends));
+            let body = parsed(OPUS, &mends);
+            let messages = body["messages"].as_array().unwrap();
+            prop_assert_eq!(messages.iter().filter(|m| m["role"] != "assistant").count(), 2);
+            prop_assert_eq!(body["tools"].as_array().unwrap().len(), 3);
+        }
+    }
+}
+
+/// What Bedrock is sent for one request that uses all that can be refused.
+fn sent(model: &str, mends: &Mends) -> Vec<u8> {
+    let betas = "interleaved-thinking-2025-05-14,thinking-token-count-2026-05-13,\
+        advanced-tool-use-2025-11-20,afk-mode-2026-01-31,dangerous-tool-use-2026-09-03";
+    let headers = Headers { betas: vec![betas], version: None };
+    let tool = json!({"name": "Bash", "input_schema": {"type": "object"}, "strict_mode": true});
+    let mut deferred = tool.clone();
+    deferred["defer_loading"] = json!(true);
+    let body = json!({
+        "model": model,
+        "max_tokens": 1000,
+        "metadata": {"user_id": "u"},
+        "output_config": {"effort": "high"},
+        "safeguards": [{"type": "dangerous_tool_use"}],
+        "thinking": {"type": "adaptive", "display": "omitted"},
+        "system": [
+            {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.330;"},
+            {"type": "text", "text": "You are Claude Code.",
+             "cache_control": {"type": "ephemeral", "ttl": "1h"}},
+        ],
+        "tools": [tool, deferred, tool],
+        "messages": [
+            {"role": "user", "content": "list the files"},
+            {"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "hm", "signature": "sig"},
+                {"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {}, "caller": {}},
+            ]},
+            {"role": "system", "content": "be brief"},
+        ],
+    });
+    let body = serde_json::to_vec(&body).unwrap();
+    to_bedrock(&body, &headers, &Model::resolve(model).unwrap(), mends).unwrap()
+}
+
+fn parsed(model: &str, mends: &Mends) -> Value {
+    serde_json::from_slice(&sent(model, mends)).unwrap()
+}
+
+fn betas(body: &Value) -> Vec<String> {
+    let betas = body["anthropic_beta"].as_array().cloned().unwrap_or_default();
+    betas.iter().map(|beta| beta.as_str().unwrap().to_owned()).collect()
+}
