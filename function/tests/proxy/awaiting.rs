@@ -1,0 +1,116 @@
+//! An upstream is silent: the client still hears something in time, or nothing too early.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::{
+    streams::assert_one_error_at_the_end,
+    support::{
+        answer::{limited, ok, window},
+        client::{Call, Reply},
+        world::World,
+    },
+};
+
+/// Longer than anything is held back.
+const LONG: Duration = Duration::from_secs(16);
+
+/// One test, since each of these waits so long; they do it at the same time.
+#[tokio::test]
+async fn what_is_silent_for_fifteen_seconds_gets_its_head_and_pings() {
+    // A start takes the thread, so nobody is on the way yet.
+    let worlds: [World; 8] = std::array::from_fn(|_| World::start());
+    let [slow, pause, anthropic, takeover, failure, head, whole, refusal] = &worlds;
+    tokio::join!(
+        a_slow_bedrock(slow),
+        a_pause_of_bedrock(pause),
+        a_slow_anthropic(anthropic),
+        a_late_takeover(takeover),
+        a_late_failure_of_both(failure),
+        a_late_head(head),
+        a_whole_answer_of_bedrock(whole),
+        a_refusal_without_end(refusal),
+    );
+}
+
+async fn a_slow_bedrock(world: &World) {
+    world.anthropic.next([window("5h", 7200)]);
+    world.bedrock.next([ok().pause_after(0, LONG)]);
+    let reply = world.call(Call::message()).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, "bedrock heard: hello"));
+    assert_head_at_fifteen(&reply);
+    assert_eq!((reply.upstream(), reply.names()[0].as_str()), ("bedrock", "ping"));
+}
+
+async fn a_pause_of_bedrock(world: &World) {
+    world.anthropic.next([limited(120)]);
+    world.bedrock.next([ok().pause_after(4, LONG)]);
+    let reply = world.call(Call::message()).await;
+    assert!(reply.head_after < Duration::from_secs(5), "content came at once");
+    assert_eq!(reply.text(), "bedrock heard: hello");
+    assert!(reply.names().iter().any(|name| name == "ping"), "{:?}", reply.names());
+}
+
+async fn a_slow_anthropic(world: &World) {
+    world.anthropic.next([ok().pause_after(1, LONG)]);
+    let reply = world.call(Call::message()).await;
+    assert_eq!(reply.text(), "anthropic heard: hello");
+    assert_eq!(reply.upstream(), "anthropic");
+    assert_head_at_fifteen(&reply);
+}
+
+async fn a_late_takeover(world: &World) {
+    world.anthropic.next([ok().pause_after(1, LONG).error_after(1, "overloaded_error")]);
+    let reply = world.call(Call::message()).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, "bedrock heard: hello"));
+    assert_head_at_fifteen(&reply);
+    assert_eq!(reply.upstream(), "anthropic", "it was the one asked at that moment");
+    let names = reply.names();
+    assert!(names.iter().any(|name| name == ":"), "a comment tells: {names:?}");
+    assert_eq!(names.iter().filter(|name| *name == "message_start").count(), 1, "{names:?}");
+}
+
+async fn a_late_failure_of_both(world: &World) {
+    world.anthropic.next([ok().pause_after(1, LONG).error_after(1, "overloaded_error")]);
+    world.bedrock.always(ok().exception_after(0, "throttlingException"));
+    let reply = world.call(Call::message()).await;
+    assert_head_at_fifteen(&reply);
+    assert_one_error_at_the_end(&reply, "nobody answers");
+    let kind = reply.errors()[0]["error"]["type"].clone();
+    assert!(kind == "overloaded_error" || kind == "rate_limit_error", "{kind}");
+}
+
+/// Before Anthropic's head nothing goes out, in neither form.
+async fn a_late_head(world: &World) {
+    world.anthropic.always(ok().head_after(LONG));
+    let calls = [Call::message(), Call::message().whole()].map(|call| world.call(call));
+    for reply in futures_util::future::join_all(calls).await {
+        assert_eq!((reply.status, reply.text().as_str()), (200, "anthropic heard: hello"));
+        assert!(reply.head_after >= LONG, "{:?}", reply.head_after);
+    }
+}
+
+async fn a_whole_answer_of_bedrock(world: &World) {
+    world.anthropic.next([limited(120)]);
+    world.bedrock.next([ok().head_after(LONG)]);
+    let reply = world.call(Call::message().whole()).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, "bedrock heard: hello"));
+    assert!(reply.head_after >= LONG, "{:?}", reply.head_after);
+}
+
+/// A 429 whose body never comes: the request goes on without it.
+async fn a_refusal_without_end(world: &World) {
+    world.anthropic.next([limited(120).pause_after(0, Duration::from_secs(60))]);
+    let reply = timeout(LONG, world.call(Call::message())).await;
+    let status = reply.expect("nobody waits for ever").status;
+    assert!([200, 429, 502, 504].contains(&status), "{status}");
+}
+
+fn assert_head_at_fifteen(reply: &Reply) {
+    let seconds = reply.head_after.as_secs_f32();
+    let names = reply.names();
+    assert!((14.0..15.9).contains(&seconds), "the head came after {seconds} s: {names:?}");
+    assert!(reply.names().iter().any(|name| name == "ping"), "{:?}", reply.names());
+    assert_eq!(reply.headers_like("anthropic-ratelimit"), [""; 0]);
+}

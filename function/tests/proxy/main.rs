@@ -1,0 +1,24 @@
+//! Does the program keep its contract on real sockets? One test per rule, against the real binary
+//! between two fake upstreams.
+//!
+//! One test target, so that it is linked once. Nothing leaves the loopback, every wait is bounded.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod awaiting;
+mod bounds;
+mod callers;
+mod counting;
+mod encrypted;
+mod limits;
+mod load;
+mod mending;
+mod overload;
+mod passthrough;
+mod proof;
+mod refusals;
+mod secrets;
+mod start;
+mod streams;
+mod translation;

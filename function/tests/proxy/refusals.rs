@@ -1,0 +1,142 @@
+//! Bedrock cannot serve: the client gets Anthropic's own answer, with an honest hint, and never a
+//! word about the operator's account.
+
+use crate::support::{
+    answer::{access_denied, limited, ok, overloaded, refused, throttled, window},
+    bedrock::region,
+    client::{Call, Reply},
+    world::{Plan, World},
+};
+
+#[tokio::test]
+async fn a_failure_that_passes_gives_a_short_hint() {
+    for failure in [
+        throttled(),
+        refused(503, "ServiceUnavailableException", "Bedrock is unable to process your request"),
+        refused(500, "InternalServerException", "arn:aws:iam::123456789012:role/x failed"),
+        refused(408, "ModelTimeoutException", "timed out"),
+    ] {
+        for call in [Call::message(), Call::message().whole()] {
+            let world = World::start();
+            world.anthropic.next([window("5h", 7200)]);
+            world.bedrock.always(failure.clone());
+            let reply = world.call(call).await;
+            assert_is_the_original_429(&reply);
+            let seconds: u32 = reply.header("retry-after").parse().expect("a number of seconds");
+            assert!((1..=30).contains(&seconds), "{failure:?}: {seconds}");
+            assert_eq!(reply.headers_like("anthropic-ratelimit-unified"), [""; 0]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_stays_leaves_the_429_untouched() {
+    for failure in [
+        access_denied(),
+        refused(404, "ResourceNotFoundException", "Model use case details have not been submitted"),
+        refused(400, "ValidationException", "The provided model identifier is invalid."),
+        refused(400, "ValidationException", "data retention mode 'default' is not available"),
+        refused(403, "UnrecognizedClientException", "The security token is invalid."),
+    ] {
+        let world = World::start();
+        world.anthropic.next([window("5h", 7200)]);
+        world.bedrock.always(failure.clone());
+        let reply = world.call(Call::message()).await;
+        assert_is_the_original_429(&reply);
+        assert_eq!(reply.header("retry-after"), "7200", "{failure:?}");
+        assert_eq!(reply.header("anthropic-ratelimit-unified-5h-status"), "rejected");
+        assert_eq!(reply.upstream(), "anthropic");
+    }
+}
+
+#[tokio::test]
+async fn the_nearer_end_is_the_hint() {
+    let world = World::with("RETRY_THRESHOLD_SECONDS", "2").start();
+    world.anthropic.next([limited(12)]);
+    world.bedrock.always(throttled());
+    let reply = world.call(Call::message()).await;
+    let seconds: u32 = reply.header("retry-after").parse().expect("a number of seconds");
+    assert!((10..=12).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test]
+async fn without_aws_credentials_the_client_gets_the_429() {
+    let world =
+        Plan::default().without("AWS_ACCESS_KEY_ID").without("AWS_SECRET_ACCESS_KEY").start();
+    world.anthropic.next([window("5h", 7200)]);
+    assert_is_the_original_429(&world.call(Call::message()).await);
+}
+
+#[tokio::test]
+async fn a_model_that_bedrock_does_not_have_stays_with_anthropic() {
+    let world = World::start();
+    for model in ["claude-opus-9-9", "gpt-4", "Claude Ω"] {
+        world.anthropic.next([window("5h", 7200)]);
+        let reply = world.call(Call::message().model(model)).await;
+        assert_is_the_original_429(&reply);
+    }
+}
+
+#[tokio::test]
+async fn an_overload_that_bedrock_cannot_mend_reaches_the_client() {
+    let world = World::start();
+    world.call(Call::message()).await;
+    world.anthropic.next([overloaded()]);
+    world.bedrock.always(throttled());
+    let reply = world.call(Call::message()).await;
+    assert_eq!((reply.status, reply.error().as_str()), (529, "overloaded_error"));
+}
+
+#[tokio::test]
+async fn while_a_limit_is_remembered_a_failing_bedrock_means_asking_anthropic() {
+    let world = World::start();
+    world.anthropic.next([window("5h", 7200), window("5h", 7200)]);
+    world.call(Call::message()).await;
+    world.bedrock.always(throttled());
+    let reply = world.call(Call::message()).await;
+    assert_is_the_original_429(&reply);
+    assert_eq!(world.anthropic.messages().len(), 2);
+    let reply = world.call(Call::message()).await;
+    assert_eq!((reply.status, reply.upstream()), (200, "anthropic"));
+}
+
+#[tokio::test]
+async fn a_400_for_the_content_is_the_clients_own() {
+    let text = "prompt is too long: 210000 tokens > 200000 maximum";
+    let world = World::start();
+    world.anthropic.next([limited(120)]);
+    world.bedrock.always(refused(400, "ValidationException", text));
+    for call in [Call::message(), Call::message(), Call::message().whole()] {
+        let reply = world.call(call).await;
+        assert_eq!((reply.status, reply.error().as_str()), (400, "invalid_request_error"));
+        assert_eq!(reply.json()["error"]["message"], text);
+        assert!(reply.json()["request_id"].is_string());
+        assert_eq!(reply.upstream(), "bedrock");
+    }
+    assert_eq!(world.anthropic.messages().len(), 1);
+}
+
+#[tokio::test]
+async fn the_next_region_is_asked_when_one_throttles() {
+    let world = World::with("BEDROCK_REGIONS", "us-east-1,us-west-2").start();
+    world.anthropic.next([limited(120)]);
+    world.bedrock.next([throttled()]);
+    let reply = world.call(Call::message()).await;
+    assert_eq!((reply.status, reply.header("x-claude-proxy-region")), (200, "us-west-2"));
+    let regions: Vec<String> =
+        world.bedrock.requests().iter().map(|request| region(request).to_owned()).collect();
+    assert_eq!(regions, ["us-east-1", "us-west-2"]);
+    world.bedrock.next([ok().exception_after(1, "internalServerException")]);
+    let reply = world.call(Call::message()).await;
+    assert_eq!((reply.status, reply.header("x-claude-proxy-region")), (200, "us-west-2"));
+    assert_eq!(reply.text(), "bedrock heard: hello");
+}
+
+fn assert_is_the_original_429(reply: &Reply) {
+    assert_eq!((reply.status, reply.error().as_str()), (429, "rate_limit_error"));
+    let message = "This request would exceed your account's rate limit.";
+    assert_eq!(reply.json()["error"]["message"], message);
+    assert_eq!(reply.header("request-id"), "req_011CTestTestTestTestTest");
+    let all = format!("{:?} {:?}", reply.headers, reply.body);
+    assert!(!all.contains("arn:aws") && !all.contains("123456789012"), "{all}");
+}

@@ -1,0 +1,197 @@
+//! Bedrock's answers look like Anthropic's, in both forms, also for what only Claude Code sends.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    answer::limited,
+    client::{Call, Reply},
+    message::ToolPlay,
+    world::World,
+};
+
+#[tokio::test]
+async fn a_whole_answer_has_anthropics_shape() {
+    for asked in ["claude-sonnet-4-5", "claude-sonnet-4-5-20250929"] {
+        let world = World::start();
+        world.anthropic.next([limited(120)]);
+        let reply = world.call(Call::message().model(asked).whole()).await;
+        assert_eq!((reply.status, reply.upstream()), (200, "bedrock"));
+        assert!(reply.header("content-type").starts_with("application/json"));
+        let message = reply.json();
+        assert_eq!((&message["model"], &message["type"]), (&json!(asked), &json!("message")));
+        assert_eq!(message["content"][0]["text"], "bedrock heard: hello");
+        assert_no_trace_of_bedrock(&reply);
+        let operation = world.bedrock.requests()[0].path().to_owned();
+        assert!(operation.ends_with("/invoke"), "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn a_streamed_answer_has_anthropics_events() {
+    let world = World::start();
+    world.anthropic.next([limited(120)]);
+    let reply = world.call(Call::message().says("a b")).await;
+    let mut names = reply.names();
+    names.retain(|name| name != "ping");
+    names.dedup();
+    let expected = [
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ];
+    assert_eq!(names, expected);
+    for event in reply.events() {
+        assert_eq!(event.data["type"], event.name.as_str());
+    }
+    assert_no_trace_of_bedrock(&reply);
+}
+
+#[tokio::test]
+async fn what_claude_code_sends_is_taken_by_bedrock_for_every_line() {
+    let world = World::start();
+    world.anthropic.next([limited(600)]);
+    for model in [
+        "claude-opus-5-5",
+        "claude-opus-4-5-20251101",
+        "claude-opus-4-6",
+        "claude-opus-4-7",
+        "claude-opus-4-8",
+        "claude-opus-5",
+    ] {
+        for call in [claude_code(model), claude_code(model).whole()] {
+            let reply = world.call(call).await;
+            assert_eq!(reply.status, 200, "{model}: {:?}", reply.body);
+            assert_eq!(reply.upstream(), "bedrock", "{model}");
+            let said = reply.text();
+            assert_eq!(said, "bedrock heard: hello", "{model}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tool_call_with_its_check_arrives_whole() {
+    let world = World::start();
+    let command = json!({"command": "ls -la", "description": "Lists files"});
+    let play = ToolPlay { name: "Bash".to_owned(), input: command.clone(), times: 1 };
+    world.anthropic.play(play.clone());
+    world.bedrock.play(play);
+    let first = world.call(claude_code("claude-opus-5-5")).await;
+    assert_eq!(first.upstream(), "anthropic");
+    world.anthropic.next([limited(120)]);
+    for reply in [first, world.call(claude_code("claude-opus-5-5")).await] {
+        let events = reply.events();
+        let input: String = events
+            .iter()
+            .filter_map(|event| event.data["delta"]["partial_json"].as_str())
+            .collect();
+        assert_eq!(serde_json::from_str::<Value>(&input).ok(), Some(command.clone()));
+        let thought = events.iter().any(|event| event.data["delta"]["type"] == "signature_delta");
+        assert!(thought, "the thinking keeps its signature");
+        let end = events.iter().find(|event| event.name == "message_delta").expect("it ends");
+        assert_eq!(end.data["delta"]["stop_reason"], "tool_use");
+        let checked = &end.data["delta"]["safeguard_results"][0]["status"]["type"];
+        assert_eq!(checked, "available");
+    }
+    assert_eq!(world.bedrock.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_bedrock_id_is_served_under_the_operators_own_prefix() {
+    let world = World::start();
+    world.anthropic.next([limited(120)]);
+    for asked in [
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "arn:aws:bedrock:eu-west-1:1:inference-profile/\
+         eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    ] {
+        let reply = world.call(Call::message().model(asked)).await;
+        assert_eq!((reply.status, reply.upstream()), (200, "bedrock"), "{asked}");
+        let served = reply.header("x-claude-proxy-bedrock-model");
+        assert_eq!(served, "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "{asked}");
+        assert_eq!(reply.events()[0].data["message"]["model"], asked);
+    }
+}
+
+#[tokio::test]
+async fn the_operators_map_wins() {
+    let map = "{\"claude-sonnet-4-5-20250929\":\"global.anthropic.claude-sonnet-4-6\"}";
+    let world = World::with("BEDROCK_MODEL_MAP", map).start();
+    world.anthropic.next([limited(120)]);
+    let reply = world.call(Call::message()).await;
+    let served = reply.header("x-claude-proxy-bedrock-model");
+    assert_eq!((reply.status, served), (200, "global.anthropic.claude-sonnet-4-6"));
+    assert_eq!(reply.events()[0].data["message"]["model"], "claude-sonnet-4-5-20250929");
+}
+
+#[tokio::test]
+async fn the_prefix_is_the_operators_choice() {
+    let world =
+        World::with("BEDROCK_PROFILE_PREFIX", "eu").with("BEDROCK_REGIONS", "eu-west-1").start();
+    world.anthropic.next([limited(120)]);
+    let reply = world.call(Call::message()).await;
+    let served = reply.header("x-claude-proxy-bedrock-model");
+    assert_eq!((reply.status, served), (200, "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"));
+    assert_eq!(reply.header("x-claude-proxy-region"), "eu-west-1");
+}
+
+/// A request with all that Claude Code sends to the API and not to Bedrock.
+fn claude_code(model: &str) -> Call {
+    let fifth = model.starts_with("claude-opus-5");
+    let mut betas = "claude-code-20250219,interleaved-thinking-2025-05-14,\
+                     context-management-2025-06-27,thinking-token-count-2026-05-13,\
+                     advanced-tool-use-2025-11-20,effort-2025-11-24,oauth-2025-04-20,\
+                     extended-cache-ttl-2025-04-11"
+        .to_owned();
+    let mut turns = vec![json!({"role": "user", "content": [
+        {"type": "text", "text": "hello", "cache_control": {"type": "ephemeral"}},
+    ]})];
+    let mut call = Call::message();
+    if model.ends_with("5-5") {
+        betas.push_str(",per-turn-control-2026-07-01,mid-conversation-tool-changes-2026-07-01");
+        betas.push_str(",dangerous-tool-use-2026-09-03");
+        turns.push(json!({"role": "system", "content": "note",
+                          "output_config": {"effort": "medium"}}));
+        call = call
+            .with("safeguards", json!([{"type": "dangerous_tool_use", "classifier_context": {}}]));
+    }
+    let adaptive = json!({"type": "adaptive", "display": "omitted"});
+    let budget = json!({"type": "enabled", "budget_tokens": 1024, "display": "omitted"});
+    let old = model.starts_with("claude-opus-4-5");
+    call.model(model)
+        .header("anthropic-beta", &betas)
+        .with("max_tokens", if fifth { 128_000 } else { 32_000 })
+        .with("thinking", if old { budget } else { adaptive })
+        .with("output_config", json!({"effort": "medium"}))
+        .with(
+            "context_management",
+            json!({"edits": [
+            {"type": "clear_thinking_20251015", "keep": "all"}]}),
+        )
+        .with("metadata", json!({"user_id": "{\"device_id\":\"0\"}"}))
+        .with(
+            "system",
+            json!([
+                {"type": "text", "text": "x-anthropic-billing-header: cc_version=2;"},
+                {"type": "text", "text": "You are Claude.", "cache_control": {"type": "ephemeral"}},
+            ]),
+        )
+        .with(
+            "tools",
+            json!([
+                {"name": "Bash", "description": "Runs", "input_schema": {"type": "object"}},
+                {"name": "Later", "description": "Later", "input_schema": {"type": "object"},
+                 "defer_loading": true},
+            ]),
+        )
+        .with("messages", turns)
+}
+
+fn assert_no_trace_of_bedrock(reply: &Reply) {
+    let body = String::from_utf8_lossy(&reply.body);
+    assert!(!body.contains("amazon-bedrock") && !body.contains("anthropic.claude"), "{body}");
+    assert_eq!(reply.headers_like("x-amzn"), [""; 0]);
+}
