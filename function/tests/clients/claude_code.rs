@@ -1,0 +1,329 @@
+//! Does Claude Code work on, whoever answers? The rules that its users rely on, one test each.
+
+use std::{fs, thread, time::Duration};
+
+use function::{
+    clock,
+    failover::cooldown::{Fingerprint, ModelClass},
+    limits::{RateLimitStore, embedded::EmbeddedStore},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    claude::{Claude, KEY, Session, lines},
+    support::{
+        answer::{limited, ok, window},
+        client::Call,
+        message::ToolPlay,
+        world::World,
+    },
+};
+
+const SUBSCRIPTION: &str = "sk-ant-oat01-test-claude-code";
+
+/// A PNG of one pixel.
+const DOT: &[u8] = b"\x89PNG\r\n\x1a\n\
+    \0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\
+    \0\0\0\nIDATx\x9cc`\0\0\0\x02\0\x01H\xaf\xa4q\
+    \0\0\0\0IEND\xaeB`\x82";
+
+#[test]
+fn a_prompt_is_answered_by_anthropic() {
+    let world = World::start();
+    let session = Claude::of(&world).asks("say hello");
+    assert_answered(&session, "anthropic heard: say hello");
+    let arrived = &world.anthropic.messages()[0];
+    assert_eq!(arrived.target, "/v1/messages?beta=true");
+    assert_eq!(arrived.header("x-api-key"), KEY);
+    assert!(world.bedrock.requests().is_empty());
+}
+
+#[test]
+fn a_tool_turn_goes_through_anthropic() {
+    let world = World::start();
+    world.anthropic.play(bash());
+    let session = Claude::of(&world).arguments(&["--allowedTools", "Bash"]).asks("use a tool");
+    assert_answered(&session, "anthropic heard: ");
+    let turns = world.anthropic.messages();
+    assert_eq!(turns.len(), 2);
+    assert_eq!(tool_result(&turns[1].json()), "tool-42-ran");
+    assert_all_well(&world, 2, KEY);
+}
+
+#[test]
+fn a_tool_turn_goes_through_bedrock_during_a_limit() {
+    let world = World::start();
+    world.anthropic.next([limited(120)]);
+    world.bedrock.play(bash());
+    let session = Claude::of(&world).arguments(&["--allowedTools", "Bash"]).asks("use a tool");
+    assert_answered(&session, "bedrock heard: ");
+    assert_eq!(world.anthropic.requests().len(), 1);
+    let turns = world.bedrock.requests();
+    assert_eq!(turns.len(), 2);
+    assert_eq!(tool_result(&turns[1].json()), "tool-42-ran");
+    assert_all_well(&world, 2, KEY);
+}
+
+#[test]
+fn a_short_limit_is_waited_for() {
+    let world = World::start();
+    world.anthropic.next([limited(2)]);
+    let session = Claude::of(&world).asks("say hello");
+    assert_answered(&session, "anthropic heard: say hello");
+    assert!(session.took >= Duration::from_secs(2), "{:?}", session.took);
+    let asked = world.anthropic.messages();
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[0].body, asked[1].body);
+    assert!(world.bedrock.requests().is_empty());
+    assert_all_well(&world, 1, KEY);
+}
+
+#[test]
+fn a_long_limit_is_answered_by_bedrock_and_so_is_the_next_prompt() {
+    let world = World::start();
+    world.anthropic.next([limited(120)]);
+    let claude = Claude::of(&world);
+    let first = claude.asks("say hello");
+    assert_answered(&first, "bedrock heard: say hello");
+    assert!(first.took < Duration::from_secs(20), "nobody waited: {:?}", first.took);
+    assert_answered(&claude.asks("say more"), "bedrock heard: say more");
+    assert_eq!(world.anthropic.requests().len(), 1, "the second prompt was not sent there");
+    assert_eq!(world.bedrock.requests().len(), 2);
+    assert_all_well(&world, 2, KEY);
+}
+
+#[test]
+fn a_conversation_goes_on_across_a_limit_and_back() {
+    let world = World::with("RETRY_THRESHOLD_SECONDS", "1").start();
+    let claude = Claude::of(&world);
+    assert_answered(&claude.asks("one"), "anthropic heard: one");
+    let claude = claude.arguments(&["--continue"]);
+    world.anthropic.next([limited(3)]);
+    assert_answered(&claude.asks("two"), "bedrock heard: two");
+    // A limit is kept in whole seconds, rounded up.
+    thread::sleep(Duration::from_secs(4));
+    assert_answered(&claude.asks("three"), "anthropic heard: three");
+    let last = world.anthropic.messages().pop().unwrap().json();
+    assert_eq!(last["model"], "claude-opus-5-5", "Bedrock's name for it did not stick");
+    let history = last["messages"].to_string();
+    assert!(history.contains("bedrock heard: two") && history.contains("anthropic heard: one"));
+    assert_all_well(&world, 3, KEY);
+}
+
+#[test]
+fn every_model_is_answered_by_bedrock_during_a_limit() {
+    let world = World::start();
+    world.anthropic.always(limited(120));
+    world.bedrock.play(bash());
+    let models = [
+        "claude-haiku-5-5",
+        "claude-sonnet-5-5",
+        "claude-fable-5-2",
+        "claude-opus-5",
+        "claude-opus-4-8",
+        "claude-sonnet-4-6",
+        "claude-opus-4-5-20251101",
+        "claude-sonnet-4-5-20250929",
+        "claude-haiku-4-5-20251001",
+    ];
+    for model in models {
+        let arguments = ["--allowedTools", "Bash", "--model", model];
+        let session = Claude::of(&world).arguments(&arguments).asks("use a tool");
+        assert_answered(&session, "bedrock heard: ");
+        assert!(!session.result["modelUsage"][model].is_null(), "{}", session.output);
+    }
+    assert_eq!(world.bedrock.requests().len(), 2 * models.len(), "none had to be mended");
+    assert_all_well(&world, 2 * models.len(), KEY);
+}
+
+#[test]
+fn an_image_is_read_through_bedrock_during_a_limit() {
+    let world = World::start();
+    world.anthropic.next([limited(120)]);
+    let image = tempfile::Builder::new().suffix(".png").tempfile().unwrap();
+    fs::write(&image, DOT).unwrap();
+    let input = json!({"file_path": image.path()});
+    world.bedrock.play(ToolPlay { name: "Read".to_owned(), input, times: 1 });
+    let folder = image.path().parent().unwrap().to_str().unwrap();
+    let arguments = ["--allowedTools", "Read", "--add-dir", folder];
+    let session = Claude::of(&world).arguments(&arguments).asks("look at it");
+    assert_answered(&session, "bedrock heard: ");
+    let turns = world.bedrock.requests();
+    assert_eq!(tool_result(&turns[1].json())["source"]["media_type"], "image/png");
+    assert_all_well(&world, 2, KEY);
+}
+
+#[test]
+fn a_tool_call_is_checked_by_bedrock_in_auto_mode() {
+    let world = World::start();
+    world.anthropic.next([limited(120)]);
+    world.bedrock.play(bash());
+    let arguments = ["--permission-mode", "auto"];
+    let session = Claude::of(&world).arguments(&arguments).asks("use a tool");
+    assert_answered(&session, "bedrock heard: ");
+    let turns = world.bedrock.requests();
+    assert!(turns[0].json()["safeguards"].is_array());
+    assert_eq!(tool_result(&turns[1].json()), "tool-42-ran", "nobody had to approve it");
+    assert_all_well(&world, 2, KEY);
+}
+
+#[test]
+fn a_web_search_fails_alone_during_a_limit() {
+    let world = World::start();
+    world.anthropic.always(limited(120));
+    let input = json!({"query": "the answer"});
+    world.bedrock.play(ToolPlay { name: "WebSearch".to_owned(), input, times: 1 });
+    let claude = Claude::of(&world).with("ENABLE_TOOL_SEARCH", "false");
+    let session = claude.arguments(&["--allowedTools", "WebSearch"]).asks("search");
+    assert_answered(&session, "bedrock heard: ");
+    let turns = world.bedrock.requests();
+    assert_eq!(turns.len(), 2, "what only Anthropic can do is not sent to Bedrock");
+    let result = tool_result(&turns[1].json());
+    assert!(result.as_str().is_some_and(|text| text.contains("(429)")), "{result}");
+}
+
+#[test]
+fn the_context_is_shown_though_nobody_can_count() {
+    let world = World::start();
+    world.anthropic.next_on("/v1/messages/count_tokens", vec![limited(120); 60]);
+    let session = Claude::of(&world).asks("/context");
+    assert!(session.succeeded && session.text().contains("Context Usage"), "{}", session.output);
+    let asked = world.anthropic.on("/v1/messages/count_tokens").len();
+    let lines = lines(&world, asked);
+    assert!(asked > 0 && lines.iter().all(|line| line.contains(" status=501 ")), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn a_user_is_named_by_the_path_of_the_base_url() {
+    assert_named(|world| Claude::at(world, "/u/alice")).await;
+}
+
+#[tokio::test]
+async fn a_user_is_named_by_a_query_of_the_base_url() {
+    assert_named(|world| Claude::at(world, "?claude-code-user=alice")).await;
+}
+
+#[tokio::test]
+async fn a_user_is_named_by_a_custom_header() {
+    const HEADER: &str = "x-claude-code-user: alice";
+    assert_named(|world| Claude::of(world).with("ANTHROPIC_CUSTOM_HEADERS", HEADER)).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_ends_in_one_error_and_claude_code_asks_again() {
+    let world = World::start();
+    world.anthropic.next([ok().cut_after(4), ok().cut_after(4)]);
+    let reply = world.call(Call::message()).await;
+    assert_eq!((reply.errors().len(), reply.broken), (1, None));
+    let session = Claude::of(&world).asks("say hello");
+    assert_answered(&session, "anthropic heard: say hello");
+    let asked = world.anthropic.messages();
+    let forms: Vec<Value> = asked.iter().map(|request| request.json()["stream"].clone()).collect();
+    assert_eq!(forms, [true, true, false]);
+    assert!(world.bedrock.requests().is_empty());
+}
+
+#[test]
+fn a_stream_of_bedrock_that_fails_is_made_good_by_bedrock() {
+    let world = World::start();
+    world.anthropic.next([limited(120)]);
+    // In the middle of the thought, and after the first word of the answer.
+    for events in [4, 8] {
+        world.bedrock.next([ok().exception_after(events, "internalServerException")]);
+        let session = Claude::of(&world).asks("say hello");
+        assert!(session.succeeded, "{}", session.output);
+    }
+    assert_eq!((world.anthropic.requests().len(), world.bedrock.requests().len()), (1, 4));
+    let lines = lines(&world, 4);
+    let failed = lines.iter().filter(|line| line.contains(" fault=\"bedrock's stream failed\""));
+    assert_eq!(failed.count(), 2, "{lines:#?}");
+}
+
+#[test]
+fn a_subscription_is_served_by_both_upstreams() {
+    let world = World::start();
+    let claude = Claude::of(&world)
+        .with("ANTHROPIC_API_KEY", "")
+        .with("CLAUDE_CODE_OAUTH_TOKEN", SUBSCRIPTION);
+    assert_answered(&claude.asks("one"), "anthropic heard: one");
+    let arrived = &world.anthropic.messages()[0];
+    assert_eq!(arrived.header("authorization"), format!("Bearer {SUBSCRIPTION}"));
+    assert!(arrived.header("anthropic-beta").contains("oauth-2025-04-20"));
+    world.anthropic.next([window("5h", 3600)]);
+    assert_answered(&claude.asks("two"), "bedrock heard: two");
+    assert_answered(&claude.asks("three"), "bedrock heard: three");
+    assert_eq!(world.anthropic.messages().len(), 2);
+    assert_all_well(&world, 3, SUBSCRIPTION);
+}
+
+/// One call of the shell tool, whose output cannot be had without running it.
+fn bash() -> ToolPlay {
+    let input = json!({"command": "echo tool-$((6 * 7))-ran", "description": "Count"});
+    ToolPlay { name: "Bash".to_owned(), input, times: 1 }
+}
+
+/// The only tool result in a request: its text, or its one block where that is no text.
+fn tool_result(request: &Value) -> Value {
+    let turns = request["messages"].as_array().unwrap().iter();
+    let blocks = turns.flat_map(|turn| turn["content"].as_array().into_iter().flatten());
+    let mut results = blocks.filter(|block| block["type"] == "tool_result");
+    let result = results.next().unwrap();
+    assert!(results.next().is_none());
+    let content = &result["content"];
+    let block = content.get(0).unwrap_or(content);
+    block.get("text").unwrap_or(block).clone()
+}
+
+/// Claude Code shows this answer, and nothing of what was behind it.
+#[track_caller]
+fn assert_answered(session: &Session, text: &str) {
+    assert!(session.succeeded, "{}", session.output);
+    assert_eq!(session.text(), text);
+    assert!(session.result["api_error_status"].is_null());
+    let output = session.output.to_lowercase();
+    for word in ["rate limit", "rate_limit", "ratelimit", "hour limit", "exceed", "retry"] {
+        assert!(!output.contains(word), "it says {word}: {output}");
+    }
+}
+
+/// All so many requests were answered with 200, and Bedrock never saw the credential.
+#[track_caller]
+fn assert_all_well(world: &World, requests: usize, credential: &str) {
+    for line in lines(world, requests) {
+        assert!(line.contains(" status=200 "), "{line}");
+    }
+    for request in world.bedrock.requests() {
+        let whole = format!("{}{:?}{:?}", request.target, request.headers, request.body);
+        assert!(!whole.contains(credential), "the credential went to Bedrock: {whole}");
+        assert!(request.header("authorization").starts_with("AWS4-HMAC-SHA256 "));
+    }
+}
+
+/// The log and the remembered limit carry the name `alice`; neither upstream sees it.
+async fn assert_named(alice: fn(&World) -> Claude) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("limits.redb");
+    let mut world = World::with("RATE_LIMIT_STORE_PATH", path.to_str().unwrap()).start();
+    let claude = alice(&world);
+    assert_answered(&claude.asks("one"), "anthropic heard: one");
+    world.anthropic.next([limited(120)]);
+    assert_answered(&claude.asks("two"), "bedrock heard: two");
+    assert_all_well(&world, 2, KEY);
+    for line in lines(&world, 2) {
+        assert!(line.contains(" user=\"alice\" "), "{line}");
+    }
+    for request in [world.anthropic.requests(), world.bedrock.requests()].concat() {
+        let whole = format!("{}{:?}{:?}", request.target, request.headers, request.body);
+        assert!(!whole.contains("alice") && !whole.contains("claude-code-user"), "{whole}");
+    }
+    assert_eq!(world.anthropic.messages().len(), 2, "the path was put right");
+
+    world.proxy().terminate();
+    world.proxy().wait(Duration::from_secs(30));
+    let now = clock::now();
+    let store = EmbeddedStore::open(&path, now).unwrap();
+    let fingerprint = Fingerprint::of(&[KEY.as_bytes()]).unwrap();
+    let class = ModelClass::of("claude-opus-5-5").unwrap();
+    let known = store.look_up(&fingerprint, &class, now).await.unwrap();
+    assert_eq!(known.cooldown().unwrap().user.as_deref(), Some("alice"));
+}
