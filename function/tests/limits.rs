@@ -306,10 +306,9 @@ fn a_second_process_is_told_which_file_is_in_use() {
     drop(fresh_embedded(&folder));
 }
 
-/// Not a rule: the other process of the two tests above.
+/// Not a rule: the other process of the two tests above, which name its file; else nothing.
 #[expect(clippy::disallowed_methods, reason = "how the other process learns its file")]
 #[tokio::test]
-#[ignore = "started by other tests, and ends when it is killed"]
 async fn writes_until_it_is_killed() {
     let Some(path) = env::var_os(WRITER_PATH) else { return };
     let store = EmbeddedStore::open(Path::new(&path), at(0)).unwrap();
@@ -626,7 +625,7 @@ struct Writer {
 impl Writer {
     fn start(path: &Path) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "writes_until_it_is_killed", "--ignored", "--nocapture"])
+            .args(["--exact", "writes_until_it_is_killed", "--nocapture"])
             .env(WRITER_PATH, path)
             .stdout(Stdio::piped())
             .spawn()

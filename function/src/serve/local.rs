@@ -44,10 +44,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     let listener = bind(settings.listen).await?;
     let address = listener.local_addr().context("cannot tell which port was taken")?;
-    say(&greeting::listening(address));
     let anthropic = Anthropic::new(settings.upstream_url.clone()).context("cannot set up TLS")?;
     let bedrock = Bedrock::new(&settings.regions).await;
     let proxy = Arc::new(Proxy::new(settings, anthropic, bedrock, store));
+    say(&greeting::listening(address));
     // Looking for AWS credentials may take seconds; nobody waits for it.
     let greet = async {
         let bedrock = proxy.bedrock();
