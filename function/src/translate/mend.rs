@@ -139,7 +139,7 @@ impl Mends {
     }
 
     fn refuse_path(&mut self, path: Vec<String>) {
-        // The names of variants (`adaptive`, `custom`) are no keys, so a field is known by its ends.
+        // Names of variants (`adaptive`, `custom`) are no keys, so a field is known by its ends.
         let (Some(first), Some(last)) = (path.first(), path.last()) else { return };
         let dotted = if path.len() == 1 { first.clone() } else { format!("{first}.{last}") };
         if let Some(known) = in_table(&dotted) {
