@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use self::embedded::EmbeddedStore;
 use self::memory::MemoryStore;
 use crate::failover::cooldown::{
-    Cooldown, Fingerprint, Known, LimitKey, ModelClass, Proof, Timestamp,
+    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, ModelClass, Proof, Timestamp,
 };
 
 /// How long a proof is kept, counted from the moment it was given.
@@ -27,11 +27,10 @@ pub const CAPACITY: usize = 10_000;
 /// `now` is an argument everywhere: what has expired at `now` is never returned, whether or not it
 /// has been deleted.
 pub trait RateLimitStore: Send + Sync {
-    /// Returns what is in force for this credential, in one round trip.
+    /// Returns what is in force, in one round trip.
     fn look_up(
         &self,
-        fingerprint: &Fingerprint,
-        class: &ModelClass,
+        query: &Query<'_>,
         now: Timestamp,
     ) -> impl Future<Output = Result<Known, StoreError>> + Send;
 
@@ -63,6 +62,23 @@ pub trait RateLimitStore: Send + Sync {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
+/// What a request wants to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Query<'a> {
+    /// The limits and the proof of a credential, for one model class.
+    pub subject: Option<(&'a Fingerprint, &'a ModelClass)>,
+    /// The owner of a proxy key, by the digest of the whole key. Only a table that is shared has
+    /// keys: other stores know none.
+    pub key: Option<&'a Fingerprint>,
+}
+
+impl Query<'_> {
+    /// What a store without keys says about the one that is asked for.
+    fn keyless(&self) -> KeyOwner {
+        self.key.map_or(KeyOwner::Unread, |_| KeyOwner::Nobody)
+    }
+}
+
 /// Why a store could not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -84,15 +100,10 @@ pub enum Store {
 }
 
 impl RateLimitStore for Store {
-    async fn look_up(
-        &self,
-        fingerprint: &Fingerprint,
-        class: &ModelClass,
-        now: Timestamp,
-    ) -> Result<Known, StoreError> {
+    async fn look_up(&self, query: &Query<'_>, now: Timestamp) -> Result<Known, StoreError> {
         match self {
-            Self::Memory(store) => store.look_up(fingerprint, class, now).await,
-            Self::Embedded(store) => store.look_up(fingerprint, class, now).await,
+            Self::Memory(store) => store.look_up(query, now).await,
+            Self::Embedded(store) => store.look_up(query, now).await,
         }
     }
 

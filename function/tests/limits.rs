@@ -15,7 +15,7 @@ use function::failover::cooldown::{
 };
 use function::limits::embedded::{EmbeddedStore, OpenError};
 use function::limits::memory::MemoryStore;
-use function::limits::{RateLimitStore, Store};
+use function::limits::{Query, RateLimitStore, Store};
 use jiff::SignedDuration;
 use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle,
@@ -72,7 +72,12 @@ async fn what_is_remembered_is_recalled(store: Store) {
     store.remember_limit(&opus_of("a"), &class).await.unwrap();
     store.remember_limit(&account_of("a"), &account).await.unwrap();
     store.remember_proof(&credential("a"), &proof).await.unwrap();
-    let known = Known { class: Some(class), account: Some(account), proof: Some(proof) };
+    let known = Known {
+        class: Some(class),
+        account: Some(account),
+        proof: Some(proof),
+        ..Known::default()
+    };
     assert_eq!(seen(&store, "a", 1).await, known);
 }
 
@@ -117,7 +122,13 @@ async fn credentials_and_classes_do_not_mix(store: Store) {
     store.remember_limit(&opus_of("a"), &until(60)).await.unwrap();
     store.remember_proof(&credential("a"), &proven(0)).await.unwrap();
     assert_eq!(seen(&store, "b", 1).await, Known::default());
-    let haiku = store.look_up(&credential("a"), &class("claude-haiku-4-5"), at(1)).await.unwrap();
+    let haiku = store
+        .look_up(
+            &Query { subject: Some((&credential("a"), &class("claude-haiku-4-5"))), key: None },
+            at(1),
+        )
+        .await
+        .unwrap();
     assert_eq!(haiku, Known { proof: Some(proven(0)), ..Known::default() });
 }
 
@@ -125,7 +136,13 @@ async fn a_limit_that_is_over_is_no_entry(store: Store) {
     store.remember_limit(&opus_of("a"), &until(60)).await.unwrap();
     store.remember_limit(&account_of("a"), &until(60)).await.unwrap();
     let just_before = at(60) - SignedDuration::from_nanos(1);
-    let known = store.look_up(&credential("a"), &class("opus"), just_before).await.unwrap();
+    let known = store
+        .look_up(
+            &Query { subject: Some((&credential("a"), &class("opus"))), key: None },
+            just_before,
+        )
+        .await
+        .unwrap();
     assert!(known.class.is_some() && known.account.is_some());
     assert_eq!(seen(&store, "a", 60).await, Known::default());
 }
@@ -153,7 +170,8 @@ async fn a_forgotten_limit_leaves_the_others(store: Store) {
     }
     store.remember_proof(&credential("a"), &proven(0)).await.unwrap();
     store.forget_limit(&opus_of("a"), at(0)).await.unwrap();
-    let left = Known { class: None, account: Some(until(60)), proof: Some(proven(0)) };
+    let left =
+        Known { class: None, account: Some(until(60)), proof: Some(proven(0)), ..Known::default() };
     assert_eq!(seen(&store, "a", 1).await, left);
     assert_eq!(seen(&store, "b", 1).await.class, Some(until(60)));
 }
@@ -268,7 +286,8 @@ async fn a_restart_forgets_nothing() {
     store.remember_limit(&opus_of("a"), &until(60)).await.unwrap();
     store.remember_proof(&credential("a"), &proven(0)).await.unwrap();
     drop(store);
-    let known = Known { class: Some(until(60)), account: None, proof: Some(proven(0)) };
+    let known =
+        Known { class: Some(until(60)), account: None, proof: Some(proven(0)), ..Known::default() };
     assert_eq!(seen(&fresh_embedded(&folder), "a", 1).await, known);
 }
 
@@ -383,7 +402,8 @@ async fn a_value_that_cannot_be_read_is_absent_and_is_overwritten() {
     store.forget_limit(&opus_of("a"), at(0)).await.unwrap();
     store.remember_limit(&opus_of("a"), &until(60)).await.unwrap();
     store.remember_proof(&credential("a"), &proven(0)).await.unwrap();
-    let known = Known { class: Some(until(60)), account: None, proof: Some(proven(0)) };
+    let known =
+        Known { class: Some(until(60)), account: None, proof: Some(proven(0)), ..Known::default() };
     assert_eq!(seen(&store, "a", 1).await, known);
 }
 
@@ -613,7 +633,13 @@ fn proven(second: i64) -> Proof {
 }
 
 async fn seen(store: &Store, who: &str, second: i64) -> Known {
-    store.look_up(&credential(who), &class("claude-opus-4-5"), at(second)).await.unwrap()
+    store
+        .look_up(
+            &Query { subject: Some((&credential(who), &class("claude-opus-4-5"))), key: None },
+            at(second),
+        )
+        .await
+        .unwrap()
 }
 
 /// This very program again, as a process that writes without end.

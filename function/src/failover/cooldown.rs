@@ -158,12 +158,24 @@ pub struct Proof {
     pub organization: Option<String>,
 }
 
-/// What a store knows about one credential and one model class.
+/// What is known about one credential and one model class, and whose proxy key came along.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     pub class: Option<Cooldown>,
     pub account: Option<Cooldown>,
     pub proof: Option<Proof>,
+    pub key: KeyOwner,
+}
+
+/// Whose a proxy key is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KeyOwner {
+    /// It was not asked for, or the store could not say.
+    #[default]
+    Unread,
+    /// There is no such key.
+    Nobody,
+    User(String),
 }
 
 impl Known {

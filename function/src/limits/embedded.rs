@@ -16,7 +16,7 @@ use redb::backends::FileBackend;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
 
 use self::shelf::{Kind, LIMITS, PROOFS, Shelf, read};
-use super::{CAPACITY, RateLimitStore, StoreError, outlasts, proof_ends};
+use super::{CAPACITY, Query, RateLimitStore, StoreError, outlasts, proof_ends};
 use crate::failover::cooldown::{
     Cooldown, Fingerprint, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
 };
@@ -93,6 +93,7 @@ impl EmbeddedStore {
             class: limit(class.as_str())?,
             account: limit(Scope::Account.as_str())?,
             proof: proof.filter(|proof| proof_ends(proof) > now),
+            ..Known::default()
         })
     }
 
@@ -124,13 +125,13 @@ impl EmbeddedStore {
 }
 
 impl RateLimitStore for EmbeddedStore {
-    async fn look_up(
-        &self,
-        fingerprint: &Fingerprint,
-        class: &ModelClass,
-        now: Timestamp,
-    ) -> Result<Known, StoreError> {
-        self.known(fingerprint, class, now).map_err(failed("look up what is remembered"))
+    async fn look_up(&self, query: &Query<'_>, now: Timestamp) -> Result<Known, StoreError> {
+        let known = match query.subject {
+            Some((fingerprint, class)) => self.known(fingerprint, class, now),
+            None => Ok(Known::default()),
+        };
+        let known = known.map_err(failed("look up what is remembered"))?;
+        Ok(Known { key: query.keyless(), ..known })
     }
 
     async fn remember_limit(&self, key: &LimitKey, cooldown: &Cooldown) -> Result<(), StoreError> {

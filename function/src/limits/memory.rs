@@ -5,10 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{CAPACITY, RateLimitStore, StoreError, outlasts, proof_ends};
-use crate::failover::cooldown::{
-    Cooldown, Fingerprint, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
-};
+use super::{CAPACITY, Query, RateLimitStore, StoreError, outlasts, proof_ends};
+use crate::failover::cooldown::{Cooldown, Fingerprint, Known, LimitKey, Proof, Scope, Timestamp};
 
 /// Remembers in memory, at most [`CAPACITY`] limits and as many proofs.
 #[derive(Debug)]
@@ -42,12 +40,11 @@ impl Default for MemoryStore {
 }
 
 impl RateLimitStore for MemoryStore {
-    async fn look_up(
-        &self,
-        fingerprint: &Fingerprint,
-        class: &ModelClass,
-        now: Timestamp,
-    ) -> Result<Known, StoreError> {
+    async fn look_up(&self, query: &Query<'_>, now: Timestamp) -> Result<Known, StoreError> {
+        let key = query.keyless();
+        let Some((fingerprint, class)) = query.subject else {
+            return Ok(Known { key, ..Known::default() });
+        };
         let shelves = self.shelves();
         let limit = |scope| {
             let cooldown = shelves.limits.get(&LimitKey { fingerprint: *fingerprint, scope })?;
@@ -58,6 +55,7 @@ impl RateLimitStore for MemoryStore {
             class: limit(Scope::Class(class.clone())),
             account: limit(Scope::Account),
             proof: proof.cloned(),
+            key,
         })
     }
 

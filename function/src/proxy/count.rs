@@ -15,6 +15,7 @@ use crate::caller::{self, Target};
 use crate::clock;
 use crate::failover::proof::{self, Renewal, Standing};
 use crate::failover::{Reason, Upstream};
+use crate::limits::Query;
 use crate::messages::Asked;
 use crate::reply::{ErrorKind, Failure};
 use crate::telemetry::Record;
@@ -95,7 +96,8 @@ impl Proxy {
 
     async fn may_count(&self, subject: &Subject, headers: &HeaderMap) -> bool {
         let (fingerprint, max_age) = (subject.fingerprint, self.settings.proof_max_age);
-        let known = self.memory.look_up(&fingerprint, &subject.class, clock::now()).await;
+        let query = Query { subject: Some((&fingerprint, &subject.class)), key: None };
+        let known = self.memory.look_up(&query, clock::now()).await;
         let standing = Standing::of(&known, max_age, clock::now());
         if standing == Standing::Proven {
             return true;

@@ -21,6 +21,7 @@ use crate::failover::cooldown::{Fingerprint, Known, LimitKey, ModelClass, Scope,
 use crate::failover::hint::{Limited, Whose};
 use crate::failover::proof::{self, Renewal, Standing};
 use crate::failover::{Attempt, Outcome, Policy, Reason, Upstream, Verdict};
+use crate::limits::Query;
 use crate::messages::Asked;
 use crate::reply::{ErrorKind, Failure};
 use crate::telemetry::Record;
@@ -112,7 +113,8 @@ impl Exchange {
     async fn look_up(&mut self) {
         let Some(subject) = self.subject.as_ref().filter(|_| self.policy.fallback) else { return };
         let memory = &self.proxy.memory;
-        let known = memory.look_up(&subject.fingerprint, &subject.class, clock::now()).await;
+        let query = Query { subject: Some((&subject.fingerprint, &subject.class)), key: None };
+        let known = memory.look_up(&query, clock::now()).await;
         self.until = known.cooldown().map(|cooldown| cooldown.until);
         self.known = known;
     }

@@ -9,10 +9,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::clock;
-use crate::failover::cooldown::{
-    Cooldown, Fingerprint, Known, LimitKey, ModelClass, Proof, Timestamp,
-};
-use crate::limits::{RateLimitStore, Store, StoreError};
+use crate::failover::cooldown::{Cooldown, Fingerprint, Known, LimitKey, Proof, Timestamp};
+use crate::limits::{Query, RateLimitStore, Store, StoreError};
 
 /// What a request is willing to wait for the store.
 const BUDGET: Duration = Duration::from_millis(250);
@@ -34,13 +32,8 @@ impl Memory {
     }
 
     /// What is in force for this credential; nothing, where the store does not say.
-    pub(super) async fn look_up(
-        &self,
-        fingerprint: &Fingerprint,
-        class: &ModelClass,
-        now: Timestamp,
-    ) -> Known {
-        self.bounded(self.store.look_up(fingerprint, class, now)).await.unwrap_or_default()
+    pub(super) async fn look_up(&self, query: &Query<'_>, now: Timestamp) -> Known {
+        self.bounded(self.store.look_up(query, now)).await.unwrap_or_default()
     }
 
     pub(super) fn remember_limit(self: &Arc<Self>, key: LimitKey, cooldown: Cooldown) -> Write {

@@ -324,6 +324,9 @@ async fn assert_named(alice: fn(&World) -> Claude) {
     let store = EmbeddedStore::open(&path, now).unwrap();
     let fingerprint = Fingerprint::of(&[KEY.as_bytes()]).unwrap();
     let class = ModelClass::of("claude-opus-5-5").unwrap();
-    let known = store.look_up(&fingerprint, &class, now).await.unwrap();
+    let known = store
+        .look_up(&function::limits::Query { subject: Some((&fingerprint, &class)), key: None }, now)
+        .await
+        .unwrap();
     assert_eq!(known.cooldown().unwrap().user.as_deref(), Some("alice"));
 }
