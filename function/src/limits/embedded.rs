@@ -1,8 +1,8 @@
 //! What is remembered in a file of our own, so that a restart forgets nothing.
 //!
 //! One `redb` file for one process. An item has the shape of the shared table: a partition key, a
-//! sort key, and JSON with RFC 3339 times. A write is on the disk before it is acknowledged. A value
-//! that cannot be read is no value: never an error, and never in the way of the next one.
+//! sort key, and JSON with RFC 3339 times. A write is on the disk before it is acknowledged. A
+//! value that cannot be read is no value: never an error, and never in the way of the next one.
 
 mod shelf;
 

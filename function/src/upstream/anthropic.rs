@@ -31,9 +31,9 @@ const MOST_CONNECTIONS: usize = 16;
 
 /// What Anthropic may send ahead of a client that does not read, over HTTP/2.
 ///
-/// The h2 crate ends a connection that holds too many small frames, and events are small frames: the
-/// budget is half of the connection's window. With these sizes all streams of one connection may
-/// stand still with 10-byte events and not reach it.
+/// The h2 crate ends a connection that holds too many small frames, and events are small frames:
+/// the budget is half of the connection's window. With these sizes all streams of one connection
+/// may stand still with 10-byte events and not reach it.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024 * 1024;
 

@@ -72,7 +72,7 @@ impl<'txn> Shelf<'txn> {
         Ok(true)
     }
 
-    /// Deletes what ends soonest: while it has expired, `at_most` times, and while there is no room.
+    /// Deletes what ends soonest: up to `at_most` expired items, and more while there is no room.
     pub(super) fn make_room(&mut self, now: Timestamp, at_most: usize) -> Result<(), redb::Error> {
         let mut deleted = 0;
         while let Some((end, pk, sk)) = self.soonest()? {
