@@ -3,8 +3,10 @@
 //! No credential, no prompt, no answer and no header value ever comes here: a [`Record`] has room
 //! for labels, counts and durations only.
 
-use std::io::IsTerminal;
-use std::sync::{Arc, Mutex, PoisonError};
+pub mod metrics;
+
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -29,6 +31,15 @@ pub fn init(level: LevelFilter) {
         .with_ansi(colour)
         .with_target(false);
     tracing_subscriber::registry().with(targets).with(lines).init();
+}
+
+/// The name of the AWS Lambda function, where the lines of requests are to carry metrics.
+static MEASURED_AS: OnceLock<String> = OnceLock::new();
+
+/// From now on the line of a request is written to stdout, in the form of which CloudWatch makes
+/// metrics, whatever the log level is.
+pub fn measure_as(function: String) {
+    MEASURED_AS.get_or_init(|| function);
 }
 
 /// What is known of one request; written as one line when the last owner lets go of it.
@@ -59,7 +70,15 @@ struct Entries {
     first_byte: Option<Duration>,
     usage: Usage,
     fault: Option<&'static str>,
+    bedrock_errors: u32,
     complete: bool,
+}
+
+impl Entries {
+    /// What was not as it should be, if anything.
+    fn fault(&self) -> Option<&'static str> {
+        self.fault.or((!self.complete).then_some("the client left"))
+    }
 }
 
 impl Record {
@@ -123,6 +142,11 @@ impl Record {
         self.note(|entries| entries.usage.update(usage));
     }
 
+    /// Notes that Bedrock failed in one region.
+    pub fn bedrock_failed(&self) {
+        self.note(|entries| entries.bedrock_errors += 1);
+    }
+
     /// Notes that the answer did not come to its proper end.
     pub fn broke(&self, fault: &'static str) {
         self.note(|entries| entries.fault = Some(fault));
@@ -148,10 +172,11 @@ impl Drop for Line {
 
 /// The one line per request.
 fn write_line(id: &str, duration: Duration, entries: &Entries) {
-    let who = entries.upstream.map_or_else(|| "the proxy".to_owned(), |u| u.to_string());
-    let why = entries.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    let fault = entries.fault.or((!entries.complete).then_some("the client left"));
-    let end = fault.map(|fault| format!(" ({fault})")).unwrap_or_default();
+    if let Some(function) = MEASURED_AS.get() {
+        let line = metrics::line(function, (id, duration), entries, clock::now());
+        let _nobody_reads = writeln!(std::io::stdout(), "{line}");
+        return;
+    }
     tracing::info!(
         request.id = id,
         call = entries.call,
@@ -162,7 +187,7 @@ fn write_line(id: &str, duration: Duration, entries: &Entries) {
         reason = entries.reason.map(tracing::field::display),
         status = entries.status.map(|status| status.as_u16()),
         attempts = entries.attempts,
-        fault,
+        fault = entries.fault(),
         cooldown_s = entries.cooldown.map(|cooldown| cooldown.as_secs()),
         first_byte_ms = entries.first_byte.map(millis),
         duration_ms = millis(duration),
@@ -170,8 +195,17 @@ fn write_line(id: &str, duration: Duration, entries: &Entries) {
         tokens.output = entries.usage.output,
         tokens.cache_read = entries.usage.cache_read,
         tokens.cache_write = entries.usage.cache_write,
-        "answered by {who}{why}{end}"
+        "{}",
+        message(entries)
     );
+}
+
+/// The line in one sentence: who answered, why not Anthropic, and what went wrong.
+fn message(entries: &Entries) -> String {
+    let who = entries.upstream.map_or_else(|| "the proxy".to_owned(), |u| u.to_string());
+    let why = entries.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    let end = entries.fault().map(|fault| format!(" ({fault})")).unwrap_or_default();
+    format!("answered by {who}{why}{end}")
 }
 
 fn millis(duration: Duration) -> u64 {

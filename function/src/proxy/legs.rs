@@ -240,6 +240,7 @@ impl Exchange {
             BedrockFailure::Transient { .. } => true,
             BedrockFailure::Permanent { .. } => false,
         };
+        self.record.bedrock_failed();
         let said = failure.message();
         tracing::warn!(region = served.1, model = served.0, passes, "bedrock cannot serve: {said}");
         (Outcome::Unserved { passes }, None)

@@ -1,0 +1,200 @@
+//! The line of a request as CloudWatch reads it: the same fields, and metrics made of them.
+//!
+//! Source: AWS, *Embedded metric format specification*. A metric's dimensions are few and their
+//! values are ours: no user's name, no client's word. A person's name is a field like any other,
+//! which Logs Insights can group by.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{Entries, message, millis};
+
+/// Where all metrics stand.
+pub const NAMESPACE: &str = "claude-proxy";
+
+/// Writes the line of one request.
+pub(super) fn line(
+    function: &str,
+    (id, duration): (&str, Duration),
+    entries: &Entries,
+    now: Timestamp,
+) -> String {
+    let mut fields = fields(entries);
+    let mut metrics = Metrics { fields: &mut fields, directives: Vec::new() };
+    metrics.counted(
+        &[],
+        &[
+            ("Requests", Some(1)),
+            ("LimitsRemembered", entries.cooldown.map(|_| 1)),
+            ("BedrockErrors", Some(entries.bedrock_errors.into()).filter(|errors| *errors > 0)),
+        ],
+    );
+    if entries.reason.is_some() {
+        metrics.counted(&["Reason"], &[("Fallbacks", Some(1))]);
+    }
+    if entries.upstream.is_some() {
+        let usage = &entries.usage;
+        metrics.counted(
+            &["Upstream"],
+            &[
+                ("InputTokens", usage.input),
+                ("OutputTokens", usage.output),
+                ("CacheReadTokens", usage.cache_read),
+                ("CacheWriteTokens", usage.cache_write),
+            ],
+        );
+        metrics.timed(
+            &["Upstream"],
+            &[("FirstByte", entries.first_byte.map(millis)), ("Duration", Some(millis(duration)))],
+        );
+    }
+    let directives = metrics.directives;
+    let aws = json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": directives});
+    fields.insert("_aws".to_owned(), aws);
+    fields.insert("FunctionName".to_owned(), function.into());
+    fields.insert("timestamp".to_owned(), now.to_string().into());
+    fields.insert("level".to_owned(), "INFO".into());
+    fields.insert("message".to_owned(), message(entries).into());
+    fields.insert("request.id".to_owned(), id.into());
+    fields.insert("duration_ms".to_owned(), millis(duration).into());
+    Value::Object(fields).to_string()
+}
+
+/// What the line says in words, numbers and labels.
+fn fields(entries: &Entries) -> Map<String, Value> {
+    let upstream = entries.upstream.map(|upstream| upstream.to_string());
+    let reason = entries.reason.map(|reason| reason.to_string());
+    let fields = [
+        ("call", Some(entries.call.into())),
+        ("user", entries.user.clone().map(Value::from)),
+        ("model", entries.model.clone().map(Value::from)),
+        ("stream", Some(entries.stream.into())),
+        ("Upstream", upstream.map(Value::from)),
+        ("Reason", reason.map(Value::from)),
+        ("status", entries.status.map(|status| status.as_u16().into())),
+        ("attempts", Some(entries.attempts.into())),
+        ("fault", entries.fault.map(Value::from)),
+        ("cooldown_s", entries.cooldown.map(|cooldown| cooldown.as_secs().into())),
+    ];
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+struct Metrics<'a> {
+    fields: &'a mut Map<String, Value>,
+    directives: Vec<Value>,
+}
+
+impl Metrics<'_> {
+    fn counted(&mut self, dimensions: &[&str], metrics: &[(&str, Option<u64>)]) {
+        self.add("Count", dimensions, metrics);
+    }
+
+    fn timed(&mut self, dimensions: &[&str], metrics: &[(&str, Option<u64>)]) {
+        self.add("Milliseconds", dimensions, metrics);
+    }
+
+    fn add(&mut self, unit: &str, dimensions: &[&str], metrics: &[(&str, Option<u64>)]) {
+        let known = metrics.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        let known: Vec<_> = known.collect();
+        if known.is_empty() {
+            return;
+        }
+        let names: Vec<_> =
+            known.iter().map(|(name, _)| json!({"Name": name, "Unit": unit})).collect();
+        let dimensions: Vec<_> = std::iter::once(&"FunctionName").chain(dimensions).collect();
+        let directive =
+            json!({"Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": names});
+        self.directives.push(directive);
+        for (name, value) in known {
+            self.fields.insert(name.to_owned(), value.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::failover::{Reason, Upstream};
+    use crate::wire::usage::Usage;
+
+    #[test]
+    fn a_fallback_is_one_line_with_its_metrics() {
+        let entries = Entries {
+            call: "messages",
+            user: Some("alice".to_owned()),
+            model: Some("claude-opus-5-5".to_owned()),
+            stream: true,
+            upstream: Some(Upstream::Bedrock),
+            reason: Some(Reason::RateLimited),
+            status: Some(StatusCode::OK),
+            attempts: 2,
+            cooldown: Some(Duration::from_secs(120)),
+            first_byte: Some(Duration::from_millis(16)),
+            usage: Usage { input: Some(12), output: Some(7), ..Usage::default() },
+            bedrock_errors: 1,
+            complete: true,
+            ..Entries::default()
+        };
+        let line = written(&entries);
+        assert_eq!(
+            metrics(&line, &["FunctionName"]),
+            ["Requests", "LimitsRemembered", "BedrockErrors"]
+        );
+        assert_eq!(metrics(&line, &["FunctionName", "Reason"]), ["Fallbacks"]);
+        assert_eq!(
+            metrics(&line, &["FunctionName", "Upstream"]),
+            ["InputTokens", "OutputTokens", "FirstByte", "Duration"]
+        );
+        assert_eq!(line["message"], "answered by bedrock: rate_limited");
+        assert_eq!(
+            (&line["Reason"], &line["Upstream"]),
+            (&json!("rate_limited"), &json!("bedrock"))
+        );
+        assert_eq!(line["_aws"]["Timestamp"], 1_795_428_000_000_i64);
+    }
+
+    #[test]
+    fn every_metric_and_every_dimension_that_is_declared_is_there() {
+        let bare = Entries { upstream: Some(Upstream::Anthropic), ..Entries::default() };
+        for entries in [Entries::default(), bare] {
+            let line = written(&entries);
+            for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+                for dimension in directive["Dimensions"][0].as_array().unwrap() {
+                    assert!(line[dimension.as_str().unwrap()].is_string(), "{dimension}");
+                }
+                for metric in directive["Metrics"].as_array().unwrap() {
+                    assert!(line[metric["Name"].as_str().unwrap()].is_number(), "{metric}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_of_a_person_or_model_is_a_dimension() {
+        let entries = Entries {
+            user: Some("alice".to_owned()),
+            model: Some("claude-opus-5-5".to_owned()),
+            ..Entries::default()
+        };
+        let declared = written(&entries)["_aws"].to_string();
+        assert!(!declared.contains("user") && !declared.contains("model"), "{declared}");
+    }
+
+    fn written(entries: &Entries) -> Value {
+        let now = "2026-11-23T10:00:00Z".parse().unwrap();
+        let id = ("req_proxy_1", Duration::from_millis(900));
+        serde_json::from_str(&line("claude-proxy-api", id, entries, now)).unwrap()
+    }
+
+    fn metrics(line: &Value, dimensions: &[&str]) -> Vec<String> {
+        let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
+        let ours = directives.iter().filter(|d| d["Dimensions"][0] == json!(dimensions));
+        ours.flat_map(|directive| directive["Metrics"].as_array().unwrap())
+            .map(|metric| metric["Name"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
