@@ -191,8 +191,9 @@ impl Proxy {
         let sent = caller::upstream_headers(headers, &target.call);
         let fingerprint = caller::fingerprint(&sent)?;
         let class = ModelClass::of(model)?;
-        let mapped = || self.settings.model_map.get(model).and_then(|id| Model::resolve(id));
-        let model = Model::resolve(model).or_else(mapped);
+        // What is invoked says what it accepts, unless the operator's id hides what it is.
+        let mapped = self.settings.model_map.get(model).and_then(|id| Model::resolve(id));
+        let model = mapped.or_else(|| Model::resolve(model));
         Some(Subject { fingerprint, class, model })
     }
 

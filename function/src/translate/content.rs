@@ -3,6 +3,9 @@
 //! Thinking blocks, tool inputs and texts are never changed; thinking blocks go as a whole, where
 //! Bedrock has refused them.
 
+use std::borrow::Cow;
+use std::mem;
+
 use super::json::{Edit, Object, Writer, array, edit_all, is_blank};
 use super::request::Untranslatable;
 use super::table::{ANTHROPIC_BLOCKS, Holds, Line, TOOL_SEARCH};
@@ -76,11 +79,14 @@ impl Content {
         json: &str,
         leading: &[String],
     ) -> Result<Edit, Untranslatable> {
-        let edit = self.blocks(json, 0)?;
+        let edit = match array(json)? {
+            Some(items) => self.system_blocks(&items)?,
+            None => Edit::Keep,
+        };
         if leading.is_empty() {
             return Ok(edit);
         }
-        let own = edit.apply(json).unwrap_or_default();
+        let own = edit.apply(json).unwrap_or(Cow::Borrowed("null"));
         let mut out = Writer::array();
         if let Some(items) = array(&own)? {
             items.iter().for_each(|item| out.item(item));
@@ -89,6 +95,20 @@ impl Content {
         }
         leading.iter().for_each(|block| out.item(block));
         Ok(Edit::Put(out.finish()))
+    }
+
+    /// The attribution line stays where Claude Code itself sends it to Bedrock: first, in a block of
+    /// its own. Elsewhere it would be a part of the prompt that differs from version to version.
+    fn system_blocks(&mut self, items: &[&str]) -> Result<Edit, Untranslatable> {
+        let mut first = true;
+        let edit = edit_all(items, |item| {
+            let kept = mem::take(&mut first) && !self.without_attribution;
+            if !kept && is_attribution(item)? {
+                return Ok(Edit::Drop);
+            }
+            self.block(item, 0)
+        })?;
+        Ok(if edit == Edit::Put("[]".to_owned()) { Edit::Drop } else { edit })
     }
 
     /// Edits a `cache_control`: Bedrock takes no `scope`, old lines no `ttl`.
@@ -152,9 +172,6 @@ impl Content {
     fn is_left_out(&self, block: &Object<'_>) -> bool {
         match block.text("type").as_deref() {
             Some("thinking" | "redacted_thinking") => self.without_thinking,
-            Some("text") if self.without_attribution => {
-                block.text("text").is_some_and(|text| text.starts_with(ATTRIBUTION))
-            }
             Some(_) | None => false,
         }
     }
@@ -206,6 +223,11 @@ impl Content {
         }
         Ok(blocks)
     }
+}
+
+fn is_attribution(block: &str) -> Result<bool, Untranslatable> {
+    let text = Object::read(block)?.and_then(|block| block.text("text"));
+    Ok(text.is_some_and(|text| text.starts_with(ATTRIBUTION)))
 }
 
 fn object(json: &str) -> Result<Object<'_>, Untranslatable> {

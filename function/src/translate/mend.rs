@@ -112,6 +112,8 @@ impl Mends {
             self.suspect(sent);
         } else if let Some(path) = refused_path(message) {
             self.refuse_path(path);
+        } else if lower.contains("long context beta") {
+            self.refused.extend(in_table("context-1m-2025-08-07"));
         } else if lower.contains("x-anthropic-billing-header") {
             self.without_attribution = true;
         } else if lower.contains("expected `thinking`") {

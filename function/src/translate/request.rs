@@ -259,14 +259,17 @@ impl Translation<'_> {
         }
         let mut out = Writer::object(json.len());
         for field in config.fields() {
-            let kept = match &*field.key {
-                "effort" => line.effort,
-                "format" => format.is_some(),
-                "task_budget" => false,
-                _ => true,
+            let edit = match &*field.key {
+                "effort" if !line.effort_xhigh && field.value == r#""xhigh""# && line.effort => {
+                    Edit::Put(r#""max""#.to_owned())
+                }
+                "effort" => Edit::keep_if(line.effort),
+                "format" => Edit::keep_if(format.is_some()),
+                // Like the unknown at the top level.
+                _ => Edit::Drop,
             };
-            if kept {
-                out.field(field.raw_key, field.value);
+            if let Some(value) = edit.apply(field.value) {
+                out.field(field.raw_key, &value);
             }
         }
         moved.into_iter().for_each(|format| out.field(r#""format""#, format));

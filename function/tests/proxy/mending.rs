@@ -1,7 +1,7 @@
 //! Bedrock refuses one thing in a request: it is mended below the client, and the lesson is kept.
 
 use crate::support::{
-    answer::{Answer, limited, refused},
+    answer::{Answer, limited, ok, refused},
     client::Call,
     world::World,
 };
@@ -143,4 +143,35 @@ async fn sentences_that_make_the_client_recover_reach_it_word_for_word() {
         assert_eq!(reply.json()["error"]["type"], "invalid_request_error");
         assert_eq!(world.bedrock.requests().len(), 1, "{sentence}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_inside_the_stream_before_the_first_delta_is_mended() {
+    let sentence = "output_config.effort: Extra inputs are not permitted";
+    // At once, and after the head of the message and of its first block.
+    for events in [0, 2] {
+        let world = World::start();
+        world.anthropic.next([limited(120)]);
+        world.bedrock.next([ok().exception_after(events, "validationException").message(sentence)]);
+        let reply = world.call(full_call()).await;
+        assert_eq!((reply.status, reply.upstream()), (200, "bedrock"), "{}", reply.error());
+        assert_eq!((reply.text().as_str(), reply.errors().len()), ("bedrock heard: hello", 0));
+        let starts = reply.names().iter().filter(|name| *name == "message_start").count();
+        assert_eq!(starts, 1, "the refused beginning is forgotten");
+        let asked = world.bedrock.requests();
+        assert_eq!((asked.len(), asked[1].json().get("output_config")), (2, None));
+    }
+}
+
+#[tokio::test]
+async fn structured_output_that_bedrock_refuses_is_not_left_out() {
+    let world = World::start();
+    world.anthropic.next([limited(120)]);
+    let sentence = "output_config.format: Extra inputs are not permitted";
+    world.bedrock.always(invalid(sentence));
+    let format = serde_json::json!({"format": {"type": "json_schema", "schema": {}}});
+    let call = Call::message().model("claude-opus-4-8").with("output_config", format);
+    let reply = world.call(call).await;
+    assert_eq!((reply.status, reply.upstream()), (429, "anthropic"), "{}", reply.error());
+    assert_eq!(world.bedrock.requests().len(), 1);
 }

@@ -45,8 +45,8 @@ pub(crate) enum Ending {
     Close(usize),
     /// An `error` event follows after so many events, then the end.
     Error(usize, String),
-    /// An exception frame follows after so many events, then the end (Bedrock only).
-    Exception(usize, String),
+    /// An exception frame with a sentence follows after so many events, then the end (Bedrock only).
+    Exception(usize, String, String),
 }
 
 /// The real answer to the request.
@@ -169,10 +169,13 @@ impl Answer {
         self
     }
 
-    /// Replaces the sentence of the refusal.
+    /// Replaces the sentence of the refusal, or of the exception.
     pub(crate) fn message(mut self, message: &str) -> Self {
         if let Some(refusal) = &mut self.refusal {
             message.clone_into(&mut refusal.message);
+        }
+        if let Ending::Exception(_, _, said) = &mut self.ending {
+            message.clone_into(said);
         }
         self
     }
@@ -228,7 +231,8 @@ impl Answer {
     }
 
     pub(crate) fn exception_after(mut self, events: usize, name: &str) -> Self {
-        self.ending = Ending::Exception(events, name.to_owned());
+        let message = "The system encountered an unexpected error";
+        self.ending = Ending::Exception(events, name.to_owned(), message.to_owned());
         self
     }
 }

@@ -241,7 +241,7 @@ fn stream_of(message: Message, script: &Answer) -> Wire {
             frames[*count].truncate(half);
             cut = true;
         }
-        Ending::Close(count) | Ending::Exception(count, _) => frames.truncate(*count),
+        Ending::Close(count) | Ending::Exception(count, ..) => frames.truncate(*count),
         Ending::Error(count, kind) => {
             frames.truncate(*count);
             let error = json!({"type": kind, "message": "Overloaded"});

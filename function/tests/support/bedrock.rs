@@ -202,9 +202,9 @@ fn stream_of(message: Message, script: &Answer) -> Wire {
             let error = json!({"type": kind, "message": "Overloaded"});
             frames.push(chunk(&json!({"type": "error", "error": error})));
         }
-        Ending::Exception(count, name) => {
+        Ending::Exception(count, name, message) => {
             frames.truncate(*count);
-            let text = json!({"message": "The system encountered an unexpected error"});
+            let text = json!({"message": message});
             frames.push(frame("exception", ":exception-type", name, &text));
         }
     }

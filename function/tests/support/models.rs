@@ -1,7 +1,8 @@
 //! What does Bedrock refuse? The rules of `InvokeModel` per model line, in tables: sources are the
 //! Bedrock User Guide and Anthropic's platform documentation ("Claude on Amazon Bedrock").
 //!
-//! A rule that is missing here makes a test too lenient, so a new finding is a new line here.
+//! A rule that is missing here makes a test too lenient, so a new finding is a new line here. The
+//! tables know nothing of the proxy's own: what both are wrong about only the service can tell.
 
 use serde_json::Value;
 
@@ -22,6 +23,7 @@ const fn model(id: &'static str, line: u8, counted: bool) -> Model {
 
 const MODELS: &[Model] = &[
     model("anthropic.claude-3-5-haiku-20241022-v1:0", 35, true),
+    model("anthropic.claude-3-7-sonnet-20250219-v1:0", 37, true),
     model("anthropic.claude-sonnet-4-20250514-v1:0", 40, true),
     model("anthropic.claude-opus-4-1-20250805-v1:0", 41, true),
     model("anthropic.claude-sonnet-4-5-20250929-v1:0", 45, true),
@@ -58,30 +60,87 @@ const FIELDS: &[(&str, u8, u8)] = &[
     ("temperature", 0, 46),
     ("top_p", 0, 46),
     ("top_k", 0, 46),
-    ("output_config", 46, 99),
+    ("output_config", 45, 99),
     ("cache_control", 47, 99),
     ("safeguards", 48, 99),
 ];
 
+const SEARCH: &str = "tool-search-tool-2025-10-19";
+const EXAMPLES: &str = "tool-examples-2025-10-29";
+const STREAMING: &str = "fine-grained-tool-streaming-2025-05-14";
+const CHANGES: &str = "mid-conversation-tool-changes-2026-07-01";
+const BINDING: &str = "thinking-binding-controls-2026-08-01";
+const SAFEGUARDS: &str = "dangerous-tool-use-2026-09-03";
+const UPDATES: &str = "thinking-display-updates-2026-08-18";
+
 /// Beta values, and the first line that takes them.
 const BETAS: &[(&str, u8)] = &[
-    ("interleaved-thinking-2025-05-14", 0),
-    ("fine-grained-tool-streaming-2025-05-14", 0),
+    ("interleaved-thinking-2025-05-14", 40),
+    (STREAMING, 0),
     ("computer-use-2025-01-24", 0),
     ("context-1m-2025-08-07", 40),
-    ("tool-search-tool-2025-10-19", 45),
-    ("tool-examples-2025-10-29", 45),
+    (SEARCH, 45),
+    (EXAMPLES, 45),
     ("effort-2025-11-24", 45),
     ("context-management-2025-06-27", 45),
     ("compact-2026-01-12", 46),
-    ("thinking-binding-controls-2026-08-01", 46),
+    (BINDING, 46),
     ("thinking-token-count-2026-05-13", 47),
-    ("dangerous-tool-use-2026-09-03", 48),
+    (SAFEGUARDS, 48),
     ("afk-mode-2026-01-31", 48),
-    ("thinking-display-updates-2026-08-18", 48),
-    ("mid-conversation-tool-changes-2026-07-01", 48),
+    (UPDATES, 48),
+    (CHANGES, 48),
     ("mid-conversation-output-config-2026-07-01", 50),
 ];
+
+/// The tools that Bedrock takes, by the start of their type.
+const TOOLS: &[&str] =
+    &["custom", "bash_20", "text_editor_20", "memory_20", "computer_20", "tool_search_tool_"];
+
+/// Blocks that Bedrock takes only with a beta, and blocks that it never takes.
+const GATED_BLOCKS: &[(&str, &str)] = &[
+    ("tool_reference", SEARCH),
+    ("tool_search_tool_result", SEARCH),
+    ("tool_addition", CHANGES),
+    ("tool_removal", CHANGES),
+];
+const FOREIGN_BLOCKS: &[&str] = &[
+    "mcp_tool_use",
+    "mcp_tool_result",
+    "container_upload",
+    "compaction",
+    "fallback",
+    "web_search_tool_result",
+    "web_fetch_tool_result",
+    "code_execution_tool_result",
+    "bash_code_execution_tool_result",
+    "text_editor_code_execution_tool_result",
+    "advisor_tool_result",
+];
+
+impl Model {
+    fn is(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.id.contains(name))
+    }
+
+    /// Structured output, by model and not by age.
+    fn formats(&self) -> bool {
+        matches!(self.line, 45 | 46 | 48) || self.is(&["sonnet-5", "haiku-5-5"])
+    }
+
+    fn streams_input(&self) -> bool {
+        self.line >= 47 || self.is(&["sonnet-4-6"])
+    }
+
+    fn has_long_context(&self) -> bool {
+        self.line >= 46 || self.is(&["sonnet-4"])
+    }
+
+    /// Thinking cannot be turned off.
+    fn always_thinks(&self) -> bool {
+        self.line == 55 || self.is(&["fable"])
+    }
+}
 
 /// Finds a model by its bare id, and by the id of an inference profile.
 pub(crate) fn find(id: &str) -> Option<(&'static Model, bool)> {
@@ -104,8 +163,11 @@ pub(crate) fn refusal(model: &Model, body: &Value) -> Option<String> {
         .or_else(|| missing(model, body))
         .or_else(|| betas(model, body))
         .or_else(|| thinking(model, body))
+        .or_else(|| output(model, body))
+        .or_else(|| system(body))
         .or_else(|| turns(model, body))
-        .or_else(|| tools(body))
+        .or_else(|| tools(model, body))
+        .or_else(|| markers(model, body, ""))
 }
 
 fn takes(model: &Model, field: &str) -> bool {
@@ -114,6 +176,10 @@ fn takes(model: &Model, field: &str) -> bool {
 
 fn extra(path: &str) -> String {
     format!("{path}: Extra inputs are not permitted")
+}
+
+fn has(body: &Value, beta: &str) -> bool {
+    items(&body["anthropic_beta"]).any(|sent| sent == beta)
 }
 
 fn missing(model: &Model, body: &Value) -> Option<String> {
@@ -133,40 +199,89 @@ fn missing(model: &Model, body: &Value) -> Option<String> {
 }
 
 fn betas(model: &Model, body: &Value) -> Option<String> {
-    let known = |beta: &str| BETAS.iter().any(|(name, from)| *name == beta && *from <= model.line);
-    items(&body["anthropic_beta"])
-        .any(|beta| !beta.as_str().is_some_and(known))
-        .then(|| "invalid beta flag".to_owned())
+    let known = |beta: &str| {
+        BETAS.iter().any(|(name, from)| *name == beta && *from <= model.line)
+            && !(beta.starts_with("interleaved") && model.is(&["haiku-4-5"]))
+    };
+    let sent = body.get("anthropic_beta")?;
+    if !sent.as_array().is_some_and(|sent| !sent.is_empty()) {
+        return Some("anthropic_beta: Input should be a list of betas".to_owned());
+    }
+    if items(sent).any(|beta| !beta.as_str().is_some_and(known)) {
+        return Some("invalid beta flag".to_owned());
+    }
+    (has(body, "context-1m-2025-08-07") && !model.has_long_context())
+        .then(|| "The long context beta is not available for this model.".to_owned())
 }
 
 fn thinking(model: &Model, body: &Value) -> Option<String> {
     let thinking = &body["thinking"];
-    match thinking["type"].as_str() {
-        Some("enabled") if model.line >= 47 => {
-            Some("thinking.type: enabled is not supported on this model".to_owned())
-        }
-        Some("adaptive") if model.line <= 45 => {
-            Some("thinking.type: adaptive is not supported on this model".to_owned())
-        }
-        Some(_) if model.line <= 46 && !thinking["display"].is_null() => {
-            Some(extra("thinking.display"))
-        }
-        Some(_) | None => None,
+    let kind = thinking["type"].as_str()?;
+    let keys = thinking.as_object().map_or(0, serde_json::Map::len);
+    let unsupported = match kind {
+        "enabled" => model.line >= 47,
+        "adaptive" => model.line <= 45,
+        "disabled" => model.always_thinks(),
+        _ => true,
+    };
+    if unsupported {
+        return Some(format!("thinking.type: {kind} is not supported on this model"));
     }
+    let display = match thinking["display"].as_str() {
+        None => false,
+        Some("updates") => !has(body, UPDATES),
+        Some("highlights") => true,
+        Some(_) => model.line <= 46,
+    };
+    if display || (kind == "disabled" && keys > 1) {
+        return Some(extra(&format!("thinking.{kind}.display")));
+    }
+    (!thinking["block_binding"].is_null() && !has(body, BINDING))
+        .then(|| extra(&format!("thinking.{kind}.block_binding")))
+}
+
+fn output(model: &Model, body: &Value) -> Option<String> {
+    let config = body["output_config"].as_object()?;
+    let effort = config.get("effort").and_then(Value::as_str);
+    if effort.is_some() && model.line <= 45 && !model.is(&["opus-4-5"]) {
+        return Some(extra("output_config.effort"));
+    }
+    if effort == Some("xhigh") && model.line <= 46 {
+        return Some(
+            "output_config.effort: Input should be 'low', 'medium', 'high' or 'max'".into(),
+        );
+    }
+    let known = |key: &&String| match key.as_str() {
+        "effort" => true,
+        "format" => model.formats(),
+        _ => false,
+    };
+    config.keys().find(|key| !known(key)).map(|key| extra(&format!("output_config.{key}")))
+}
+
+fn system(body: &Value) -> Option<String> {
+    let reserved = "x-anthropic-billing-header";
+    let is_reserved =
+        |block: &Value| block["text"].as_str().is_some_and(|text| text.starts_with(reserved));
+    items(&body["system"]).skip(1).any(is_reserved).then(|| {
+        format!("{reserved} is a reserved keyword and may not be used in the system prompt.")
+    })
 }
 
 fn turns(model: &Model, body: &Value) -> Option<String> {
     for (index, message) in items(&body["messages"]).enumerate() {
+        let at = format!("messages.{index}");
         if message["role"] == "system" && (index == 0 || model.line < 48) {
             return Some("role 'system' is not supported on this model".to_owned());
         }
-        if !message["output_config"].is_null() {
-            return Some(extra(&format!("messages.{index}.output_config")));
-        }
-        for block in items(&message["content"]) {
-            if matches!(block["source"]["type"].as_str(), Some("url" | "file")) {
-                return Some(format!("messages.{index}.content: URL sources are not supported"));
+        for field in ["output_config", "clear_at"] {
+            if !message[field].is_null() {
+                return Some(extra(&format!("{at}.{field}")));
             }
+        }
+        let refused = items(&message["content"]).find_map(|block| refused_block(body, block, &at));
+        if refused.is_some() {
+            return refused;
         }
     }
     let last = items(&body["messages"]).last();
@@ -174,22 +289,69 @@ fn turns(model: &Model, body: &Value) -> Option<String> {
         .then(|| "This model does not support assistant message prefill.".to_owned())
 }
 
-fn tools(body: &Value) -> Option<String> {
-    let searching =
-        items(&body["anthropic_beta"]).any(|beta| beta == "tool-search-tool-2025-10-19");
+fn refused_block(body: &Value, block: &Value, at: &str) -> Option<String> {
+    let kind = block["type"].as_str().unwrap_or_default();
+    let searches = block["name"].as_str().is_some_and(|name| name.starts_with("tool_search_tool"));
+    let gate = GATED_BLOCKS.iter().find(|(name, _)| *name == kind).map(|(_, beta)| *beta);
+    let gate = gate.or((kind == "server_tool_use" && searches).then_some(SEARCH));
+    let foreign = FOREIGN_BLOCKS.contains(&kind) || (kind == "server_tool_use" && !searches);
+    if foreign || gate.is_some_and(|beta| !has(body, beta)) {
+        return Some(format!("{at}.content: Input tag '{kind}' does not match the expected tags"));
+    }
+    if matches!(block["source"]["type"].as_str(), Some("url" | "file")) {
+        return Some(format!("{at}.content: URL sources are not supported"));
+    }
+    items(&block["content"])
+        .chain(items(&block["source"]["content"]))
+        .find_map(|inner| refused_block(body, inner, at))
+}
+
+fn tools(model: &Model, body: &Value) -> Option<String> {
     for (index, tool) in items(&body["tools"]).enumerate() {
         let kind = tool["type"].as_str().unwrap_or("custom");
-        if ["web_search_", "web_fetch_", "code_execution_"].iter().any(|s| kind.starts_with(s)) {
+        if !TOOLS.iter().any(|known| kind.starts_with(known)) {
             return Some(format!("tool type '{kind}' is not supported for this model"));
         }
-        if !tool["defer_loading"].is_null() && !searching {
-            return Some(extra(&format!("tools.{index}.custom.defer_loading")));
+        if kind.starts_with("tool_search_tool") && !has(body, SEARCH) {
+            return Some(format!("tool type '{kind}' is not supported for this model"));
         }
-        if !tool["custom"].is_null() || !tool["cache_control"]["scope"].is_null() {
-            return Some(extra(&format!("tools.{index}.custom")));
+        let refused = [
+            ("defer_loading", !has(body, SEARCH)),
+            ("input_examples", !has(body, EXAMPLES)),
+            ("eager_input_streaming", !(model.streams_input() && has(body, STREAMING))),
+            ("strict", !model.formats()),
+            ("allowed_callers", true),
+            ("custom", true),
+        ];
+        for (field, refused) in refused {
+            if refused && !tool[field].is_null() {
+                return Some(extra(&format!("tools.{index}.custom.{field}")));
+            }
         }
     }
-    None
+    (!body["safeguards"].is_null() && !has(body, SAFEGUARDS)).then(|| extra("safeguards"))
+}
+
+/// Cache markers may stand anywhere but in what the model or the user wrote.
+fn markers(model: &Model, value: &Value, path: &str) -> Option<String> {
+    if let Some(list) = value.as_array() {
+        let indexed = list.iter().enumerate();
+        return indexed.into_iter().find_map(|(n, item)| markers(model, item, &join(path, n)));
+    }
+    let marker = &value["cache_control"];
+    let ttl = !marker["ttl"].is_null() && model.line < 45;
+    let refused = if marker["scope"].is_null() { ttl.then_some("ttl") } else { Some("scope") };
+    if let Some(field) = refused {
+        return Some(extra(&format!("{}.ephemeral.{field}", join(path, "cache_control"))));
+    }
+    let fields = value.as_object()?.iter();
+    fields
+        .filter(|(key, _)| !["input", "input_schema", "metadata"].contains(&key.as_str()))
+        .find_map(|(key, inner)| markers(model, inner, &join(path, key)))
+}
+
+fn join(path: &str, key: impl std::fmt::Display) -> String {
+    if path.is_empty() { key.to_string() } else { format!("{path}.{key}") }
 }
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {
