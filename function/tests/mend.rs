@@ -183,6 +183,45 @@ fn the_attribution_line_goes_where_it_is_a_reserved_word() {
 }
 
 #[test]
+fn a_system_prompt_that_was_only_the_attribution_line_goes_with_it() {
+    let line = json!({"type": "text", "text": "x-anthropic-billing-header: cc_version=2;"});
+    let said = json!({"role": "user", "content": "a"});
+    for (first, expected) in [
+        (None, Value::Null),
+        (
+            Some(json!({"role": "system", "content": "be brief"})),
+            json!([{"type": "text", "text": "be brief"}]),
+        ),
+    ] {
+        let messages: Vec<Value> = first.into_iter().chain([said.clone()]).collect();
+        let body = json!({"system": [line], "messages": messages}).to_string();
+        let mut mends = Mends::default();
+        mends.add("x-anthropic-billing-header is a reserved keyword", b"{}");
+        let model = Model::resolve("claude-opus-4-6").unwrap();
+        let sent = to_bedrock(body.as_bytes(), &Headers::default(), &model, &mends).unwrap();
+        let sent: Value = serde_json::from_slice(&sent).unwrap();
+        assert_eq!(sent["system"], expected);
+    }
+}
+
+#[test]
+fn a_long_context_that_the_account_lacks_is_not_asked_for() {
+    let mut mends = Mends::default();
+    assert!(mends.add("The long context beta is not yet available for this account.", b"{}"));
+    let row = r#"("claude-opus-5-5", "context-1m-2025-08-07"),"#;
+    assert_eq!(mends.lesson().rows(&Model::resolve(OPUS).unwrap()), row);
+}
+
+#[test]
+fn structured_output_that_is_refused_is_no_longer_bedrocks_to_give() {
+    let mut mends = Mends::default();
+    assert!(mends.add("output_config.format: Extra inputs are not permitted", b"{}"));
+    let body = br#"{"messages":[],"output_config":{"format":{"type":"json_schema"}}}"#;
+    let model = Model::resolve("claude-opus-4-8").unwrap();
+    assert!(to_bedrock(body, &Headers::default(), &model, &mends).is_err());
+}
+
+#[test]
 fn a_lesson_holds_for_the_next_request_of_the_model_and_can_be_pasted_into_the_table() {
     let mut mends = Mends::default();
     mends.add("output_config.effort: Extra inputs are not permitted", b"{}");

@@ -212,6 +212,37 @@ fn effort_is_dropped_where_bedrock_refuses_it() {
 }
 
 #[test]
+fn the_effort_below_the_highest_is_the_highest_where_the_model_lacks_it() {
+    for (model, asked, expected) in [
+        ("claude-opus-4-6", "xhigh", "max"),
+        ("claude-sonnet-4-6", "xhigh", "max"),
+        ("claude-opus-4-6", "high", "high"),
+        ("claude-opus-4-7", "xhigh", "xhigh"),
+        ("claude-opus-5-5", "xhigh", "xhigh"),
+    ] {
+        let body = json!({"output_config": {"effort": asked}});
+        let translated = translate(model, &[], &body).unwrap();
+        assert_eq!(translated["output_config"]["effort"], expected, "{model}");
+    }
+}
+
+#[test]
+fn the_attribution_line_stays_first_and_goes_elsewhere() {
+    let line = json!({"type": "text", "text": "x-anthropic-billing-header: cc_version=2;"});
+    let own = json!({"type": "text", "text": "Be brief."});
+    for (system, expected) in [
+        (json!([line, own]), json!([line, own])),
+        (json!([own, line]), json!([own])),
+        (json!([line, own, line]), json!([line, own])),
+    ] {
+        let body = json!({"system": system, "messages": [{"role": "user", "content": [line]}]});
+        let translated = translate("claude-opus-5-5", &[], &body).unwrap();
+        assert_eq!(translated["system"], expected);
+        assert_eq!(translated["messages"], body["messages"], "what the user says stays");
+    }
+}
+
+#[test]
 fn structured_output_goes_along_or_is_refused() {
     let format = json!({"type": "json_schema", "schema": {"type": "object"}});
     let body = json!({"output_config": {"format": format}});
@@ -664,6 +695,11 @@ fn every_way_to_name_a_model_leads_to_it() {
             ],
             "claude-opus-4-6",
             "us.anthropic.claude-opus-4-6-v1",
+        ),
+        (
+            vec!["claude-3-haiku-20240307"],
+            "claude-3-haiku-20240307",
+            "us.anthropic.claude-3-haiku-20240307-v1:0",
         ),
         (
             vec!["claude-3-5-sonnet-latest", "anthropic.claude-3-5-sonnet-20241022-v2:0:51k"],

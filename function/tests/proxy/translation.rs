@@ -128,6 +128,28 @@ async fn the_operators_map_wins() {
 }
 
 #[tokio::test]
+async fn what_the_map_invokes_says_what_is_sent_and_else_the_clients_own_name() {
+    let opaque = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3";
+    let map = json!({
+        "claude-opus-5-5": "us.anthropic.claude-opus-4-6-v1",
+        "claude-opus-4-6": opaque,
+        "our-own-name": "us.anthropic.claude-opus-4-6-v1",
+    });
+    let world = World::with("BEDROCK_MODEL_MAP", &map.to_string()).start();
+    world.anthropic.always(limited(120));
+    for name in ["claude-opus-5-5", "claude-opus-4-6", "our-own-name"] {
+        let thinking = json!({"type": "adaptive", "display": "omitted"});
+        world.call(Call::message().model(name).with("thinking", thinking)).await;
+    }
+    let asked = world.bedrock.requests();
+    assert_eq!(asked.len(), 3, "{}", world.log());
+    for asked in &asked {
+        assert_eq!(asked.json()["thinking"], json!({"type": "adaptive"}), "{}", asked.target);
+    }
+    assert!(asked[1].target.contains("application-inference-profile"), "{}", asked[1].target);
+}
+
+#[tokio::test]
 async fn the_prefix_is_the_operators_choice() {
     let world =
         World::with("BEDROCK_PROFILE_PREFIX", "eu").with("BEDROCK_REGIONS", "eu-west-1").start();
