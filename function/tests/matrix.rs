@@ -64,7 +64,7 @@ fn bedrock_takes_every_recorded_request_for_every_model() {
         for model in MODELS {
             let request = Request::read(case).asked_of(model);
             let sent = parsed(&request.sent(model.0, &Mends::default()));
-            assert_eq!(refusal(model.0, &sent), None, "{case} for {}", model.0);
+            assert_eq!(models::refusal(fake(model.0), &sent), None, "{case} for {}", model.0);
             let differences = differences(&request.body, &sent);
             rows.entry(differences).or_default().push(model.0);
         }
@@ -80,7 +80,7 @@ fn bedrock_takes_everything_at_once_after_the_mends_that_are_allowed() {
         let mut mends = Mends::default();
         for mended in 0..=MOST_MENDS {
             let sent = request.sent(model.0, &mends);
-            let Some(refusal) = refusal(model.0, &parsed(&sent)) else { break };
+            let Some(refusal) = models::refusal(fake(model.0), &parsed(&sent)) else { break };
             assert!(mended < MOST_MENDS && mends.add(&refusal, &sent), "{}: {refusal}", model.0);
         }
     }
@@ -206,9 +206,15 @@ impl Request {
         Self { betas, version, body: read["body"].clone() }
     }
 
-    /// Asks another model for the same: a client knows how its model thinks.
+    /// Asks another model for the same: a client knows how its model thinks, and does not let it
+    /// in the middle of a turn that began without a thought.
     fn asked_of(mut self, (model, adaptive): (&str, bool)) -> Self {
         self.body["model"] = json!(model);
+        let thought = self.body["messages"].to_string().contains(r#""type":"thinking""#);
+        let calls = self.body["messages"].to_string().contains(r#""type":"tool_use""#);
+        if !adaptive && calls && !thought {
+            self.body.as_object_mut().unwrap().remove("thinking");
+        }
         if let Some(thinking) = self.body.get_mut("thinking") {
             let fields = thinking.as_object_mut().unwrap();
             if adaptive {
@@ -239,11 +245,12 @@ impl Request {
     }
 }
 
-fn refusal(model: &str, body: &Value) -> Option<String> {
+/// The model as the fake knows it.
+fn fake(model: &str) -> &'static models::Model {
     let id = Model::resolve(model).unwrap().bedrock_id("us-east-1", None);
     let (known, is_profile) = models::find(&id).unwrap();
     assert!(is_profile, "{id} can be invoked");
-    models::refusal(known, body)
+    known
 }
 
 /// What one body has and the other has not, a line each; indices are left out.

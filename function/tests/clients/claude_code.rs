@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use crate::{
     claude::{Claude, KEY, Session, lines},
     support::{
-        answer::{limited, ok, window},
+        answer::{limited, ok, refused, window},
         client::Call,
-        message::ToolPlay,
+        message::{THOUGHT, ToolPlay},
         world::World,
     },
 };
@@ -118,8 +118,10 @@ fn every_model_is_answered_by_bedrock_during_a_limit() {
     let models = [
         "claude-haiku-5-5",
         "claude-sonnet-5-5",
+        "claude-opus-5-5",
         "claude-fable-5-2",
         "claude-opus-5",
+        "claude-sonnet-5",
         "claude-opus-4-8",
         "claude-sonnet-4-6",
         "claude-opus-4-5-20251101",
@@ -134,6 +136,72 @@ fn every_model_is_answered_by_bedrock_during_a_limit() {
     }
     assert_eq!(world.bedrock.requests().len(), 2 * models.len(), "none had to be mended");
     assert_all_well(&world, 2 * models.len(), KEY);
+}
+
+#[test]
+fn every_line_takes_whole_answers_and_what_nobody_knows() {
+    for_every_line(|model| {
+        let world = World::start();
+        world.anthropic.always(limited(120));
+        world.bedrock.play(bash());
+        // A stream that fails after its first words makes Claude Code ask again without one.
+        let failing = || ok().exception_after(4, "internalServerException");
+        world.bedrock.next([failing(), ok(), failing(), ok()]);
+        let session = Claude::of(&world)
+            .with("ANTHROPIC_BETAS", "brand-new-2027-01-01")
+            .with("CLAUDE_CODE_EXTRA_BODY", r#"{"brand_new":{"a":1}}"#)
+            .arguments(&["--allowedTools", "Bash", "--model", model])
+            .asks("use a tool");
+        assert_answered(&session, "bedrock heard: ");
+        let first = &world.anthropic.messages()[0];
+        assert!(first.header("anthropic-beta").contains("brand-new-2027-01-01"));
+        assert_eq!(first.json()["brand_new"], json!({"a": 1}));
+        let turns = world.bedrock.requests();
+        let whole = turns.iter().filter(|turn| turn.path().ends_with("/invoke")).count();
+        assert_eq!((turns.len(), whole), (4, 2), "{model}: none had to be mended");
+        for turn in turns.iter().map(|turn| turn.json()) {
+            let betas = turn["anthropic_beta"].to_string();
+            assert!(turn.get("brand_new").is_none() && !betas.contains("brand-new"), "{betas}");
+        }
+        let result = tool_result(&turns[3].json());
+        assert!(result.as_str().is_some_and(|said| said.starts_with("tool-42-ran")), "{result}");
+        assert_all_well(&world, 4, KEY);
+    });
+}
+
+#[test]
+fn thoughts_survive_the_way_to_bedrock_and_back_within_a_tool_loop() {
+    for_every_line(|model| {
+        let world = World::with("RETRY_THRESHOLD_SECONDS", "1").start();
+        world.anthropic.next([ok(), limited(2)]);
+        world.anthropic.play(bash());
+        // A limit is kept in whole seconds, rounded up.
+        let input = json!({"command": "sleep 3.2; echo waited", "description": "Wait"});
+        world.bedrock.play(ToolPlay { name: "Bash".to_owned(), input, times: 2 });
+        let refuses = ["claude-haiku-4-5-20251001", "claude-opus-5-5"].contains(&model);
+        if refuses {
+            let sentence = "messages.1.content.0: Invalid `signature` in `thinking` block";
+            world.bedrock.next([refused(400, "ValidationException", sentence)]);
+        }
+        let session = Claude::of(&world)
+            .arguments(&["--allowedTools", "Bash", "--model", model])
+            .asks("use two tools");
+        assert_answered(&session, "anthropic heard: ");
+        let (there, back) = (world.bedrock.requests(), world.anthropic.messages());
+        // Where a thought must begin the turn, the model answers without thinking in the end.
+        let mends = usize::from(refuses) + usize::from(refuses && model.contains("haiku"));
+        assert_eq!((there.len(), back.len()), (1 + mends, 3), "{model}");
+        let all = if model.contains("haiku") { 1 } else { 2 };
+        for (turn, thoughts) in [(&there[0], 1), (&back[2], all)] {
+            let turn = turn.json();
+            let turns = turn["messages"].as_array().unwrap().iter();
+            let blocks = turns.flat_map(|turn| turn["content"].as_array().into_iter().flatten());
+            let signed =
+                blocks.filter(|block| block["type"] == "thinking" && block["signature"] == THOUGHT);
+            assert_eq!(signed.count(), thoughts, "{model}: {}", turn["messages"]);
+        }
+        assert_all_well(&world, 3, KEY);
+    });
 }
 
 #[test]
@@ -254,6 +322,23 @@ fn a_subscription_is_served_by_both_upstreams() {
     assert_answered(&claude.asks("three"), "bedrock heard: three");
     assert_eq!(world.anthropic.messages().len(), 2);
     assert_all_well(&world, 3, SUBSCRIPTION);
+}
+
+/// Runs a session for one model of each line, side by side.
+fn for_every_line(session: fn(&str)) {
+    let models = [
+        "claude-haiku-4-5-20251001",
+        "claude-sonnet-4-6",
+        "claude-sonnet-5",
+        "claude-opus-4-8",
+        "claude-opus-5-5",
+        "claude-fable-5-2",
+    ];
+    thread::scope(|scope| {
+        for model in models {
+            scope.spawn(move || session(model));
+        }
+    });
 }
 
 /// One call of the shell tool, whose output cannot be had without running it.

@@ -11,6 +11,7 @@ mod bounds;
 mod callers;
 mod counting;
 mod encrypted;
+mod hostile;
 mod limits;
 mod load;
 mod mending;

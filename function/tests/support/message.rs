@@ -5,6 +5,9 @@
 
 use serde_json::{Value, json};
 
+/// The signature of every thought.
+pub(crate) const THOUGHT: &str = "c2lnbmF0dXJlLW9mLWEtdGhvdWdodA==";
+
 /// A tool call that the model makes where the request offers the tool.
 #[derive(Clone, Debug)]
 pub(crate) struct ToolPlay {
@@ -32,10 +35,8 @@ impl Message {
     pub(crate) fn answer(request: &Value, voice: Voice, model: &str, plays: &[ToolPlay]) -> Self {
         let mut content = Vec::new();
         if matches!(request["thinking"]["type"].as_str(), Some("enabled" | "adaptive")) {
-            let signature = "c2lnbmF0dXJlLW9mLWEtdGhvdWdodA==";
-            content.push(
-                json!({"type": "thinking", "thinking": "Let me see.", "signature": signature}),
-            );
+            content
+                .push(json!({"type": "thinking", "thinking": "Let me see.", "signature": THOUGHT}));
         }
         let play = plays.iter().find(|play| play.applies(request));
         match play {

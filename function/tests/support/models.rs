@@ -204,7 +204,7 @@ fn betas(model: &Model, body: &Value) -> Option<String> {
             && !(beta.starts_with("interleaved") && model.is(&["haiku-4-5"]))
     };
     let sent = body.get("anthropic_beta")?;
-    if !sent.as_array().is_some_and(|sent| !sent.is_empty()) {
+    if sent.as_array().is_none_or(Vec::is_empty) {
         return Some("anthropic_beta: Input should be a list of betas".to_owned());
     }
     if items(sent).any(|beta| !beta.as_str().is_some_and(known)) {
@@ -284,9 +284,27 @@ fn turns(model: &Model, body: &Value) -> Option<String> {
             return refused;
         }
     }
+    if let Some(found) = begins_without_thinking(body) {
+        return Some(format!(
+            "messages: Expected `thinking` or `redacted_thinking`, but found `{found}`. When \
+             `thinking` is enabled, a final `assistant` message must start with a thinking block."
+        ));
+    }
     let last = items(&body["messages"]).last();
     (model.line >= 46 && last.is_some_and(|message| message["role"] == "assistant"))
         .then(|| "This model does not support assistant message prefill.".to_owned())
+}
+
+/// With a budget for thinking, the last turn that calls a tool has to begin with a thought.
+fn begins_without_thinking(body: &Value) -> Option<&str> {
+    if body["thinking"]["type"] != "enabled" {
+        return None;
+    }
+    let mut turns = items(&body["messages"]).collect::<Vec<_>>().into_iter().rev();
+    let blocks = &turns.find(|turn| turn["role"] == "assistant")?["content"];
+    let calls = items(blocks).any(|block| block["type"] == "tool_use");
+    let first = blocks[0]["type"].as_str()?;
+    (calls && !first.ends_with("thinking")).then_some(first)
 }
 
 fn refused_block(body: &Value, block: &Value, at: &str) -> Option<String> {
