@@ -97,8 +97,10 @@ impl Content {
         Ok(Edit::Put(out.finish()))
     }
 
-    /// The attribution line stays where Claude Code itself sends it to Bedrock: first, in a block of
-    /// its own. Elsewhere it would be a part of the prompt that differs from version to version.
+    /// Edits the blocks of `system`.
+    ///
+    /// The attribution line stays where Claude Code itself sends it to Bedrock: first, in a block
+    /// of its own. Elsewhere it would be a part of the prompt that differs between versions.
     fn system_blocks(&mut self, items: &[&str]) -> Result<Edit, Untranslatable> {
         let mut first = true;
         let edit = edit_all(items, |item| {
