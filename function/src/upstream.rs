@@ -4,6 +4,7 @@
 //! failure means is judged in [`crate::failover`].
 
 pub mod anthropic;
+pub mod aws;
 pub mod bedrock;
 mod connector;
 mod roots;

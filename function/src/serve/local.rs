@@ -21,6 +21,7 @@ use crate::limits::memory::MemoryStore;
 use crate::proxy::Proxy;
 use crate::settings::{Settings, StoreSettings};
 use crate::upstream::anthropic::Anthropic;
+use crate::upstream::aws::Aws;
 use crate::upstream::bedrock::Bedrock;
 use crate::{clock, telemetry};
 
@@ -45,7 +46,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let listener = bind(settings.listen).await?;
     let address = listener.local_addr().context("cannot tell which port was taken")?;
     let anthropic = Anthropic::new(settings.upstream_url.clone()).context("cannot set up TLS")?;
-    let bedrock = Bedrock::new(&settings.regions).await;
+    let aws = Aws::load(settings.regions.first().map(String::as_str)).await;
+    let bedrock = Bedrock::new(&settings.regions, &aws);
     let proxy = Arc::new(Proxy::new(settings, anthropic, bedrock, store));
     say(&greeting::listening(address));
     // Looking for AWS credentials may take seconds; nobody waits for it.

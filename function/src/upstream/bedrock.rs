@@ -6,27 +6,19 @@
 
 use std::time::Duration;
 
-use aws_config::environment::EnvironmentVariableRegionProvider;
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileRegionProvider;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::Region;
 use aws_sdk_bedrockruntime::Client;
-use aws_sdk_bedrockruntime::config::retry::RetryConfig;
-use aws_sdk_bedrockruntime::config::timeout::TimeoutConfig;
-use aws_sdk_bedrockruntime::config::{
-    ProvideCredentials, SharedCredentialsProvider, StalledStreamProtectionConfig,
-};
+use aws_sdk_bedrockruntime::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_bedrockruntime::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::primitives::Blob;
 use aws_sdk_bedrockruntime::primitives::event_stream::EventReceiver;
 use aws_sdk_bedrockruntime::types::error::ResponseStreamError;
 use aws_sdk_bedrockruntime::types::{CountTokensInput, InvokeModelTokensRequest, ResponseStream};
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 
-use super::{CONNECT_TIMEOUT, HEAD_TIMEOUT, roots};
+use super::HEAD_TIMEOUT;
+use super::aws::Aws;
 use crate::reply::ErrorKind;
 use crate::translate::error::{self, BedrockFailure};
 
@@ -46,36 +38,21 @@ pub struct Bedrock {
 impl Bedrock {
     /// Prepares a client for each region; none named means the region of the AWS settings, and
     /// where those name none either, there is nothing to fall back to.
-    pub async fn new(regions: &[String]) -> Self {
+    #[must_use]
+    pub fn new(regions: &[String], aws: &Aws) -> Self {
         let mut names = regions.to_vec();
         if names.is_empty() {
-            // Not at the instance's own address too: off AWS that takes seconds to fail.
-            let settings = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-                .or_else(ProfileFileRegionProvider::new());
-            names.extend(settings.region().await.map(|region| region.to_string()));
+            names.extend(aws.region().map(str::to_owned));
         }
-        let Some(first) = names.first().cloned() else {
+        if names.is_empty() {
             return Self { regions: Vec::new(), credentials: None };
-        };
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .tls_context(roots::context().unwrap_or_default())
-            .build_https();
-        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build();
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
-            .retry_config(RetryConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .timeout_config(timeouts)
-            .region(Region::new(first))
-            .load()
-            .await;
+        }
         let client = |name: String| {
-            let config = config.to_builder().region(Region::new(name.clone())).build();
+            let config = aws.config.to_builder().region(Region::new(name.clone())).build();
             (name, Client::new(&config))
         };
         let regions = names.into_iter().map(client).collect();
-        Self { regions, credentials: config.credentials_provider() }
+        Self { regions, credentials: aws.config.credentials_provider() }
     }
 
     /// The regions' names, in order.
