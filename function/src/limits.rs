@@ -1,23 +1,31 @@
-//! Where limits and proofs are remembered between requests.
+//! Where limits, proofs and lessons are remembered between requests.
 //!
 //! A store only keeps values; what they mean is decided in [`crate::failover`]. A store that fails
 //! or is slow must never fail or delay a request: the callers bound every call and go on without.
 
+pub mod dynamo;
 pub mod embedded;
 pub mod memory;
 
-use std::future::Future;
+use std::future::{Future, ready};
 
 use jiff::SignedDuration;
 
+use self::dynamo::DynamoStore;
 use self::embedded::EmbeddedStore;
 use self::memory::MemoryStore;
 use crate::failover::cooldown::{
     Cooldown, Fingerprint, KeyOwner, Known, LimitKey, ModelClass, Proof, Timestamp,
 };
+use crate::settings::StoreSettings;
+use crate::translate::mend::Lesson;
+use crate::upstream::aws::Aws;
 
 /// How long a proof is kept, counted from the moment it was given.
 pub const PROOF_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long a lesson about a model is kept: Bedrock learns too.
+pub const LESSON_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
 /// How many limits, and how many proofs, a local store keeps unless it is told otherwise.
 pub const CAPACITY: usize = 10_000;
@@ -60,6 +68,27 @@ pub trait RateLimitStore: Send + Sync {
         &self,
         fingerprint: &Fingerprint,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Returns what other instances have found out about a model, and until when that holds.
+    ///
+    /// Only a store that is shared knows: every instance remembers its own lessons itself.
+    fn lesson(
+        &self,
+        _model: &str,
+        _now: Timestamp,
+    ) -> impl Future<Output = Result<Option<(Lesson, Timestamp)>, StoreError>> + Send {
+        ready(Ok(None))
+    }
+
+    /// Adds to what is known about a model, for 24 hours. A store that is not shared keeps none.
+    fn remember_lesson(
+        &self,
+        _model: &str,
+        _lesson: &Lesson,
+        _now: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        ready(Ok(()))
+    }
 }
 
 /// What a request wants to know.
@@ -97,6 +126,45 @@ pub enum StoreError {
 pub enum Store {
     Memory(MemoryStore),
     Embedded(EmbeddedStore),
+    Dynamo(DynamoStore),
+}
+
+impl Store {
+    /// Opens the store that the settings name.
+    ///
+    /// # Errors
+    ///
+    /// Where a file cannot be opened, or the region of the table is not known. The table itself
+    /// is not looked for: it may come later.
+    pub fn open(settings: &StoreSettings, aws: &Aws, now: Timestamp) -> anyhow::Result<Self> {
+        Ok(match settings {
+            StoreSettings::Dynamo(table) => {
+                let no_region = "RATE_LIMIT_STORE=dynamodb needs an AWS region: set AWS_REGION";
+                anyhow::ensure!(aws.region().is_some(), no_region);
+                Self::Dynamo(DynamoStore::new(aws, table))
+            }
+            StoreSettings::Embedded(path) => Self::Embedded(EmbeddedStore::open(path, now)?),
+            StoreSettings::Memory => Self::Memory(MemoryStore::new()),
+        })
+    }
+
+    /// Whether other instances read and write it too.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self, Self::Dynamo(_))
+    }
+
+    /// Does beforehand what the first request would otherwise wait for.
+    ///
+    /// # Errors
+    ///
+    /// Where a shared store cannot be read, which is no reason not to start.
+    pub async fn warm_up(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Dynamo(store) => store.warm_up().await,
+            Self::Memory(_) | Self::Embedded(_) => Ok(()),
+        }
+    }
 }
 
 impl RateLimitStore for Store {
@@ -104,6 +172,7 @@ impl RateLimitStore for Store {
         match self {
             Self::Memory(store) => store.look_up(query, now).await,
             Self::Embedded(store) => store.look_up(query, now).await,
+            Self::Dynamo(store) => store.look_up(query, now).await,
         }
     }
 
@@ -111,6 +180,7 @@ impl RateLimitStore for Store {
         match self {
             Self::Memory(store) => store.remember_limit(key, cooldown).await,
             Self::Embedded(store) => store.remember_limit(key, cooldown).await,
+            Self::Dynamo(store) => store.remember_limit(key, cooldown).await,
         }
     }
 
@@ -118,6 +188,7 @@ impl RateLimitStore for Store {
         match self {
             Self::Memory(store) => store.forget_limit(key, recorded_at).await,
             Self::Embedded(store) => store.forget_limit(key, recorded_at).await,
+            Self::Dynamo(store) => store.forget_limit(key, recorded_at).await,
         }
     }
 
@@ -129,6 +200,7 @@ impl RateLimitStore for Store {
         match self {
             Self::Memory(store) => store.remember_proof(fingerprint, proof).await,
             Self::Embedded(store) => store.remember_proof(fingerprint, proof).await,
+            Self::Dynamo(store) => store.remember_proof(fingerprint, proof).await,
         }
     }
 
@@ -136,6 +208,32 @@ impl RateLimitStore for Store {
         match self {
             Self::Memory(store) => store.forget_proof(fingerprint).await,
             Self::Embedded(store) => store.forget_proof(fingerprint).await,
+            Self::Dynamo(store) => store.forget_proof(fingerprint).await,
+        }
+    }
+
+    async fn lesson(
+        &self,
+        model: &str,
+        now: Timestamp,
+    ) -> Result<Option<(Lesson, Timestamp)>, StoreError> {
+        match self {
+            Self::Memory(store) => store.lesson(model, now).await,
+            Self::Embedded(store) => store.lesson(model, now).await,
+            Self::Dynamo(store) => store.lesson(model, now).await,
+        }
+    }
+
+    async fn remember_lesson(
+        &self,
+        model: &str,
+        lesson: &Lesson,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => store.remember_lesson(model, lesson, now).await,
+            Self::Embedded(store) => store.remember_lesson(model, lesson, now).await,
+            Self::Dynamo(store) => store.remember_lesson(model, lesson, now).await,
         }
     }
 }

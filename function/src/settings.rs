@@ -60,6 +60,8 @@ pub struct Settings {
 /// Where limits and proofs are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreSettings {
+    /// A DynamoDB table of this name, which other instances share.
+    Dynamo(String),
     /// A file, which outlives the process.
     Embedded(PathBuf),
     /// Gone when the process ends.
@@ -133,12 +135,17 @@ fn seconds(env: &mut Environment, name: &str, default: u32, bounds: (u32, u32)) 
     Duration::from_secs(seconds.unwrap_or(default).into())
 }
 
-/// Chooses the store; a file only where there is a place for it.
+/// Chooses the store: on AWS Lambda the shared one; a file only where there is a place for it.
 fn store(env: &mut Environment, data_dir: Option<PathBuf>) -> StoreSettings {
     let path = env.read_path("RATE_LIMIT_STORE_PATH");
-    match env.read("RATE_LIMIT_STORE", value::store) {
-        Some(Store::Memory) => StoreSettings::Memory,
-        Some(Store::Embedded) | None => {
+    let table = env.read("RATE_LIMIT_TABLE_NAME", value::table_name);
+    let usual = if env.is_set("AWS_LAMBDA_RUNTIME_API") { Store::Dynamo } else { Store::Embedded };
+    match env.read("RATE_LIMIT_STORE", value::store).unwrap_or(usual) {
+        Store::Dynamo => {
+            StoreSettings::Dynamo(table.unwrap_or_else(|| "claude-proxy-rate-limits".to_owned()))
+        }
+        Store::Memory => StoreSettings::Memory,
+        Store::Embedded => {
             let default = || Some(data_dir?.join("claude-proxy").join("limits.redb"));
             if let Some(path) = path.or_else(default) {
                 return StoreSettings::Embedded(path);

@@ -1,4 +1,5 @@
-//! The contract of the stores: one suite, run against each of them; then what only a file can do.
+//! The contract of the stores: one suite, run against each of them; then what only a file can do,
+//! and what only a shared table can.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
 
@@ -13,9 +14,11 @@ use std::sync::Arc;
 use function::failover::cooldown::{
     Cooldown, Fingerprint, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
 };
+use function::limits::dynamo::DynamoStore;
 use function::limits::embedded::{EmbeddedStore, OpenError};
 use function::limits::memory::MemoryStore;
 use function::limits::{Query, RateLimitStore, Store};
+use function::upstream::aws::Aws;
 use jiff::SignedDuration;
 use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle,
@@ -23,13 +26,21 @@ use redb::{
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-/// Runs every rule against a fresh store of each sort, with room for [`ROOM`] entries of a kind.
-macro_rules! every_store_keeps {
-    ($($rule:ident)*) => {
+#[path = "support/moto.rs"]
+mod moto;
+
+/// Runs every rule against a fresh store of each sort; those for local stores against the ones that
+/// have room for [`ROOM`] entries of a kind and delete by themselves.
+macro_rules! stores_keep {
+    (every store: [$($rule:ident)*] local stores: [$($local:ident)*]) => {
         mod memory {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $rule() {
                 super::$rule(super::fresh_memory()).await;
+            })*
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $local() {
+                super::$local(super::fresh_memory()).await;
             })*
         }
         mod embedded {
@@ -38,11 +49,23 @@ macro_rules! every_store_keeps {
                 let folder = super::TempDir::new().unwrap();
                 super::$rule(super::fresh_embedded(&folder)).await;
             })*
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $local() {
+                let folder = super::TempDir::new().unwrap();
+                super::$local(super::fresh_embedded(&folder)).await;
+            })*
+        }
+        mod dynamo {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                super::$rule(super::fresh_dynamo().await).await;
+            })*
         }
     };
 }
 
-every_store_keeps! {
+stores_keep! {
+    every store: [
     what_is_remembered_is_recalled
     a_credential_never_seen_has_nothing
     the_later_of_two_cooldowns_wins
@@ -57,12 +80,15 @@ every_store_keeps! {
     the_newest_proof_wins_a_race
     a_proof_is_no_entry_24_hours_after_it_was_given
     a_forgotten_proof_leaves_the_limits
-    what_has_expired_is_deleted_by_the_next_write
     an_extended_limit_outlives_its_first_end
+    ]
+    local stores: [
+    what_has_expired_is_deleted_by_the_next_write
     a_full_store_lets_go_of_what_ends_soonest
     a_full_store_lets_go_of_the_oldest_proof
     a_full_store_replaces_without_letting_go
     limits_and_proofs_do_not_crowd_each_other_out
+    ]
 }
 
 async fn what_is_remembered_is_recalled(store: Store) {
@@ -568,6 +594,11 @@ fn fresh_memory() -> Store {
 fn fresh_embedded(folder: &TempDir) -> Store {
     let store = EmbeddedStore::open(&store_path(folder), at(0)).unwrap();
     Store::Embedded(store.with_capacity(ROOM))
+}
+
+async fn fresh_dynamo() -> Store {
+    let aws = Aws::from(moto::config(moto::url()).await);
+    Store::Dynamo(DynamoStore::new(&aws, &moto::table().await))
 }
 
 fn store_path(folder: &TempDir) -> PathBuf {

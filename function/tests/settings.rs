@@ -107,7 +107,8 @@ fn all_problems_are_reported_at_once() {
         ("RATE_LIMIT_TRACKING_ENABLED", "yes"),
         ("RETRY_THRESHOLD_SECONDS", "30s"),
         ("LOG_LEVL", "debug"),
-        ("RATE_LIMIT_STORE", "dynamodb"),
+        ("RATE_LIMIT_STORE", "dynamo"),
+        ("RATE_LIMIT_TABLE_NAME", "a b"),
         ("ACCESS_MODE", "key"),
         ("PROXY_KEYS", "alice:0123"),
         ("ANTHROPIC_UPSTREAM_URL", "http://gateway.example"),
@@ -121,7 +122,8 @@ fn all_problems_are_reported_at_once() {
     LOG_LEVL is not a setting: did you mean LOG_LEVEL? (rename it, or unset it if it is not meant for claude-proxy)
     RATE_LIMIT_TRACKING_ENABLED is `yes`: write `true` or `false`
     RETRY_THRESHOLD_SECONDS is `30s`: write whole seconds, from 0 to 21600
-    RATE_LIMIT_STORE is `dynamodb`, which serves the AWS Lambda deployment and is not in this build: write `embedded` or `memory`, or unset it
+    RATE_LIMIT_TABLE_NAME is `a b`: write 3 to 255 letters, digits, `_`, `-` or `.`, such as `claude-proxy-rate-limits`
+    RATE_LIMIT_STORE is `dynamo`: write `dynamodb`, `embedded` or `memory`
     ANTHROPIC_UPSTREAM_URL would send credentials unencrypted, which only loopback hosts may get: write an address such as `https://api.anthropic.com`
     FALLBACK_ON is `rate-limit`: write a comma list of `rate_limit`, `overloaded`, `server_error` and `unreachable` (for none at all, BEDROCK_FALLBACK_ENABLED=false)
     BEDROCK_REGIONS is `us-east`: write a comma list of AWS regions, each once, such as `us-east-1,us-west-2`
@@ -227,11 +229,22 @@ fn the_memory_store_needs_no_home_and_the_file_does() {
 
 #[test]
 fn what_only_the_lambda_deployment_has_is_refused() {
-    refuses("RATE_LIMIT_STORE", &["dynamodb"]);
     refuses("ACCESS_MODE", &["key", "organization"]);
     refuses("PROXY_KEYS", &["alice:0123"]);
     refuses("ALLOWED_ORGANIZATIONS", &["0123"]);
-    accepts("RATE_LIMIT_TABLE_NAME", &["claude-proxy-rate-limits"]);
+}
+
+#[test]
+fn the_table_of_the_shared_store_has_a_name_that_dynamodb_takes() {
+    let store = |vars: &[(&str, &str)]| read(vars).unwrap().store;
+    let table = |name: &str| StoreSettings::Dynamo(name.to_owned());
+    let dynamodb = ("RATE_LIMIT_STORE", "dynamodb");
+    assert_eq!(store(&[dynamodb]), table("claude-proxy-rate-limits"));
+    assert_eq!(store(&[dynamodb, ("RATE_LIMIT_TABLE_NAME", "a-B_9.c")]), table("a-B_9.c"));
+    let (longest, longer) = ("a".repeat(255), "a".repeat(256));
+    accepts("RATE_LIMIT_TABLE_NAME", &["abc", &longest]);
+    refuses("RATE_LIMIT_TABLE_NAME", &["ab", &longer, "a/b", "a b", "tabellé"]);
+    refuses("RATE_LIMIT_TABLE_NAME", &["arn:aws:dynamodb:us-east-1:123456789012:table/x"]);
 }
 
 #[test]
@@ -395,9 +408,11 @@ fn the_help_names_every_option_and_variable() {
       FALLBACK_ON [rate_limit,overloaded]
           comma list of rate_limit (429), overloaded (529), server_error
           (500-504), unreachable (no connection, no answer)
-      RATE_LIMIT_STORE [embedded]
-          where limits are remembered: embedded (a file) or memory (until the
-          proxy stops)
+      RATE_LIMIT_STORE [dynamodb on AWS Lambda, embedded elsewhere]
+          where limits are remembered: dynamodb (a table that all instances
+          share), embedded (a file) or memory (until the proxy stops)
+      RATE_LIMIT_TABLE_NAME [claude-proxy-rate-limits]
+          table of the DynamoDB store
       RATE_LIMIT_STORE_PATH [claude-proxy/limits.redb in the platform's data directory]
           file of the embedded store
       ANTHROPIC_UPSTREAM_URL [https://api.anthropic.com]

@@ -47,6 +47,7 @@ fn limits(settings: &Settings) -> String {
         return "not remembered (RATE_LIMIT_TRACKING_ENABLED=false)".to_owned();
     }
     match &settings.store {
+        StoreSettings::Dynamo(table) => format!("remembered in the DynamoDB table {table}"),
         StoreSettings::Embedded(path) => format!("remembered in {}", path.display()),
         StoreSettings::Memory => "remembered until the proxy stops".to_owned(),
     }

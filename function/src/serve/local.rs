@@ -16,10 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::greeting::{self, Fallback};
 use crate::limits::Store;
-use crate::limits::embedded::EmbeddedStore;
-use crate::limits::memory::MemoryStore;
 use crate::proxy::Proxy;
-use crate::settings::{Settings, StoreSettings};
+use crate::settings::Settings;
 use crate::upstream::anthropic::Anthropic;
 use crate::upstream::aws::Aws;
 use crate::upstream::bedrock::Bedrock;
@@ -39,14 +37,11 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Where the store cannot be opened or the port cannot be had.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     telemetry::init(settings.log_level);
-    let store = match &settings.store {
-        StoreSettings::Embedded(path) => Store::Embedded(EmbeddedStore::open(path, clock::now())?),
-        StoreSettings::Memory => Store::Memory(MemoryStore::new()),
-    };
+    let aws = Aws::load(settings.regions.first().map(String::as_str)).await;
+    let store = Store::open(&settings.store, &aws, clock::now())?;
     let listener = bind(settings.listen).await?;
     let address = listener.local_addr().context("cannot tell which port was taken")?;
     let anthropic = Anthropic::new(settings.upstream_url.clone()).context("cannot set up TLS")?;
-    let aws = Aws::load(settings.regions.first().map(String::as_str)).await;
     let bedrock = Bedrock::new(&settings.regions, &aws);
     let proxy = Arc::new(Proxy::new(settings, anthropic, bedrock, store));
     say(&greeting::listening(address));

@@ -18,6 +18,7 @@ const SHOWN: usize = 60;
 /// The kinds of store that this build has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Store {
+    Dynamo,
     Embedded,
     Memory,
 }
@@ -44,9 +45,17 @@ pub(super) fn store(text: &str) -> Result<Store, String> {
     match text {
         "embedded" => Ok(Store::Embedded),
         "memory" => Ok(Store::Memory),
-        "dynamodb" => Err(lambda_only(text, "write `embedded` or `memory`, or unset it")),
-        _ => Err(instead(text, "`embedded` or `memory`")),
+        "dynamodb" => Ok(Store::Dynamo),
+        _ => Err(instead(text, "`dynamodb`, `embedded` or `memory`")),
     }
+}
+
+/// Reads the name of a table, by the rules of DynamoDB (*Naming rules*).
+pub(super) fn table_name(text: &str) -> Result<String, String> {
+    let fits = (3..=255).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    let form = "3 to 255 letters, digits, `_`, `-` or `.`, such as `claude-proxy-rate-limits`";
+    if fits { Ok(text.to_owned()) } else { Err(instead(text, form)) }
 }
 
 /// Reads the one way of access that this build has.

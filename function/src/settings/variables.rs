@@ -20,7 +20,7 @@ pub struct Variable {
 }
 
 /// The variables that this build obeys.
-pub const VARIABLES: [Variable; 16] = [
+pub const VARIABLES: [Variable; 17] = [
     Variable {
         name: "RATE_LIMIT_TRACKING_ENABLED",
         default: "`true`",
@@ -50,9 +50,14 @@ pub const VARIABLES: [Variable; 16] = [
     },
     Variable {
         name: "RATE_LIMIT_STORE",
-        default: "`embedded`",
-        meaning: "where limits are remembered: `embedded` (a file) or `memory` (until the proxy \
-                  stops)",
+        default: "`dynamodb` on AWS Lambda, `embedded` elsewhere",
+        meaning: "where limits are remembered: `dynamodb` (a table that all instances share), \
+                  `embedded` (a file) or `memory` (until the proxy stops)",
+    },
+    Variable {
+        name: "RATE_LIMIT_TABLE_NAME",
+        default: "`claude-proxy-rate-limits`",
+        meaning: "table of the DynamoDB store",
     },
     Variable {
         name: "RATE_LIMIT_STORE_PATH",
@@ -108,7 +113,7 @@ pub const VARIABLES: [Variable; 16] = [
 ];
 
 /// Variables of the AWS Lambda deployment: ours, but of no use to this build.
-const LATER: [&str; 3] = ["RATE_LIMIT_TABLE_NAME", "ALLOWED_ORGANIZATIONS", "PROXY_KEYS"];
+const LATER: [&str; 2] = ["ALLOWED_ORGANIZATIONS", "PROXY_KEYS"];
 
 /// The variables that are set, and what was found wrong with them so far.
 #[derive(Debug)]
@@ -157,6 +162,10 @@ impl Environment {
             None => Err("is not readable text (UTF-8): write it anew".into()),
         };
         parsed.map_err(|rest| self.problem(format!("{name} {rest}"))).ok()
+    }
+
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.vars.contains_key(name)
     }
 
     /// Reads a path as it is, in whatever encoding the platform has.

@@ -68,6 +68,17 @@ impl Lesson {
         Self(rows.filter_map(|(_, refused)| in_table(refused)).collect())
     }
 
+    /// A lesson that was learnt elsewhere; names that the table does not have are left out.
+    #[must_use]
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(names.into_iter().filter_map(in_table).collect())
+    }
+
+    /// What is not taken, in the order of the alphabet.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().copied()
+    }
+
     /// The lesson as rows for the table.
     #[must_use]
     pub fn rows(&self, model: &Model) -> String {

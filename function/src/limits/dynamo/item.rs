@@ -1,0 +1,196 @@
+//! What does an item of the shared table look like?
+//!
+//! Pure: values become items, and items become values. An item that cannot be read is no item,
+//! whatever it holds: nobody is ever failed by what somebody else has written.
+//!
+//! - `pk = limit#FINGERPRINT`, `sk` = model class or `*`: `user`, `limited_until`,
+//!   `limited_until_epoch`, `reason`, `retry_after_seconds`, `model`, `recorded_at`, `expires_at`
+//! - `pk = proof#FINGERPRINT`, `sk = proof`: `organization`, `proven_at`, `expires_at`
+//! - `pk = key#DIGEST`, `sk = key`: `user`, `created_at`; read here, never written
+//! - `pk = lesson#MODEL`, `sk = lesson`: `refused` (a set of strings), `recorded_at`, `expires_at`
+//!
+//! Moments are RFC 3339; `limited_until_epoch` and `expires_at`, the table's TTL attribute, are
+//! seconds since 1970, rounded up.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::super::{LESSON_LIFETIME, Query, proof_ends};
+use crate::caller::User;
+use crate::failover::cooldown::{
+    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
+};
+use crate::translate::mend::Lesson;
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+pub(super) const EXPIRES_AT: &str = "expires_at";
+pub(super) const LIMITED_UNTIL_EPOCH: &str = "limited_until_epoch";
+pub(super) const RECORDED_AT: &str = "recorded_at";
+pub(super) const REFUSED: &str = "refused";
+
+/// A text that is longer was not written by us, in bytes; the longest is the model's name.
+const LONGEST_TEXT: usize = 2048;
+
+pub(super) fn limit_key(key: &LimitKey) -> Item {
+    item_key(format!("limit#{}", key.fingerprint), key.scope.as_str())
+}
+
+pub(super) fn proof_key(fingerprint: &Fingerprint) -> Item {
+    item_key(format!("proof#{fingerprint}"), "proof")
+}
+
+pub(super) fn lesson_key(model: &str) -> Item {
+    item_key(format!("lesson#{model}"), "lesson")
+}
+
+fn owner_key(digest: &Fingerprint) -> Item {
+    item_key(format!("key#{digest}"), "key")
+}
+
+fn item_key(pk: String, sk: &str) -> Item {
+    [("pk".to_owned(), AttributeValue::S(pk)), ("sk".to_owned(), string(sk))].into()
+}
+
+/// Where everything is that a query asks for: at most four keys.
+pub(super) fn keys(query: &Query<'_>) -> Vec<Item> {
+    let mut keys = Vec::new();
+    if let Some((fingerprint, class)) = query.subject {
+        keys.extend(limit_keys(fingerprint, class).iter().map(limit_key));
+        keys.push(proof_key(fingerprint));
+    }
+    keys.extend(query.key.map(owner_key));
+    keys
+}
+
+fn limit_keys(fingerprint: &Fingerprint, class: &ModelClass) -> [LimitKey; 2] {
+    [Scope::Class(class.clone()), Scope::Account]
+        .map(|scope| LimitKey { fingerprint: *fingerprint, scope })
+}
+
+/// Reads what a query brought; `unread` are the keys that the table did not get to.
+pub(super) fn known(query: &Query<'_>, items: &[Item], unread: &[Item], now: Timestamp) -> Known {
+    let find = |key: &Item| items.iter().find(|item| is_at(item, key));
+    let mut known = Known::default();
+    if let Some((fingerprint, class)) = query.subject {
+        let [class, account] = limit_keys(fingerprint, class).map(|key| {
+            let limit = find(&limit_key(&key)).and_then(limit);
+            limit.filter(|limit| limit.is_in_force(now))
+        });
+        let proof = find(&proof_key(fingerprint)).and_then(proof);
+        let proof = proof.filter(|proof| proof_ends(proof) > now);
+        known = Known { class, account, proof, ..known };
+    }
+    if let Some(key) = query.key.map(owner_key) {
+        known.key = match find(&key) {
+            Some(item) => owner(item),
+            None if unread.iter().any(|item| is_at(item, &key)) => KeyOwner::Unread,
+            None => KeyOwner::Nobody,
+        };
+    }
+    known
+}
+
+fn is_at(item: &Item, key: &Item) -> bool {
+    ["pk", "sk"].iter().all(|name| item.get(*name) == key.get(*name))
+}
+
+pub(super) fn limit_item(key: &LimitKey, cooldown: &Cooldown) -> Item {
+    let until = epoch(cooldown.until);
+    let mut item = limit_key(key);
+    item.extend(attributes(cooldown.user.as_ref().map(|user| ("user", string(user)))));
+    item.extend(attributes([
+        ("limited_until", string(cooldown.until)),
+        (LIMITED_UNTIL_EPOCH, until.clone()),
+        ("reason", string(&cooldown.reason)),
+        ("retry_after_seconds", AttributeValue::N(cooldown.retry_after_seconds.to_string())),
+        ("model", string(&cooldown.model)),
+        (RECORDED_AT, string(cooldown.recorded_at)),
+        (EXPIRES_AT, until),
+    ]));
+    item
+}
+
+pub(super) fn limit(item: &Item) -> Option<Cooldown> {
+    Some(Cooldown {
+        until: moment(item, "limited_until")?,
+        recorded_at: moment(item, RECORDED_AT)?,
+        reason: text(item, "reason")?.to_owned(),
+        retry_after_seconds: item.get("retry_after_seconds")?.as_n().ok()?.parse().ok()?,
+        model: text(item, "model")?.to_owned(),
+        user: text(item, "user").map(str::to_owned),
+    })
+}
+
+pub(super) fn proof_item(fingerprint: &Fingerprint, proof: &Proof) -> Item {
+    let mut item = proof_key(fingerprint);
+    let organization = proof.organization.as_ref().map(|id| ("organization", string(id)));
+    item.extend(attributes(organization));
+    item.extend(attributes([
+        ("proven_at", string(proof.proven_at)),
+        (EXPIRES_AT, epoch(proof_ends(proof))),
+    ]));
+    item
+}
+
+pub(super) fn proof(item: &Item) -> Option<Proof> {
+    let organization = text(item, "organization").map(str::to_owned);
+    Some(Proof { proven_at: moment(item, "proven_at")?, organization })
+}
+
+/// A key whose owner cannot be read is nobody's.
+fn owner(item: &Item) -> KeyOwner {
+    let user = text(item, "user").and_then(|name| name.parse::<User>().ok());
+    user.map_or(KeyOwner::Nobody, |user| KeyOwner::User(user.to_string()))
+}
+
+pub(super) fn lesson_item(model: &str, lesson: &Lesson, now: Timestamp) -> Item {
+    let mut item = lesson_key(model);
+    item.extend(attributes([
+        (REFUSED, names(lesson)),
+        (RECORDED_AT, string(now)),
+        (EXPIRES_AT, epoch(now.saturating_add(LESSON_LIFETIME).unwrap_or(Timestamp::MAX))),
+    ]));
+    item
+}
+
+/// The names of a lesson, as a set of strings.
+pub(super) fn names(lesson: &Lesson) -> AttributeValue {
+    AttributeValue::Ss(lesson.names().map(str::to_owned).collect())
+}
+
+/// Reads a lesson and its end; names that our table does not have are left out.
+pub(super) fn lesson(item: &Item, now: Timestamp) -> Option<(Lesson, Timestamp)> {
+    let seconds = item.get(EXPIRES_AT)?.as_n().ok()?.parse().ok()?;
+    let until = Timestamp::from_second(seconds).ok()?;
+    let latest = now.saturating_add(LESSON_LIFETIME).ok()?;
+    let names = item.get(REFUSED)?.as_ss().ok()?;
+    let lesson = Lesson::of(names.iter().map(String::as_str));
+    (until > now && !lesson.is_empty()).then(|| (lesson, until.min(latest)))
+}
+
+fn attributes(
+    pairs: impl IntoIterator<Item = (&'static str, AttributeValue)>,
+) -> impl Iterator<Item = (String, AttributeValue)> {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value))
+}
+
+pub(super) fn string(value: impl ToString) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+/// A moment in whole seconds since 1970, rounded up.
+pub(super) fn epoch(moment: Timestamp) -> AttributeValue {
+    let rounded_up = moment.as_second() + i64::from(moment.subsec_nanosecond() > 0);
+    AttributeValue::N(rounded_up.to_string())
+}
+
+fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    let text = item.get(name)?.as_s().ok()?;
+    (text.len() <= LONGEST_TEXT).then_some(text)
+}
+
+fn moment(item: &Item, name: &str) -> Option<Timestamp> {
+    text(item, name)?.parse().ok()
+}
