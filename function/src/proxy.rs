@@ -84,6 +84,11 @@ impl Proxy {
         &self.bedrock
     }
 
+    /// Opens the connections to a shared store that the first request would otherwise wait for.
+    pub async fn reach_store(&self) {
+        self.memory.reach_store().await;
+    }
+
     /// Answers one request. There is always an answer; what goes wrong is in it.
     pub async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Response<Body>
     where

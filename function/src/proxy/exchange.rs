@@ -115,6 +115,7 @@ impl Exchange {
         let memory = &self.proxy.memory;
         let query = Query { subject: Some((&subject.fingerprint, &subject.class)), key: None };
         let known = memory.look_up(&query, clock::now()).await;
+        self.writes.extend(memory.take_late());
         self.until = known.cooldown().map(|cooldown| cooldown.until);
         self.known = known;
     }

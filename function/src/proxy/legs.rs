@@ -175,6 +175,7 @@ impl Exchange {
             return (Outcome::Untranslatable, None);
         };
         self.record.attempt(Upstream::Bedrock, Some(reason));
+        self.read_lessons().await;
         let model_id = self.model_id(name);
         let answered = loop {
             let Some(body) = self.translate() else { return (Outcome::Untranslatable, None) };
@@ -246,6 +247,15 @@ impl Exchange {
         (Outcome::Unserved { passes }, None)
     }
 
+    /// Before a request is translated for the first time: others may know more about its model.
+    async fn read_lessons(&mut self) {
+        let proxy = Arc::clone(&self.proxy);
+        let model = self.subject.as_ref().and_then(|subject| subject.model.clone());
+        if let Some(model) = model.filter(|_| self.mends.is_none()) {
+            self.beside(proxy.lessons.read(&model, &proxy.memory, clock::now())).await;
+        }
+    }
+
     /// The body for Bedrock, as it is to be after all that has been learnt and mended.
     fn translate(&mut self) -> Option<Vec<u8>> {
         let model = self.subject.as_ref()?.model.as_ref()?;
@@ -273,11 +283,13 @@ impl Exchange {
     }
 
     /// Bedrock has taken the request: what was mended is true of its model.
-    fn learn(&self) {
+    fn learn(&mut self) {
         let model = self.subject.as_ref().and_then(|subject| subject.model.as_ref());
         if let (Some(model), Some(mends)) = (model, self.mends.as_ref().filter(|_| self.mended > 0))
         {
-            self.proxy.lessons.learn(model, mends, clock::now());
+            let memory = &self.proxy.memory;
+            let telling = self.proxy.lessons.learn(model, mends, memory, clock::now());
+            self.writes.extend(telling);
         }
     }
 

@@ -1,57 +1,115 @@
-//! What this process has found out about models that the tables do not say.
+//! What has been found out about models that the tables do not say.
 //!
 //! Bounded by the number of models; a lesson is forgotten after a day, since Bedrock learns too.
+//! What other instances have found out is read every five minutes at most, and only on the way to
+//! Bedrock.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::SignedDuration;
+
+use super::memory::{Memory, Write};
 use crate::failover::cooldown::Timestamp;
+use crate::limits::LESSON_LIFETIME;
 use crate::translate::mend::{Lesson, Mends};
 use crate::translate::model::Model;
 
-/// A lesson holds this long.
-const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// What others know is not asked for again within this time.
+const READ_EVERY: SignedDuration = SignedDuration::from_mins(5);
 /// Lessons about more models than this are not kept.
 const MOST: usize = 256;
 
 #[derive(Debug, Default)]
-pub(super) struct Lessons(Mutex<BTreeMap<String, (Lesson, Timestamp)>>);
+pub(super) struct Lessons(Mutex<BTreeMap<String, Page>>);
+
+/// What is known about one model.
+#[derive(Debug, Default)]
+struct Page {
+    lesson: Lesson,
+    until: Timestamp,
+    /// When others may be asked again.
+    read_again: Timestamp,
+}
+
+impl Page {
+    /// Adds to what still holds; false if that is nothing new.
+    fn add(&mut self, lesson: &Lesson, until: Timestamp, now: Timestamp) -> bool {
+        if self.until <= now {
+            self.lesson = Lesson::default();
+        }
+        let news = self.lesson.join(lesson);
+        if news {
+            self.until = self.until.max(until);
+        }
+        news
+    }
+}
 
 impl Lessons {
     /// How a request for a model is translated from the start.
     pub(super) fn mends(&self, model: &Model, now: Timestamp) -> Mends {
         let mut lesson = Lesson::known(model);
-        let lessons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((learnt, until)) = lessons.get(model.name())
-            && *until > now
-        {
-            lesson.join(learnt);
+        if let Some(page) = self.pages().get(model.name()).filter(|page| page.until > now) {
+            lesson.join(&page.lesson);
         }
         Mends::from_lesson(&lesson)
     }
 
-    /// Remembers what a mended request has shown, and says so where it is news.
-    pub(super) fn learn(&self, model: &Model, mends: &Mends, now: Timestamp) {
+    /// Takes over what other instances have found out, where that was not done lately.
+    pub(super) async fn read(&self, model: &Model, memory: &Memory, now: Timestamp) {
+        let is_due = |page: &mut Page| {
+            let due = page.read_again <= now;
+            if due {
+                page.read_again = now.saturating_add(READ_EVERY).unwrap_or(Timestamp::MAX);
+            }
+            due
+        };
+        // A table that has just failed is not waited for once more.
+        let readable = memory.is_shared() && !memory.is_failing();
+        if !readable || !self.write(model, now, is_due).unwrap_or(false) {
+            return;
+        }
+        if let Some((lesson, until)) = memory.lesson(model.name(), now).await {
+            self.write(model, now, |page| page.add(&lesson, until, now));
+        }
+    }
+
+    /// Remembers what a mended request has shown, says so where it is news, and tells the others.
+    pub(super) fn learn(
+        &self,
+        model: &Model,
+        mends: &Mends,
+        memory: &Arc<Memory>,
+        now: Timestamp,
+    ) -> Option<Write> {
         let lesson = mends.lesson();
-        if lesson.is_empty() {
-            return;
+        let until = now.saturating_add(LESSON_LIFETIME).unwrap_or(Timestamp::MAX);
+        let learnt = self
+            .write(model, now, |page| page.add(&lesson, until, now).then(|| page.lesson.clone()));
+        let known = learnt.flatten()?;
+        let rows = known.rows(model);
+        tracing::warn!("bedrock refuses what the table says it takes; for REFUSED: {rows}");
+        let tell = || memory.remember_lesson(model.name().to_owned(), known);
+        memory.is_shared().then(tell)
+    }
+
+    /// Writes on the page of a model, if there is room for one.
+    fn write<T>(
+        &self,
+        model: &Model,
+        now: Timestamp,
+        change: impl FnOnce(&mut Page) -> T,
+    ) -> Option<T> {
+        let mut pages = self.pages();
+        if pages.len() >= MOST {
+            pages.retain(|_, page| page.until > now);
         }
-        let mut lessons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lessons.len() >= MOST {
-            lessons.retain(|_, (_, until)| *until > now);
-        }
-        if lessons.len() >= MOST && !lessons.contains_key(model.name()) {
-            return;
-        }
-        let (known, until) = lessons.entry(model.name().to_owned()).or_default();
-        if *until <= now {
-            *known = Lesson::default();
-        }
-        if known.join(&lesson) {
-            *until = now + LIFETIME;
-            let rows = known.rows(model);
-            tracing::warn!("bedrock refuses what the table says it takes; for REFUSED: {rows}");
-        }
+        let room = pages.len() < MOST || pages.contains_key(model.name());
+        room.then(|| change(pages.entry(model.name().to_owned()).or_default()))
+    }
+
+    fn pages(&self) -> MutexGuard<'_, BTreeMap<String, Page>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,42 +1,168 @@
 //! The store as a request sees it: quick, or not there.
 //!
 //! Every call is bounded; a store that fails or is slow costs one warning a minute and nothing
-//! else.
+//! else. What a shared store has said is remembered for a while, so that it is asked less and
+//! missed less.
+
+mod recall;
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
+use self::recall::{Faith, Recall};
 use crate::clock;
-use crate::failover::cooldown::{Cooldown, Fingerprint, Known, LimitKey, Proof, Timestamp};
+use crate::failover::cooldown::{
+    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, Proof, Timestamp,
+};
 use crate::limits::{Query, RateLimitStore, Store, StoreError};
+use crate::translate::mend::Lesson;
 
 /// What a request is willing to wait for the store.
 const BUDGET: Duration = Duration::from_millis(250);
+/// The same for a key that this instance has not seen lately: nobody can go on without it.
+const KEY_BUDGET: Duration = Duration::from_secs(1);
 /// Seconds between two warnings.
 const WARN_EVERY: i64 = 60;
+/// A look-up that came too late is seen to its end this often at most.
+const LATE_EVERY: SignedDuration = SignedDuration::from_secs(10);
 
-/// A write that is on its way. It is awaited beside the answer, never after it.
+/// A call that is on its way. It is awaited beside the answer, never after it.
 pub(super) type Write = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-#[derive(Debug)]
 pub(super) struct Memory {
     store: Store,
+    /// `None` where nobody else writes to the store: it is as quick as any memory of ours.
+    recall: Option<Recall>,
+    late: Mutex<Late>,
+    failing: AtomicBool,
     warned_at: AtomicI64,
 }
 
+/// A look-up that came too late, and when the next one may be kept.
+#[derive(Default)]
+struct Late {
+    call: Option<Write>,
+    next: Timestamp,
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
 impl Memory {
-    pub(super) const fn new(store: Store) -> Self {
-        Self { store, warned_at: AtomicI64::new(i64::MIN) }
+    pub(super) fn new(store: Store) -> Self {
+        let recall = store.is_shared().then(Recall::default);
+        let (late, failing) = (Mutex::default(), AtomicBool::new(false));
+        Self { store, recall, late, failing, warned_at: AtomicI64::new(i64::MIN) }
     }
 
-    /// What is in force for this credential; nothing, where the store does not say.
-    pub(super) async fn look_up(&self, query: &Query<'_>, now: Timestamp) -> Known {
-        self.bounded(self.store.look_up(query, now)).await.unwrap_or_default()
+    /// Whether other instances read and write the store too.
+    pub(super) const fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
+    /// Whether the last look-up failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Makes the first request as quick as the next ones.
+    pub(super) async fn reach_store(&self) {
+        if let Err(error) = self.store.warm_up().await {
+            self.warn(&error);
+        }
+    }
+
+    /// What is in force for this credential, and whose the key is; nothing, where neither the
+    /// store nor this instance can say. Takes 250 ms at most, or a second for an unseen key.
+    pub(super) async fn look_up(self: &Arc<Self>, query: &Query<'_>, now: Timestamp) -> Known {
+        let Some(recall) = &self.recall else {
+            return self.read(query, BUDGET, now).await.unwrap_or_default();
+        };
+        let fresh = recall.known(query, Faith::Fresh, now);
+        let unseen = Query {
+            subject: query.subject.filter(|_| fresh.cooldown().is_none()),
+            key: query.key.filter(|_| fresh.key == KeyOwner::Unread),
+        };
+        if unseen == Query::default() {
+            return fresh;
+        }
+        let blind = recall.known(query, Faith::Blind, now);
+        let waits = unseen.key.is_some() && blind.key == KeyOwner::Unread;
+        let budget = if waits { KEY_BUDGET } else { BUDGET };
+        let Some(read) = self.read(&unseen, budget, now).await else { return blind };
+        let limits = if unseen.subject.is_some() { &read } else { &fresh };
+        let key = match &read.key {
+            KeyOwner::Unread => blind.key,
+            KeyOwner::Nobody | KeyOwner::User(_) => read.key.clone(),
+        };
+        Known { key, ..limits.clone() }
+    }
+
+    /// Asks the store. An answer that comes too late for this request is waited for by
+    /// [`Self::take_late`]: without that, a connection that takes long to make would never be made.
+    async fn read(
+        self: &Arc<Self>,
+        query: &Query<'_>,
+        budget: Duration,
+        now: Timestamp,
+    ) -> Option<Known> {
+        let this = Arc::clone(self);
+        let subject = query.subject.map(|(whose, class)| (*whose, class.clone()));
+        let key = query.key.copied();
+        let mut reading = Box::pin(async move {
+            let subject = subject.as_ref().map(|(whose, class)| (whose, class));
+            let query = Query { subject, key: key.as_ref() };
+            let known = this.store.look_up(&query, now).await?;
+            if let Some(recall) = &this.recall {
+                recall.saw(&query, &known, now);
+            }
+            Ok(known)
+        });
+        let answer = tokio::time::timeout(budget, &mut reading).await;
+        if answer.is_err() && self.is_shared() {
+            let mut late = self.late();
+            if late.next <= now {
+                late.next = now.saturating_add(LATE_EVERY).unwrap_or(Timestamp::MAX);
+                late.call = Some(Box::pin(async move { drop(reading.await) }));
+            }
+        }
+        let answer = answer.unwrap_or(Err(StoreError::TimedOut));
+        self.failing.store(answer.is_err(), Ordering::Relaxed);
+        answer.inspect_err(|error| self.warn(error)).ok()
+    }
+
+    /// A look-up that came too late, to be awaited beside the answer.
+    pub(super) fn take_late(&self) -> Option<Write> {
+        self.late().call.take()
+    }
+
+    fn late(&self) -> MutexGuard<'_, Late> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What other instances have found out about a model, and until when it holds.
+    pub(super) async fn lesson(&self, model: &str, now: Timestamp) -> Option<(Lesson, Timestamp)> {
+        self.bounded(Box::pin(self.store.lesson(model, now))).await?
+    }
+
+    pub(super) fn remember_lesson(self: &Arc<Self>, model: String, lesson: Lesson) -> Write {
+        let this = Arc::clone(self);
+        Box::pin(async move {
+            this.bounded(this.store.remember_lesson(&model, &lesson, clock::now())).await;
+        })
     }
 
     pub(super) fn remember_limit(self: &Arc<Self>, key: LimitKey, cooldown: Cooldown) -> Write {
+        if let Some(recall) = &self.recall {
+            recall.remember_limit(&key, &cooldown, clock::now());
+        }
         let this = Arc::clone(self);
         Box::pin(async move {
             this.bounded(this.store.remember_limit(&key, &cooldown)).await;
@@ -44,6 +170,9 @@ impl Memory {
     }
 
     pub(super) fn forget_limit(self: &Arc<Self>, key: LimitKey, recorded_at: Timestamp) -> Write {
+        if let Some(recall) = &self.recall {
+            recall.forget_limit(&key, recorded_at);
+        }
         let this = Arc::clone(self);
         Box::pin(async move {
             this.bounded(this.store.forget_limit(&key, recorded_at)).await;
@@ -51,6 +180,9 @@ impl Memory {
     }
 
     pub(super) fn remember_proof(self: &Arc<Self>, whose: Fingerprint, proof: Proof) -> Write {
+        if let Some(recall) = &self.recall {
+            recall.remember_proof(whose, &proof, clock::now());
+        }
         let this = Arc::clone(self);
         Box::pin(async move {
             this.bounded(this.store.remember_proof(&whose, &proof)).await;
@@ -58,6 +190,9 @@ impl Memory {
     }
 
     pub(super) fn forget_proof(self: &Arc<Self>, whose: Fingerprint) -> Write {
+        if let Some(recall) = &self.recall {
+            recall.forget_proof(&whose);
+        }
         let this = Arc::clone(self);
         Box::pin(async move {
             this.bounded(this.store.forget_proof(&whose)).await;

@@ -47,6 +47,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     say(&greeting::listening(address));
     // Looking for AWS credentials may take seconds; nobody waits for it.
     let greet = async {
+        proxy.reach_store().await;
         let bedrock = proxy.bedrock();
         let fallback = Fallback {
             regions: bedrock.regions().map(str::to_owned).collect(),

@@ -20,6 +20,7 @@ mod passthrough;
 mod proof;
 mod refusals;
 mod secrets;
+mod shared;
 mod start;
 mod streams;
 mod translation;

@@ -1,0 +1,282 @@
+//! Instances that share a table: what one learns the others obey, and a DynamoDB that is down, slow,
+//! throttling or talking nonsense costs nobody an answer.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{
+    answer::{Answer, access_denied, limited, ok, refused, too_many},
+    client::{ALICE, BOB, Call, Reply},
+    dynamo::FakeDynamo,
+    moto,
+    world::{Plan, World},
+};
+
+/// A store that does not answer delays an answer by 250 ms before its head and 250 ms before its
+/// end, and once in ten seconds its end by a second; this is for a busy machine.
+const DELAY: Duration = Duration::from_millis(900);
+
+#[tokio::test]
+async fn what_one_instance_learns_the_other_obeys() {
+    let table = moto::table().await;
+    let (one, two) = (instance(&table), instance(&table));
+    one.anthropic.next([limited(120)]);
+    assert_eq!(one.call(Call::message()).await.reason(), "rate_limited");
+    let reply = two.call(Call::message()).await;
+    assert_eq!((reply.text().as_str(), reply.reason()), ("bedrock heard: hello", "cooldown"));
+    assert_eq!(two.call(Call::message().by(BOB)).await.upstream(), "anthropic");
+    let haiku = Call::message().model("claude-haiku-4-5-20251001");
+    assert_eq!(two.call(haiku).await.upstream(), "anthropic");
+    assert_eq!(two.anthropic.messages().len(), 2);
+}
+
+#[tokio::test]
+async fn a_limit_that_one_instance_saw_end_is_over_for_the_others() {
+    let table = moto::table().await;
+    let (one, two) = (instance(&table), instance(&table));
+    one.anthropic.next([limited(120)]);
+    one.call(Call::message()).await;
+    two.bedrock.next([access_denied()]);
+    assert_eq!(two.call(Call::message()).await.upstream(), "anthropic", "Bedrock could not");
+    assert_eq!(items(&table, "limit#").await.len(), 0);
+    let three = instance(&table);
+    assert_eq!(three.call(Call::message()).await.upstream(), "anthropic");
+}
+
+#[tokio::test]
+async fn fifty_who_meet_a_limit_at_once_are_answered_and_leave_one_item() {
+    let table = moto::table().await;
+    let (one, two) = (instance(&table), instance(&table));
+    for world in [&one, &two] {
+        world.anthropic.always(limited(120));
+    }
+    let calls = (0..50).map(|n| if n % 2 == 0 { &one } else { &two }.call(Call::message()));
+    for reply in join_all(calls).await {
+        assert_eq!((reply.status, reply.upstream()), (200, "bedrock"));
+        assert_eq!(reply.text(), "bedrock heard: hello");
+    }
+    assert_eq!(items(&table, "limit#").await.len(), 1);
+    assert_eq!(items(&table, "proof#").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_lesson_is_learnt_once_for_all_instances() {
+    let table = moto::table().await;
+    let (one, two) = (instance(&table), instance(&table));
+    let call = || {
+        let effort = json!({"effort": "high"});
+        Call::message().model("claude-opus-5-5").with("output_config", effort)
+    };
+    one.anthropic.next([limited(120)]);
+    let refusal = "output_config.effort: Extra inputs are not permitted";
+    one.bedrock.next([refused(400, "ValidationException", refusal)]);
+    assert_eq!(one.call(call()).await.reason(), "rate_limited");
+    assert_eq!(two.call(call()).await.reason(), "cooldown");
+    let asked = two.bedrock.requests();
+    assert_eq!((asked.len(), asked[0].json().get("output_config")), (1, None));
+    assert_eq!(items(&table, "lesson#claude-opus-5-5").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_limit_in_force_is_not_read_again_at_once_and_its_absence_is() {
+    let fake = FakeDynamo::start();
+    let world = on(&fake);
+    for _ in 0..2 {
+        assert_eq!(world.call(Call::message()).await.upstream(), "anthropic");
+    }
+    assert_eq!(fake.calls("BatchGetItem").len(), 2);
+    world.anthropic.next([limited(120)]);
+    world.call(Call::message()).await;
+    for _ in 0..3 {
+        assert_eq!(world.call(Call::message()).await.reason(), "cooldown");
+    }
+    assert_eq!(fake.calls("BatchGetItem").len(), 3);
+    assert_eq!(fake.calls("GetItem").iter().filter(|get| is_of(get, "claude")).count(), 1);
+}
+
+#[tokio::test]
+async fn after_ten_seconds_a_limit_is_read_again() {
+    let fake = FakeDynamo::start();
+    let world = on(&fake);
+    world.anthropic.next([limited(120)]);
+    world.call(Call::message()).await;
+    let reads = fake.calls("BatchGetItem").len();
+    sleep(Duration::from_millis(10_200)).await;
+    assert_eq!(world.call(Call::message()).await.reason(), "cooldown");
+    assert_eq!(fake.calls("BatchGetItem").len(), reads + 1);
+}
+
+#[tokio::test]
+async fn while_the_table_fails_a_limit_holds_until_its_end() {
+    let fake = FakeDynamo::start();
+    let world = on(&fake);
+    world.anthropic.next([limited(14)]);
+    world.call(Call::message()).await;
+    for operation in ["BatchGetItem", "GetItem", "PutItem", "DeleteItem", "UpdateItem"] {
+        fake.always(operation, &throttling());
+    }
+    sleep(Duration::from_millis(10_500)).await;
+    assert_eq!(world.call(Call::message()).await.reason(), "cooldown");
+    sleep(Duration::from_millis(5000)).await;
+    assert_eq!(world.call(Call::message()).await.upstream(), "anthropic");
+}
+
+#[tokio::test]
+async fn with_the_table_down_every_request_is_served() {
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+        listener.local_addr().expect("a bound socket has an address")
+    };
+    serves_everything(plan(&format!("http://{closed}"), "limits").start()).await;
+}
+
+#[tokio::test]
+async fn with_a_slow_table_every_request_is_served() {
+    let fake = FakeDynamo::start();
+    for operation in ["BatchGetItem", "GetItem", "PutItem", "DeleteItem", "UpdateItem"] {
+        fake.always(operation, &ok().head_after(Duration::from_secs(30)));
+    }
+    serves_everything(on(&fake)).await;
+}
+
+#[tokio::test]
+async fn with_a_throttling_table_every_request_is_served() {
+    let fake = FakeDynamo::start();
+    for operation in ["BatchGetItem", "GetItem", "PutItem", "DeleteItem", "UpdateItem"] {
+        fake.always(operation, &throttling());
+    }
+    serves_everything(on(&fake)).await;
+}
+
+#[tokio::test]
+async fn with_a_table_that_talks_nonsense_every_request_is_served() {
+    for nonsense in ["", "null", "{\"Responses\": 7}", "<html>not DynamoDB</html>"] {
+        let fake = FakeDynamo::start();
+        for operation in ["BatchGetItem", "GetItem", "PutItem", "DeleteItem", "UpdateItem"] {
+            fake.always(operation, &refused(200, "", "").body(nonsense));
+        }
+        serves_everything(on(&fake)).await;
+    }
+}
+
+#[tokio::test]
+async fn with_items_that_nobody_can_read_every_request_is_served() {
+    let fake = FakeDynamo::start();
+    let world = on(&fake);
+    world.anthropic.next([limited(120)]);
+    world.call(Call::message()).await;
+    for mut item in fake.items() {
+        for (name, value) in item.as_object_mut().into_iter().flatten() {
+            if name != "pk" && name != "sk" {
+                *value = json!({"S": "\u{0}\u{202e}nonsense"});
+            }
+        }
+        fake.put(item);
+    }
+    let other = on(&fake);
+    assert_eq!(other.call(Call::message()).await.upstream(), "anthropic");
+}
+
+#[tokio::test]
+async fn a_limit_that_was_left_unprocessed_is_none_for_this_request() {
+    let fake = FakeDynamo::start();
+    let (one, two) = (on(&fake), on(&fake));
+    one.anthropic.next([limited(120)]);
+    one.call(Call::message()).await;
+    fake.leave("limit#");
+    assert_eq!(two.call(Call::message()).await.upstream(), "anthropic");
+    assert_eq!(one.call(Call::message()).await.reason(), "cooldown", "it has just learnt it");
+}
+
+#[tokio::test]
+async fn a_look_up_that_comes_too_late_is_seen_to_its_end_once_in_ten_seconds() {
+    let fake = FakeDynamo::start();
+    let world = on(&fake);
+    world.call(Call::message()).await;
+    let late = || ok().head_after(Duration::from_millis(800));
+    fake.next("BatchGetItem", [late(), late()]);
+    let replies = [world.call(Call::message()).await, world.call(Call::message()).await];
+    assert!(replies.iter().all(|reply| reply.upstream() == "anthropic"));
+    let took = replies.map(|reply| reply.took.as_millis());
+    assert!(took[0] >= 800 && took[1] < 700, "{took:?}");
+}
+
+#[tokio::test]
+async fn without_a_region_for_the_table_the_start_is_refused() {
+    let settings = [("RATE_LIMIT_STORE", "dynamodb"), ("AWS_REGION", "")];
+    let (status, text) = crate::support::world::run(&settings, &["--listen", "127.0.0.1:0"]);
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(text, "error: RATE_LIMIT_STORE=dynamodb needs an AWS region: set AWS_REGION\n");
+}
+
+/// All that a client can meet, without a table: nothing is refused, nobody waits, and the operator
+/// is told once.
+async fn serves_everything(world: World) {
+    serves_one_by_one(&world).await;
+    let calls = (0..20).map(|_| world.call(Call::message().by(ALICE)));
+    for reply in join_all(calls).await {
+        assert_eq!((reply.status, reply.broken.as_deref()), (200, None));
+    }
+    let log = world.log();
+    assert_eq!(log.matches("the store does not answer").count(), 1, "{log}");
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+async fn serves_one_by_one(world: &World) {
+    assert_eq!(world.call(Call::message()).await.text(), "anthropic heard: hello");
+    world.anthropic.next([limited(120)]);
+    assert_eq!(quick(world, Call::message()).await.reason(), "rate_limited");
+    for call in [Call::message(), Call::message().whole()] {
+        let reply = quick(world, call).await;
+        assert_eq!(reply.text(), "bedrock heard: hello");
+        assert_eq!(reply.reason(), "cooldown", "this instance knows");
+    }
+    assert_eq!(quick(world, Call::message().by(BOB)).await.text(), "anthropic heard: hello");
+    assert_eq!(quick(world, Call::count().by(BOB)).await.status, 200);
+    let hintless = || too_many().header("anthropic-ratelimit-requests-limit", "50");
+    world.anthropic.next([hintless(), hintless()]);
+    assert_eq!(world.call(Call::message().by(BOB)).await.reason(), "rate_limited");
+}
+
+async fn quick(world: &World, call: Call) -> Reply {
+    let begun = Instant::now();
+    let reply = world.call(call).await;
+    let took = begun.elapsed();
+    assert!(took < DELAY, "{took:?} for {}", reply.upstream());
+    reply
+}
+
+fn throttling() -> Answer {
+    refused(400, "ProvisionedThroughputExceededException", "The level of throughput is exceeded.")
+}
+
+fn is_of(get: &Value, name: &str) -> bool {
+    get["Key"]["pk"]["S"].as_str().is_some_and(|pk| pk.contains(name))
+}
+
+/// An instance with upstreams of its own, on the common table.
+fn instance(table: &str) -> World {
+    plan(moto::url(), table).start()
+}
+
+fn on(fake: &FakeDynamo) -> World {
+    plan(&fake.url(), "limits").start()
+}
+
+fn plan(url: &str, table: &str) -> Plan {
+    World::with("RATE_LIMIT_STORE", "dynamodb")
+        .with("RATE_LIMIT_TABLE_NAME", table)
+        .with("RETRY_THRESHOLD_SECONDS", "5")
+        .with("AWS_ENDPOINT_URL_DYNAMODB", url)
+}
+
+/// The partition keys in a table that begin like this.
+async fn items(table: &str, prefix: &str) -> Vec<String> {
+    let client = aws_sdk_dynamodb::Client::new(&moto::config(moto::url()).await);
+    let answer = client.scan().table_name(table).send().await.expect("moto can scan");
+    let keys = answer.items().iter().filter_map(|item| item.get("pk")?.as_s().ok().cloned());
+    keys.filter(|pk| pk.starts_with(prefix)).collect()
+}
