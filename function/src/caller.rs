@@ -16,11 +16,14 @@ use http::header::AUTHORIZATION;
 
 use crate::failover::cooldown::Fingerprint;
 
-pub use headers::{client_headers, upstream_headers};
+pub use headers::{client_headers, seal, upstream_headers};
 pub use target::{Call, Place, Refused, Target};
 
 /// The header in which a client may name its user.
 pub(crate) const USER_HEADER: &str = "x-claude-code-user";
+
+/// The header that carries a proxy key.
+pub(crate) const KEY_HEADER: &str = "x-claude-proxy-key";
 
 /// The name that a person goes by in logs and reports; never a credential.
 ///

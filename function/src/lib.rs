@@ -5,7 +5,8 @@
 //! A request comes in by a front door ([`serve`]), and [`proxy::Proxy::answer`] answers it.
 //!
 //! 1. [`caller`] reads its head: where it wants to go, whose label it carries, and the fingerprint
-//!    of its credential. Only `POST /v1/messages` and `…/count_tokens` are looked into.
+//!    of its credential; [`access`] says whether it may come in. Only `POST /v1/messages` and
+//!    `…/count_tokens` are looked into.
 //! 2. [`messages`] reads the model and whether a stream is wanted; the body is kept as it came.
 //! 3. [`limits`] says what is known of this credential and model class. A store that fails or is
 //!    slow knows nothing.
@@ -20,13 +21,14 @@
 //!
 //! ```text
 //! main → serve → proxy ─┬→ upstream, limits, telemetry, settings, clock      edges
-//!                       └→ failover · messages · translate · wire · caller · reply      core
+//!                       └→ failover · messages · translate · wire · caller · access · reply   core
 //! ```
 //!
 //! The core is values and functions: it names no runtime, no client, no environment and no clock,
 //! and `tests/layering.rs` keeps it so. [`reply`] is the only place that writes an error of our
 //! own.
 
+pub mod access;
 pub mod caller;
 pub mod clock;
 pub mod failover;

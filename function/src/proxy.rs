@@ -6,18 +6,19 @@
 mod body;
 mod count;
 mod credential;
+mod door;
 mod exchange;
 mod legs;
 mod lessons;
 mod memory;
+mod refusals;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_stream::stream;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
-use http::request::Parts;
 use http::response;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Frame;
@@ -27,11 +28,14 @@ use tokio::sync::watch;
 pub use self::body::Body;
 use self::body::{Accompanied, Writes, upstream_value};
 use self::credential::Renewals;
+pub use self::door::busy;
+use self::door::{Admitted, own, refuse};
 use self::exchange::{Exchange, Subject, due};
 use self::lessons::Lessons;
 use self::memory::Memory;
+use self::refusals::Refusals;
 use crate::caller::{self, Call, Target};
-use crate::failover::cooldown::{Known, ModelClass};
+use crate::failover::cooldown::ModelClass;
 use crate::failover::{Policy, Upstream};
 use crate::limits::Store;
 use crate::messages::Asked;
@@ -43,12 +47,8 @@ use crate::upstream::Fault;
 use crate::upstream::anthropic::Anthropic;
 use crate::upstream::bedrock::Bedrock;
 
-/// The largest request body, as at Anthropic (*Errors*, `request_too_large`).
-const MOST_BODY_BYTES: usize = 32 << 20;
 /// What is read of a refusal, to judge it; a longer one is passed on unjudged.
 const MOST_ERROR_BYTES: usize = 1 << 20;
-/// What is read past the limit, so that the client finds the answer instead of a reset.
-const MOST_WASTED_BYTES: usize = 64 << 20;
 /// Says who answered.
 const UPSTREAM: &str = "x-claude-proxy-upstream";
 
@@ -60,6 +60,7 @@ pub struct Proxy {
     bedrock: Bedrock,
     memory: Arc<Memory>,
     renewals: Renewals,
+    refusals: Refusals,
     lessons: Lessons,
 }
 
@@ -68,8 +69,9 @@ impl Proxy {
     #[must_use]
     pub fn new(settings: Settings, anthropic: Anthropic, bedrock: Bedrock, store: Store) -> Self {
         let memory = Arc::new(Memory::new(store));
-        let (renewals, lessons) = (Renewals::default(), Lessons::default());
-        Self { settings, anthropic, bedrock, memory, renewals, lessons }
+        let (renewals, refusals) = (Renewals::default(), Refusals::default());
+        let lessons = Lessons::default();
+        Self { settings, anthropic, bedrock, memory, renewals, refusals, lessons }
     }
 
     /// What the operator decided.
@@ -89,46 +91,51 @@ impl Proxy {
         self.memory.reach_store().await;
     }
 
+    /// What the store has yet to say to a request that went on without it.
+    fn late(&self) -> Writes {
+        self.memory.take_late().into_iter().collect()
+    }
+
     /// Answers one request. There is always an answer; what goes wrong is in it.
     pub async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         if head.uri.path() == "/healthz" {
             return healthz(head.uri.query());
         }
+        caller::seal(&mut head.headers);
         let record = Record::begin();
-        let (target, body) = match admit(&head, body).await {
+        let admitted = match self.admit(head, body).await {
             Ok(admitted) => admitted,
-            Err(failure) => {
-                let answer = failure.into_response(record.id()).map(body::full);
-                record.asked("refused", None, None);
-                record.answered(answer.status(), None);
-                return answer.map(|body| accompanied(body, Writes::new(), record));
-            }
+            Err(failure) => return refuse(failure, record),
         };
-        match target.call {
-            Call::Messages => self.messages(head, target, body, record).await,
-            Call::CountTokens => self.count_tokens(head, target, body, record).await,
-            Call::Other => self.pass_through(head, target, body, record).await,
+        match admitted.target.call {
+            Call::Messages => self.messages(admitted, record).await,
+            Call::CountTokens => self.count_tokens(admitted, record).await,
+            Call::Other => self.pass_through(admitted, record).await,
         }
     }
 
-    async fn messages(
-        self: Arc<Self>,
-        head: Parts,
-        target: Target,
-        body: Bytes,
-        record: Record,
-    ) -> Response<Body> {
-        let Some(asked) = Asked::read(&body) else {
-            return self.pass_through(head, target, body, record).await;
+    async fn messages(self: Arc<Self>, mut admitted: Admitted, record: Record) -> Response<Body> {
+        let Some(asked) = Asked::read(&admitted.body) else {
+            return self.pass_through(admitted, record).await;
         };
+        let subject = self.subject(&admitted.head.headers, &admitted.target, &asked.model);
+        let policy = self.policy(subject.as_ref());
+        let wanted = subject.as_ref().filter(|_| policy.fallback);
+        let known = match self.look_up(&mut admitted, wanted).await {
+            Ok(known) => known,
+            Err(failure) => return refuse(failure, record),
+        };
+        let Admitted { head, target, body, .. } = admitted;
         let user = target.user.as_ref().map(|user| user.as_str());
         record.asked("messages", user, Some((&asked.model, asked.stream)));
-        let subject = self.subject(&head.headers, &target, &asked.model);
-        let policy = self.policy(subject.as_ref());
+        if let Some(refusal) = self.recall(subject.as_ref()) {
+            return own(refusal, record);
+        }
+        let late = self.late();
         let (early, soon) = watch::channel(None);
         let stream = asked.stream;
         let exchange = Box::new(Exchange {
@@ -139,11 +146,11 @@ impl Proxy {
             asked,
             policy,
             subject,
-            known: Known::default(),
+            until: known.cooldown().map(|cooldown| cooldown.until),
+            known,
             record: record.clone(),
-            writes: Writes::new(),
+            writes: late,
             early,
-            until: None,
             mends: None,
             mended: 0,
         });
@@ -165,11 +172,17 @@ impl Proxy {
     /// Hands a request to Anthropic, and the answer back, as they are.
     async fn pass_through(
         self: Arc<Self>,
-        head: Parts,
-        target: Target,
-        body: Bytes,
+        mut admitted: Admitted,
         record: Record,
     ) -> Response<Body> {
+        if let Err(failure) = self.look_up(&mut admitted, None).await {
+            return refuse(failure, record);
+        }
+        let Admitted { head, target, body, .. } = admitted;
+        if target.path_and_query.path().starts_with("/_proxy/") {
+            let message = "The proxy has no such endpoint of its own; /healthz is one.";
+            return refuse(Failure::new(ErrorKind::NotFound, message), record);
+        }
         let user = target.user.as_ref().map(|user| user.as_str());
         record.asked("other", user, None);
         record.attempt(Upstream::Anthropic, None);
@@ -188,7 +201,7 @@ impl Proxy {
             }
         };
         record.answered(answer.status(), upstream);
-        answer.map(|body| accompanied(body, Writes::new(), record))
+        answer.map(|body| accompanied(body, self.late(), record))
     }
 
     /// Whose request it is; `None` where no limit of theirs could be told from another's.
@@ -213,54 +226,6 @@ impl Proxy {
             regions: self.bedrock.region_count(),
         }
     }
-}
-
-/// Lets a request in: reads its target and its whole body, or says why not.
-async fn admit<B>(head: &Parts, body: B) -> Result<(Target, Bytes), Failure>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin,
-{
-    let target = Target::parse(&head.method, &head.uri, &head.headers)
-        .map_err(|refused| Failure::new(ErrorKind::InvalidRequest, sentence(&refused)))?;
-    if target.path_and_query.path().starts_with("/_proxy/") {
-        let message = "The proxy has no such endpoint of its own; /healthz is one.";
-        return Err(Failure::new(ErrorKind::NotFound, message));
-    }
-    Ok((target, collect(body).await?))
-}
-
-/// Reads a body whole, into one buffer.
-async fn collect<B>(mut body: B) -> Result<Bytes, Failure>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin,
-{
-    let announced = body.size_hint().lower().try_into().unwrap_or(usize::MAX);
-    let mut collected = BytesMut::with_capacity(announced.min(MOST_BODY_BYTES));
-    let mut too_large = announced > MOST_BODY_BYTES;
-    let mut wasted = 0;
-    while let Some(frame) = body.frame().await {
-        let broken = |_| {
-            let message = "The request body broke off before its end.";
-            Failure::new(ErrorKind::InvalidRequest, message)
-        };
-        let Ok(chunk) = frame.map_err(broken)?.into_data() else { continue };
-        too_large = too_large || collected.len() + chunk.len() > MOST_BODY_BYTES;
-        if too_large {
-            collected = BytesMut::new();
-            wasted += chunk.len();
-            if wasted > MOST_WASTED_BYTES {
-                break;
-            }
-        } else {
-            collected.extend_from_slice(&chunk);
-        }
-    }
-    if too_large {
-        let message = "The request body is larger than 32 MiB, which is the most that Anthropic \
-                       takes. Start a new conversation, or attach smaller files.";
-        return Err(Failure::new(ErrorKind::RequestTooLarge, message));
-    }
-    Ok(collected.freeze())
 }
 
 fn accompanied(body: Body, writes: Writes, record: Record) -> Body {

@@ -5,6 +5,7 @@
 //! Every problem is found before the first one is reported. Nothing here may open a file, resolve
 //! a name or print, and no value that could hold a secret may appear in a problem.
 
+mod access;
 mod options;
 mod value;
 mod variables;
@@ -19,6 +20,7 @@ use etcetera::base_strategy::{BaseStrategy as _, choose_native_strategy};
 use http::Uri;
 use tracing::level_filters::LevelFilter;
 
+use crate::access::AccessMode;
 use crate::translate::model::Prefix;
 
 pub use crate::failover::FallbackOn;
@@ -52,7 +54,8 @@ pub struct Settings {
     pub profile_prefix: Option<Prefix>,
     /// A client's model name → Bedrock model id, profile id or ARN.
     pub model_map: BTreeMap<String, String>,
-    /// A loopback address, unless `ACCESS_OPEN_ANYWHERE` allows another.
+    pub access: AccessMode,
+    /// A loopback address where access is open, unless `ACCESS_OPEN_ANYWHERE` allows another.
     pub listen: SocketAddr,
     pub log_level: LevelFilter,
 }
@@ -105,12 +108,15 @@ impl Settings {
             "AWS_LAMBDA_RUNTIME_API",
             "this build serves on a machine, not on AWS Lambda yet",
         );
+        let store = store(&mut env, data_dir);
+        let listen = listen(&mut env, options);
+        let access = access::read(&mut env, &store, listen);
         let settings = Self {
             tracking: env.read("RATE_LIMIT_TRACKING_ENABLED", value::boolean).unwrap_or(true),
             fallback: env.read("BEDROCK_FALLBACK_ENABLED", value::boolean).unwrap_or(true),
             retry_threshold: seconds(&mut env, "RETRY_THRESHOLD_SECONDS", 30, (0, SIX_HOURS)),
             max_retry_wait: seconds(&mut env, "MAX_RETRY_WAIT_SECONDS", 10, (0, 60)),
-            store: store(&mut env, data_dir),
+            store,
             upstream_url: env
                 .read("ANTHROPIC_UPSTREAM_URL", value::upstream_url)
                 .unwrap_or_else(|| Uri::from_static("https://api.anthropic.com")),
@@ -119,7 +125,8 @@ impl Settings {
             regions: env.read("BEDROCK_REGIONS", value::regions).unwrap_or_default(),
             profile_prefix: env.read("BEDROCK_PROFILE_PREFIX", value::prefix),
             model_map: env.read("BEDROCK_MODEL_MAP", value::model_map).unwrap_or_default(),
-            listen: listen(&mut env, options),
+            access,
+            listen: listen.1,
             log_level: env.read("LOG_LEVEL", value::log_level).unwrap_or(LevelFilter::INFO),
         };
         let lines = env.into_problems();
@@ -160,24 +167,12 @@ fn store(env: &mut Environment, data_dir: Option<PathBuf>) -> StoreSettings {
     }
 }
 
-/// Chooses the address to listen on; one that others can reach needs a second word.
-fn listen(env: &mut Environment, options: Options) -> SocketAddr {
-    env.read("ACCESS_MODE", value::open_access);
-    for name in ["PROXY_KEYS", "ALLOWED_ORGANIZATIONS"] {
-        env.refuse(name, "this build cannot check who asks and would let everyone in: unset it");
-    }
-    let anywhere = env.read("ACCESS_OPEN_ANYWHERE", value::boolean).unwrap_or(false);
+/// Chooses the address to listen on, and names what has chosen it.
+fn listen(env: &mut Environment, options: Options) -> (&'static str, SocketAddr) {
     let from_env = env.read("LISTEN_ADDRESS", value::address);
     let (name, address) = match options.listen {
         Some(text) => ("--listen", env.check("--listen", &text, value::address)),
         None => ("LISTEN_ADDRESS", from_env),
     };
-    let address = address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
-    if !address.ip().to_canonical().is_loopback() && !anywhere {
-        env.problem(format!(
-            "{name} is {address}, which other machines can reach, and whoever reaches the proxy \
-             may use it: keep to 127.0.0.1, or set ACCESS_OPEN_ANYWHERE=true as well"
-        ));
-    }
-    address
+    (name, address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))))
 }

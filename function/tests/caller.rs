@@ -6,8 +6,9 @@
     reason = "a test that cannot build its input has to fail"
 )]
 
+use function::access::Shown;
 use function::caller::{
-    Call, Place, Refused, Target, User, client_headers, fingerprint, upstream_headers,
+    Call, Place, Refused, Target, User, client_headers, fingerprint, seal, upstream_headers,
 };
 use function::failover::cooldown::Fingerprint;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -273,6 +274,69 @@ fn a_label_behind_a_label_is_refused() {
     ] {
         assert_refused(uri, Refused::LabelLeft);
     }
+}
+
+#[test]
+fn a_key_is_taken_off_the_head_of_the_path_and_out_of_its_header() {
+    let key = format!("ccp_{}", "5".repeat(64));
+    let shown = Shown::Key(Fingerprint::of(&[key.as_bytes()]).unwrap());
+    let expected = |user: Option<&str>| Target {
+        user: user.map(|user| user.parse().unwrap()),
+        key: shown,
+        path_and_query: "/v1/messages?beta=true".parse().unwrap(),
+        call: Call::Messages,
+    };
+    let sent = map(&[("x-claude-proxy-key", &key)]);
+    let none = HeaderMap::new();
+    for (target, headers, user) in [
+        (format!("/k/{key}/v1/messages?beta=true"), &none, None),
+        (format!("/%6B/{key}/v1/messages?beta=true"), &none, None),
+        (format!("/k/{key}/u/alice/v1/messages?beta=true"), &none, Some("alice")),
+        (format!("/k/{key}/v1/messages?beta=true&claude-code-user=alice"), &none, Some("alice")),
+        (
+            format!("/k/{key}?claude-code-user=alice%2Fv1%2Fmessages%3Fbeta%3Dtrue"),
+            &none,
+            Some("alice"),
+        ),
+        ("/v1/messages?beta=true".to_owned(), &sent, None),
+        (format!("/k/{key}/v1/messages?beta=true"), &sent, None),
+    ] {
+        assert_eq!(parse("POST", &target, headers), Ok(expected(user)), "{target}");
+    }
+}
+
+#[test]
+fn what_is_no_key_or_two_of_them_is_neither() {
+    let key = |digit: &str| format!("ccp_{}", digit.repeat(64));
+    let parse = |target: &str, headers: &HeaderMap| parse("POST", target, headers).unwrap().key;
+    for target in ["/k", "/k/", "/k/alice/v1/messages", "/k/ccp_/v1", "/k/ccp_%35%35/v1"] {
+        assert_eq!(parse(target, &HeaderMap::new()), Shown::Malformed, "{target}");
+    }
+    let target = format!("/k/{}/v1/messages", key("5"));
+    for other in [key("6"), String::new(), "ccp_\u{e9}".to_owned()] {
+        let value = HeaderValue::from_bytes(other.as_bytes()).unwrap();
+        let sent = HeaderMap::from_iter([("x-claude-proxy-key".parse().unwrap(), value)]);
+        assert_eq!(parse(&target, &sent), Shown::Malformed, "{other}");
+    }
+    let twice = map(&[("x-claude-proxy-key", &key("5")), ("x-claude-proxy-key", &key("6"))]);
+    assert_eq!(parse("/v1/messages", &twice), Shown::Malformed);
+}
+
+#[test]
+fn what_is_secret_in_a_head_is_not_shown() {
+    let mut headers = map(&[
+        ("authorization", "Bearer canary"),
+        ("x-api-key", "canary"),
+        ("cookie", "canary"),
+        ("proxy-authorization", "canary"),
+        ("x-claude-proxy-key", "canary"),
+        ("anthropic-version", "2023-06-01"),
+    ]);
+    seal(&mut headers);
+    let shown = format!("{headers:?}");
+    assert!(!shown.contains("canary") && shown.contains("2023-06-01"), "{shown}");
+    let target = parse("GET", "/v1/files?key=canary", &HeaderMap::new());
+    assert!(!format!("{target:?}").contains("canary"), "{target:?}");
 }
 
 #[test]
@@ -574,7 +638,7 @@ proptest! {
             let path_and_query = target.path_and_query.as_str();
             prop_assert!(path_and_query.starts_with('/'));
             let again = parse("POST", path_and_query, &HeaderMap::new());
-            let unlabelled = Target { user: None, ..target.clone() };
+            let unlabelled = Target { user: None, key: Shown::Nothing, ..target.clone() };
             prop_assert_eq!(again, Ok(unlabelled), "{}", line);
         }
     }
@@ -618,6 +682,7 @@ fn assert_table(table: &[(&str, &str, &str, Call)]) {
         let (method, target) = line.split_once(' ').unwrap();
         let expected = Target {
             user: (*user != "-").then(|| user.parse().unwrap()),
+            key: Shown::Nothing,
             path_and_query: path_and_query.parse().unwrap(),
             call: *call,
         };

@@ -492,7 +492,7 @@ fn a_fingerprint_depends_on_the_credentials_only() {
 
 #[test]
 fn a_proof_is_as_young_as_the_youngest_word_of_anthropic() {
-    let standing = |known: &Known| Standing::of(known, Duration::from_secs(900), now());
+    let standing = |known: &Known| Standing::of(known, None, Duration::from_secs(900), now());
     assert_eq!(standing(&Known::default()), Standing::Unknown);
     assert_eq!(standing(&proven(900)), Standing::Proven);
     assert_eq!(standing(&proven(901)), Standing::Stale { proven_at: at(-901) });
@@ -548,10 +548,70 @@ fn an_answer_is_proof_only_with_anthropics_marks() {
 
 #[test]
 fn a_proof_is_written_when_the_known_one_is_older_than_half_its_life() {
-    let worth = |known: &Known| proof::is_worth_writing(known, Duration::from_secs(900), now());
-    assert!(worth(&Known::default()));
-    assert!(!worth(&proven(450)));
-    assert!(worth(&proven(451)));
+    let new = |organization: Option<&str>| Proof {
+        proven_at: now(),
+        organization: organization.map(str::to_owned),
+    };
+    let worth = |known: &Known, organization| {
+        proof::is_worth_writing(known, &new(organization), Duration::from_secs(900), now())
+    };
+    assert!(worth(&Known::default(), None));
+    assert!(!worth(&proven(450), None));
+    assert!(worth(&proven(451), None));
+    let nameless =
+        Known { proof: Some(Proof { proven_at: at(-1), organization: None }), ..proven(1) };
+    assert!(!worth(&nameless, None));
+    assert!(worth(&nameless, Some("ours")));
+}
+
+#[test]
+fn where_organizations_are_listed_a_proof_must_name_one_of_them() {
+    let listed = ["ours".to_owned(), "also".to_owned()];
+    let known = |organization: Option<&str>, age: i64| {
+        let organization = organization.map(str::to_owned);
+        Known { proof: Some(Proof { proven_at: at(-age), organization }), ..Known::default() }
+    };
+    let standing =
+        |known: &Known| Standing::of(known, Some(&listed[..]), Duration::from_secs(900), now());
+    assert_eq!(standing(&known(Some("ours"), 1)), Standing::Proven);
+    assert_eq!(standing(&known(Some("ours"), 901)), Standing::Stale { proven_at: at(-901) });
+    for foreign in ["OURS", "", "ours,also", "theirs"] {
+        assert_eq!(standing(&known(Some(foreign), 1)), Standing::Foreign, "{foreign}");
+    }
+    assert_eq!(standing(&known(None, 1)), Standing::Unknown);
+    let limit = Cooldown { recorded_at: at(-5), ..cooldown(60) };
+    let limited = Known { account: Some(limit), ..Known::default() };
+    assert_eq!(standing(&limited), Standing::Unknown, "a limit does not say whose it is");
+    let limited = Known { proof: known(Some("ours"), 5000).proof, ..limited };
+    assert_eq!(standing(&limited), Standing::Proven, "an old proof says whose it is");
+}
+
+#[test]
+fn a_call_gives_a_right_to_bedrock_only_to_whom_it_may_have() {
+    let stale = Standing::Stale { proven_at: at(-1000) };
+    for (standing, renewal, stands) in [
+        (Standing::Proven, Renewal::Proven, true),
+        (stale, Renewal::Kept, true),
+        (Standing::Proven, Renewal::Unproven, false),
+        (stale, Renewal::Unproven, false),
+        (Standing::Foreign, Renewal::Proven, false),
+        (Standing::Unknown, Renewal::Proven, false),
+        (Standing::Unknown, Renewal::Kept, false),
+    ] {
+        assert_eq!(standing.stands_after(renewal), stands, "{standing:?} {renewal:?}");
+    }
+}
+
+#[test]
+fn a_new_proof_keeps_the_organization_that_an_older_one_named() {
+    let proof = |organization: Option<&str>| Proof {
+        proven_at: now(),
+        organization: organization.map(str::to_owned),
+    };
+    let known = Known { proof: Some(proof(Some("ours"))), ..Known::default() };
+    assert_eq!(proof::joined(&known, proof(None)), proof(Some("ours")));
+    assert_eq!(proof::joined(&known, proof(Some("new"))), proof(Some("new")));
+    assert_eq!(proof::joined(&Known::default(), proof(None)), proof(None));
 }
 
 // ------------------------------------------------------------------------------- vocabulary

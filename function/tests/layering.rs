@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use function::settings::{VARIABLES, Variable};
 
 /// The modules that name no runtime, no client, no environment and no clock.
-const CORE: [&str; 6] = ["caller", "failover", "messages", "reply", "translate", "wire"];
+const CORE: [&str; 7] = ["access", "caller", "failover", "messages", "reply", "translate", "wire"];
 
 #[test]
 fn the_core_names_nothing_of_the_world_outside() {
@@ -89,6 +89,24 @@ fn the_table_in_the_readme_is_that_of_the_settings() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let there = readme.contains(&format!("\n{head}{table}\n"));
     assert!(there, "README.md must have this table, and a blank line after it:\n\n{head}{table}");
+}
+
+#[test]
+fn every_test_that_the_architecture_names_exists() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let threats = text.split("\n## Threats\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let tests = rust_files("tests").into_iter().map(|file| fs::read_to_string(file).unwrap());
+    let tests = tests.collect::<String>();
+    let is_test = |name: &&str| name.matches('_').count() >= 3 && !name.contains(['/', '.', ' ']);
+    let named = threats.split('`').skip(1).step_by(2).filter(is_test).collect::<Vec<_>>();
+    assert!(named.len() > 25, "{named:?}");
+    for name in named {
+        let function = match name.strip_suffix('…') {
+            Some(beginning) => format!("fn {beginning}"),
+            None => format!("fn {name}("),
+        };
+        assert!(tests.contains(&function), "there is no test `{name}`");
+    }
 }
 
 fn root() -> &'static Path {

@@ -6,6 +6,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use function::access::AccessMode;
+use function::failover::cooldown::Fingerprint;
 use function::settings::{
     Command, EXIT_USAGE, FallbackOn, Options, Settings, StoreSettings, VARIABLES, help, version,
 };
@@ -27,6 +29,7 @@ fn nothing_set_means_the_defaults() {
     assert!(settings.regions.is_empty() && settings.model_map.is_empty());
     assert_eq!(settings.profile_prefix, None);
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.access, AccessMode::Open);
     assert_eq!(settings.log_level, LevelFilter::INFO);
 }
 
@@ -41,7 +44,7 @@ fn every_default_of_the_table_is_what_the_code_does() {
         assert_eq!(read(&[(variable.name, value)]), read(&[]), "{}", variable.name);
         written += 1;
     }
-    assert_eq!(written, 13);
+    assert_eq!(written, 12);
 }
 
 #[test]
@@ -90,8 +93,7 @@ fn every_variable_changes_its_setting() {
 #[test]
 fn an_empty_variable_counts_as_unset() {
     let names = VARIABLES.map(|variable| variable.name);
-    let later = ["PROXY_KEYS", "ALLOWED_ORGANIZATIONS", "BEDROCK_REGION"];
-    for name in names.into_iter().chain(later) {
+    for name in names.into_iter().chain(["BEDROCK_REGION"]) {
         assert_eq!(read(&[(name, " ")]), read(&[]), "{name}");
     }
 }
@@ -120,18 +122,16 @@ fn all_problems_are_reported_at_once() {
     ]);
     insta::assert_snapshot!(problems.unwrap_err(), @r#"
     LOG_LEVL is not a setting: did you mean LOG_LEVEL? (rename it, or unset it if it is not meant for claude-proxy)
-    RATE_LIMIT_TRACKING_ENABLED is `yes`: write `true` or `false`
-    RETRY_THRESHOLD_SECONDS is `30s`: write whole seconds, from 0 to 21600
     RATE_LIMIT_TABLE_NAME is `a b`: write 3 to 255 letters, digits, `_`, `-` or `.`, such as `claude-proxy-rate-limits`
     RATE_LIMIT_STORE is `dynamo`: write `dynamodb`, `embedded` or `memory`
+    PROXY_KEYS has no name and digest at place 1 of its list: write a comma list of `name:sha256`, with the SHA-256 of the whole key in 64 lower-case hexadecimal digits
+    RATE_LIMIT_TRACKING_ENABLED is `yes`: write `true` or `false`
+    RETRY_THRESHOLD_SECONDS is `30s`: write whole seconds, from 0 to 21600
     ANTHROPIC_UPSTREAM_URL would send credentials unencrypted, which only loopback hosts may get: write an address such as `https://api.anthropic.com`
     FALLBACK_ON is `rate-limit`: write a comma list of `rate_limit`, `overloaded`, `server_error` and `unreachable` (for none at all, BEDROCK_FALLBACK_ENABLED=false)
     BEDROCK_REGIONS is `us-east`: write a comma list of AWS regions, each once, such as `us-east-1,us-west-2`
     BEDROCK_PROFILE_PREFIX is `asia`: write `us`, `eu`, `apac`, `jp`, `au`, `us-gov`, `global` or `none`
     BEDROCK_MODEL_MAP is not an object of strings (line 2, column 1): write JSON such as `{"claude-sonnet-4-5":"eu.anthropic.claude-sonnet-4-5-20250929-v1:0"}`
-    ACCESS_MODE is `key`, which serves the AWS Lambda deployment and is not in this build: write `open`, or unset it
-    PROXY_KEYS is set, but this build cannot check who asks and would let everyone in: unset it
-    LISTEN_ADDRESS is 0.0.0.0:8080, which other machines can reach, and whoever reaches the proxy may use it: keep to 127.0.0.1, or set ACCESS_OPEN_ANYWHERE=true as well
     "#);
 }
 
@@ -228,13 +228,6 @@ fn the_memory_store_needs_no_home_and_the_file_does() {
 }
 
 #[test]
-fn what_only_the_lambda_deployment_has_is_refused() {
-    refuses("ACCESS_MODE", &["key", "organization"]);
-    refuses("PROXY_KEYS", &["alice:0123"]);
-    refuses("ALLOWED_ORGANIZATIONS", &["0123"]);
-}
-
-#[test]
 fn the_table_of_the_shared_store_has_a_name_that_dynamodb_takes() {
     let store = |vars: &[(&str, &str)]| read(vars).unwrap().store;
     let table = |name: &str| StoreSettings::Dynamo(name.to_owned());
@@ -245,6 +238,107 @@ fn the_table_of_the_shared_store_has_a_name_that_dynamodb_takes() {
     accepts("RATE_LIMIT_TABLE_NAME", &["abc", &longest]);
     refuses("RATE_LIMIT_TABLE_NAME", &["ab", &longer, "a/b", "a b", "tabellé"]);
     refuses("RATE_LIMIT_TABLE_NAME", &["arn:aws:dynamodb:us-east-1:123456789012:table/x"]);
+}
+
+#[test]
+fn key_mode_needs_keys_and_knows_whose_they_are() {
+    let text = read(&[("ACCESS_MODE", "key")]).unwrap_err().to_string();
+    assert!(text.starts_with("ACCESS_MODE is `key`, but there are no keys"), "{text}");
+    let keys = format!("alice:{ABC}, bob@example.com:{EMPTY}");
+    let settings = read(&[("ACCESS_MODE", "key"), ("PROXY_KEYS", &keys)]).unwrap();
+    let AccessMode::Key(keys) = &settings.access else { panic!("{:?}", settings.access) };
+    let owner =
+        |text: &[u8]| keys.owner(&Fingerprint::of(&[text]).unwrap()).map(ToString::to_string);
+    assert_eq!(owner(b"abc"), Some("alice".to_owned()));
+    assert_eq!(owner(b""), Some("bob@example.com".to_owned()));
+    assert_eq!(owner(b"abd"), None);
+    let shown = format!("{settings:?}");
+    assert!(shown.contains("ProxyKeys(2)") && !shown.contains(ABC), "{shown}");
+}
+
+#[test]
+fn a_list_of_keys_is_names_and_digests_and_is_never_repeated() {
+    let upper = ABC.to_uppercase();
+    let key = format!("alice:ccp_{}", "ab".repeat(32));
+    let twice = format!("alice:{ABC},bob:{ABC}");
+    for bad in [
+        "alice",
+        "alice:",
+        "alice:0123",
+        ABC,
+        &format!(":{ABC}"),
+        &format!("a b:{ABC}"),
+        &format!("alice:{upper}"),
+        &format!("alice:{ABC}0"),
+        &format!("alice:{ABC},"),
+        &format!("alice:{ABC};bob:{EMPTY}"),
+        &key,
+        &twice,
+    ] {
+        let text = read(&[("ACCESS_MODE", "key"), ("PROXY_KEYS", bad)]).unwrap_err().to_string();
+        assert!(text.starts_with("PROXY_KEYS h") && text.contains("write "), "{text}");
+        let shown = [&ABC[..8], &upper[..8], "0123", "abab"].iter().any(|part| text.contains(part));
+        assert!(text.lines().count() == 1 && !shown, "{text}");
+    }
+}
+
+#[test]
+fn organization_mode_needs_organizations() {
+    let mode = ("ACCESS_MODE", "organization");
+    let text = read(&[mode]).unwrap_err().to_string();
+    assert!(text.starts_with("ACCESS_MODE is `organization`, but none is allowed"), "{text}");
+    let settings = read(&[mode, ("ALLOWED_ORGANIZATIONS", "0b5c7e2a-1111, org_2")]).unwrap();
+    assert_eq!(settings.access.organizations().unwrap(), ["0b5c7e2a-1111", "org_2"]);
+    for bad in ["a b", "a,,b", ",", "a\u{e9}", &"a".repeat(129)] {
+        let text = read(&[mode, ("ALLOWED_ORGANIZATIONS", bad)]).unwrap_err().to_string();
+        assert!(
+            text.starts_with("ALLOWED_ORGANIZATIONS is ") && text.lines().count() == 1,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_setting_of_another_mode_is_a_problem() {
+    let keys = format!("alice:{ABC}");
+    refuses("PROXY_KEYS", &[&keys]);
+    refuses("ALLOWED_ORGANIZATIONS", &["0123"]);
+    refuses("ACCESS_MODE", &["keys", "OPEN", "none"]);
+    for (mode, name, value) in
+        [("organization", "PROXY_KEYS", keys.as_str()), ("key", "ALLOWED_ORGANIZATIONS", "0123")]
+    {
+        let also = [("PROXY_KEYS", keys.as_str()), ("ALLOWED_ORGANIZATIONS", "0123")];
+        let vars: Vec<_> = [("ACCESS_MODE", mode)].into_iter().chain(also).collect();
+        let text = read(&vars).unwrap_err().to_string();
+        assert!(
+            text.starts_with(&format!("{name} is set, but ")) && !text.contains(value),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn who_is_asked_for_a_key_may_come_from_anywhere() {
+    let keys = format!("alice:{ABC}");
+    let listen = ("LISTEN_ADDRESS", "0.0.0.0:80");
+    assert!(read(&[("ACCESS_MODE", "key"), ("PROXY_KEYS", &keys), listen]).is_ok());
+    let organization = [("ACCESS_MODE", "organization"), ("ALLOWED_ORGANIZATIONS", "a"), listen];
+    assert!(read(&organization).is_ok());
+}
+
+#[test]
+fn on_aws_lambda_a_key_is_asked_for_unless_openness_is_said_twice() {
+    let lambda = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
+    let says = |vars: &[(&str, &str)], wanted: &str| {
+        let vars: Vec<_> = vars.iter().copied().chain([lambda]).collect();
+        read(&vars).is_err_and(|problems| problems.to_string().contains(wanted))
+    };
+    assert!(!says(&[], "ACCESS_MODE"), "the table has the keys");
+    let memory = ("RATE_LIMIT_STORE", "memory");
+    assert!(says(&[memory], "ACCESS_MODE is `key`, but there are no keys"));
+    assert!(says(&[("ACCESS_MODE", "open")], "ACCESS_MODE is `open`, and the whole internet"));
+    let twice = [("ACCESS_MODE", "open"), ("ACCESS_OPEN_ANYWHERE", "true")];
+    assert!(!says(&twice, "ACCESS_MODE"));
 }
 
 #[test]
@@ -428,11 +522,16 @@ fn the_help_names_every_option_and_variable() {
       BEDROCK_PROOF_MAX_AGE_SECONDS [900]
           how long Anthropic's acceptance of a credential lets it use Bedrock; 1
           to 21600
-      ACCESS_MODE [open]
-          who may use the proxy: open (whoever reaches it) is all that this build
-          has
+      ACCESS_MODE [on AWS Lambda key, else open]
+          who may use the proxy: key (whoever has a proxy key), organization
+          (anyone passes through, these organizations use Bedrock), open (whoever
+          reaches it)
+      PROXY_KEYS [none]
+          for key: comma list of name:sha256, the digest of each whole key in hex
+      ALLOWED_ORGANIZATIONS [none]
+          for organization: comma list of anthropic-organization-id
       ACCESS_OPEN_ANYWHERE [false]
-          let LISTEN_ADDRESS be one that other machines can reach
+          let open be the mode where other machines can reach the proxy
       LISTEN_ADDRESS [127.0.0.1:8080]
           IP address and port; --listen wins over it
       LOG_LEVEL [info]
@@ -442,6 +541,10 @@ fn the_help_names_every_option_and_variable() {
     AWS_REGION, AWS_ENDPOINT_URL_BEDROCK_RUNTIME, …). An empty variable counts as unset.
     "#);
 }
+
+/// SHA-256 of `abc` and of nothing (FIPS 180-4).
+const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 const NO_REASON: FallbackOn =
     FallbackOn { rate_limit: false, overloaded: false, server_error: false, unreachable: false };
@@ -467,7 +570,7 @@ fn refuses(name: &str, values: &[&str]) {
         let Err(problems) = read(&[(name, value)]) else { panic!("{name}={value} is accepted") };
         let text = problems.to_string();
         assert!(text.starts_with(&format!("{name} ")) && text.lines().count() == 1, "{text}");
-        let cures = ["write ", "unset it", "set ACCESS_OPEN_ANYWHERE"];
+        let cures = ["write ", "unset it", "ACCESS_OPEN_ANYWHERE=true"];
         assert!(cures.iter().any(|cure| text.contains(cure)), "{text}");
     }
 }

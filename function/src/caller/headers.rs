@@ -5,10 +5,20 @@
 
 use std::collections::HashSet;
 
-use http::header::{ACCEPT_ENCODING, CONNECTION};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Call, USER_HEADER};
+use super::{Call, KEY_HEADER, USER_HEADER};
+
+/// Marks what is secret among a request's headers, so that printing them shows none of it.
+pub fn seal(headers: &mut HeaderMap) {
+    for (name, value) in headers {
+        let secret = name == AUTHORIZATION
+            || name == COOKIE
+            || ["x-api-key", "proxy-authorization", KEY_HEADER].contains(&name.as_str());
+        value.set_sensitive(secret);
+    }
+}
 
 /// Returns the headers that go to Anthropic with a request.
 ///

@@ -9,21 +9,33 @@ use std::borrow::Cow;
 use std::fmt;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 
-use super::{InvalidUser, USER_HEADER, User};
+use super::{InvalidUser, KEY_HEADER, USER_HEADER, User};
+use crate::access::Shown;
 
 /// The query parameter in which a client may name its user.
 const PARAMETER: &str = "claude-code-user";
 
-/// Where a request wants to go, after the labels of the person were taken off.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a request wants to go, after the proxy key and the labels of the person were taken off.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     /// The user whom `/u/NAME/`, else the header, else the query names.
     pub user: Option<User>,
-    /// What goes to Anthropic: as it came, without `/u/NAME` and `claude-code-user`.
+    /// The proxy key in `/k/KEY/` and in the header.
+    pub key: Shown,
+    /// What goes to Anthropic: as it came, without `/k/KEY`, `/u/NAME` and `claude-code-user`.
     pub path_and_query: PathAndQuery,
     pub call: Call,
+}
+
+/// Shows the path only: people put secrets into queries.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Target");
+        shown.field("user", &self.user).field("path", &self.path_and_query.path());
+        shown.field("call", &self.call).finish_non_exhaustive()
+    }
 }
 
 /// What is asked for, as far as it matters to failover.
@@ -59,7 +71,7 @@ pub enum Refused {
     User(Place),
     #[error(
         "the path still begins with /u/ or /k/ after its labels were taken off: give each once, \
-         at its very beginning"
+         at its very beginning, /k/KEY before /u/NAME"
     )]
     LabelLeft,
     #[error(
@@ -101,7 +113,8 @@ impl Target {
         }
         let original = uri.path_and_query().ok_or(Refused::NotAPath)?;
         check_path(original.path())?;
-        let (name, path) = take_name(original.path());
+        let (key, path) = take_label(original.path(), "k");
+        let (name, path) = take_label(path, "u");
         let recovered = match original.query() {
             Some(query) if path == "/" => unmangle(query)?,
             Some(_) | None => None,
@@ -115,10 +128,15 @@ impl Target {
         }
         let label = query.and_then(|query| query.split('&').find_map(label));
         let user = find_user(name, headers, label)?;
-        let untouched = name.is_none() && label.is_none() && original.as_str().starts_with('/');
+        let sent = headers.get_all(KEY_HEADER).iter().map(HeaderValue::as_bytes);
+        let shown = Shown::of(key.map(str::as_bytes).into_iter().chain(sent));
+        let untouched = key.is_none()
+            && name.is_none()
+            && label.is_none()
+            && original.as_str().starts_with('/');
         let path_and_query =
             if untouched { original.clone() } else { without_labels(path, query)? };
-        Ok(Self { user, call: Call::of(method, path), path_and_query })
+        Ok(Self { user, key: shown, call: Call::of(method, path), path_and_query })
     }
 }
 
@@ -159,14 +177,15 @@ fn check_segment(segment: &str) -> Result<(), Refused> {
     if only_dots && (1..=2).contains(&dots) { Err(Refused::DotSegment) } else { Ok(()) }
 }
 
-/// Takes `/u/NAME` off the head of a path: the name as it is written, and the rest, at least `/`.
-fn take_name(path: &str) -> (Option<&str>, &str) {
+/// Takes `/u/NAME` or `/k/KEY` off the head of a path: the label as it is written, and the rest, at
+/// least `/`.
+fn take_label<'a>(path: &'a str, mark: &str) -> (Option<&'a str>, &'a str) {
     let (head, rest) = split_segment(path);
-    if !spells(head, "u") {
+    if !spells(head, mark) {
         return (None, path);
     }
-    let (name, rest) = split_segment(rest);
-    (Some(name), if rest.is_empty() { "/" } else { rest })
+    let (label, rest) = split_segment(rest);
+    (Some(label), if rest.is_empty() { "/" } else { rest })
 }
 
 /// Splits the first segment, without its slash, from what follows.

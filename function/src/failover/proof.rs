@@ -20,20 +20,43 @@ pub enum Standing {
     Proven,
     /// Accepted at this moment, which is too long ago.
     Stale { proven_at: Timestamp },
-    /// Never seen to be accepted.
+    /// Never seen to be accepted, or not known of which organization it is, where that counts.
     Unknown,
+    /// Accepted, but of an organization that may not use Bedrock. No call can change that.
+    Foreign,
 }
 
 impl Standing {
     /// Judges what is known; a limit that Anthropic reported is proof as of that moment.
+    ///
+    /// Where only `listed` organizations count, the proof must name one of them: a limit alone does
+    /// not say whose it is.
     #[must_use]
-    pub fn of(known: &Known, max_age: Duration, now: Timestamp) -> Self {
+    pub fn of(known: &Known, listed: Option<&[String]>, max_age: Duration, now: Timestamp) -> Self {
+        if let Some(listed) = listed {
+            match known.proof.as_ref().and_then(|proof| proof.organization.as_ref()) {
+                Some(organization) if listed.contains(organization) => {}
+                Some(_) => return Self::Foreign,
+                None => return Self::Unknown,
+            }
+        }
         let limits = [&known.class, &known.account];
         let recorded = limits.into_iter().flatten().map(|cooldown| cooldown.recorded_at);
         let Some(proven_at) = recorded.chain(known.proof.iter().map(|p| p.proven_at)).max() else {
             return Self::Unknown;
         };
         if age(proven_at, now) <= max_age { Self::Proven } else { Self::Stale { proven_at } }
+    }
+
+    /// Whether a call that has shown `renewal` leaves the credential with a right to Bedrock.
+    ///
+    /// `self` is the standing after the call.
+    #[must_use]
+    pub const fn stands_after(self, renewal: Renewal) -> bool {
+        match (renewal, self) {
+            (Renewal::Unproven, _) | (_, Self::Unknown | Self::Foreign) => false,
+            (Renewal::Proven | Renewal::Kept, Self::Proven | Self::Stale { .. }) => true,
+        }
     }
 }
 
@@ -59,7 +82,7 @@ impl Renewal {
             (_, Standing::Stale { proven_at }) if age(proven_at, now) <= LONGEST_UNRENEWED => {
                 Self::Kept
             }
-            (_, Standing::Stale { .. } | Standing::Unknown) => Self::Unproven,
+            (_, Standing::Stale { .. } | Standing::Unknown | Standing::Foreign) => Self::Unproven,
         }
     }
 }
@@ -85,10 +108,22 @@ pub fn carried_by(
     })
 }
 
-/// Whether a proof is worth writing: nothing newer than half the maximum age is known.
+/// Adds what an older proof says to a new one of the same credential: its organization, which not
+/// every answer names and which never changes.
 #[must_use]
-pub fn is_worth_writing(known: &Known, max_age: Duration, now: Timestamp) -> bool {
-    known.proof.as_ref().is_none_or(|proof| age(proof.proven_at, now) > max_age / 2)
+pub fn joined(known: &Known, new: Proof) -> Proof {
+    let older = || known.proof.as_ref()?.organization.clone();
+    Proof { organization: new.organization.or_else(older), ..new }
+}
+
+/// Whether a proof is worth writing: nothing newer than half the maximum age is known, or no
+/// organization yet.
+#[must_use]
+pub fn is_worth_writing(known: &Known, new: &Proof, max_age: Duration, now: Timestamp) -> bool {
+    known.proof.as_ref().is_none_or(|proof| {
+        age(proof.proven_at, now) > max_age / 2
+            || (proof.organization.is_none() && new.organization.is_some())
+    })
 }
 
 fn age(moment: Timestamp, now: Timestamp) -> Duration {

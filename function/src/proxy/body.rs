@@ -239,7 +239,6 @@ async fn last_event(status: StatusCode, mut body: Body, request_id: &str) -> Byt
 ///
 /// The last bytes leave when the writes are done, so that a client that has its answer never
 /// overtakes what was learnt from it.
-#[derive(Debug)]
 pub(super) struct Accompanied {
     body: Body,
     writes: Writes,

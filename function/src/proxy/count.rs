@@ -4,16 +4,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::body::{self, Body, Writes, upstream_value};
+use super::body::{self, Body, upstream_value};
+use super::door::{Admitted, own, refuse};
 use super::exchange::Subject;
 use super::legs::request_headers;
 use super::{Proxy, UPSTREAM, accompanied, anthropic_head, unreachable_failure, warn_of};
-use crate::caller::{self, Target};
+use crate::caller;
 use crate::clock;
-use crate::failover::proof::{self, Renewal, Standing};
+use crate::failover::cooldown::{Known, Proof};
+use crate::failover::proof::{self, Standing};
 use crate::failover::{Reason, Upstream};
 use crate::limits::Query;
 use crate::messages::Asked;
@@ -25,15 +26,21 @@ use crate::upstream::bedrock::Call;
 impl Proxy {
     pub(super) async fn count_tokens(
         self: Arc<Self>,
-        head: Parts,
-        target: Target,
-        body: Bytes,
+        mut admitted: Admitted,
         record: Record,
     ) -> Response<Body> {
+        if let Err(failure) = self.look_up(&mut admitted, None).await {
+            return refuse(failure, record);
+        }
+        let Admitted { head, target, body, .. } = admitted;
         let asked = Asked::read(&body);
-        let user = target.user.as_ref().map(|user| user.as_str());
         let model = asked.as_ref().map(|asked| asked.model.as_str());
+        let subject = model.and_then(|model| self.subject(&head.headers, &target, model));
+        let user = target.user.as_ref().map(|user| user.as_str());
         record.asked("count_tokens", user, model.map(|model| (model, false)));
+        if let Some(refusal) = self.recall(subject.as_ref()) {
+            return own(refusal, record);
+        }
         record.attempt(Upstream::Anthropic, None);
         let headers = caller::upstream_headers(&head.headers, &target.call);
         let call =
@@ -53,11 +60,10 @@ impl Proxy {
         };
         let mut upstream = Upstream::Anthropic;
         if let Some(reason) = reason.filter(|_| self.settings.fallback) {
-            let subject = model.and_then(|model| self.subject(&head.headers, &target, model));
-            let counted = match subject {
+            let counted = match &subject {
                 Some(subject) => {
                     let refusal = (answer.status(), answer.headers().clone());
-                    self.count(&subject, &head.headers, refusal, &body).await
+                    self.count(subject, &head.headers, refusal, &body).await
                 }
                 None => None,
             };
@@ -67,7 +73,7 @@ impl Proxy {
                 .map_or_else(|| cannot_count(&record), |tokens| counted_answer(tokens, reason));
         }
         record.answered(answer.status(), Some(upstream));
-        answer.map(|body| accompanied(body, Writes::new(), record))
+        answer.map(|body| accompanied(body, self.late(), record))
     }
 
     /// Counts with Bedrock; `None` where it has no such model, or may not be asked.
@@ -84,7 +90,7 @@ impl Proxy {
         let now = clock::now();
         let limited = status == StatusCode::TOO_MANY_REQUESTS;
         let carried = proof::carried_by(status, &refusal, limited, now);
-        if carried.is_none() && !self.may_count(subject, headers).await {
+        if !self.may_count(subject, headers, carried).await {
             return None;
         }
         let body = request::to_count(body, &request_headers(headers), model).ok()?;
@@ -94,20 +100,36 @@ impl Proxy {
             .ok()
     }
 
-    async fn may_count(&self, subject: &Subject, headers: &HeaderMap) -> bool {
+    async fn may_count(
+        &self,
+        subject: &Subject,
+        headers: &HeaderMap,
+        carried: Option<Proof>,
+    ) -> bool {
         let (fingerprint, max_age) = (subject.fingerprint, self.settings.proof_max_age);
-        let query = Query { subject: Some((&fingerprint, &subject.class)), key: None };
-        let known = self.memory.look_up(&query, clock::now()).await;
-        let standing = Standing::of(&known, max_age, clock::now());
-        if standing == Standing::Proven {
-            return true;
+        let mut known = Known { proof: carried, ..Known::default() };
+        if self.standing(&known) == Standing::Unknown {
+            let query = Query { subject: Some((&fingerprint, &subject.class)), key: None };
+            let stored = self.memory.look_up(&query, clock::now()).await;
+            let joined = known.proof.map(|proof| proof::joined(&stored, proof));
+            known = Known { proof: joined.or(stored.proof), ..stored };
+        }
+        let standing = self.standing(&known);
+        match standing {
+            Standing::Proven => return true,
+            Standing::Foreign => return false,
+            Standing::Stale { .. } | Standing::Unknown => {}
         }
         let from = (&self.anthropic, headers);
         let checked = self.renewals.renew(fingerprint, standing, max_age, from).await;
         if let Some(proof) = checked.proof {
-            self.memory.remember_proof(fingerprint, proof).await;
+            let proof = proof::joined(&known, proof);
+            known.proof = Some(proof.clone());
+            if self.standing(&known) != Standing::Foreign {
+                self.memory.remember_proof(fingerprint, proof).await;
+            }
         }
-        checked.renewal != Renewal::Unproven
+        self.standing(&known).stands_after(checked.renewal)
     }
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
+use super::Proxy;
 use crate::clock;
-use crate::failover::cooldown::{Fingerprint, Proof, Timestamp};
+use crate::failover::cooldown::{Fingerprint, Known, Proof, Timestamp};
 use crate::failover::proof::{self, Renewal, Standing};
 use crate::upstream::anthropic::Anthropic;
 
@@ -40,6 +41,14 @@ impl Checked {
             Renewal::Unproven => REFUSED_FOR,
         };
         Duration::try_from(now.duration_since(self.at)).is_ok_and(|age| age <= longest)
+    }
+}
+
+impl Proxy {
+    /// How far a credential is proven, for one that wants to use Bedrock.
+    pub(super) fn standing(&self, known: &Known) -> Standing {
+        let listed = self.settings.access.organizations();
+        Standing::of(known, listed, self.settings.proof_max_age, clock::now())
     }
 }
 

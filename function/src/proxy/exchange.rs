@@ -4,6 +4,7 @@
 //! The loop in [`Exchange::drive`] is all there is; the two legs below it turn what an upstream
 //! does into an [`Outcome`].
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +18,12 @@ use super::body::{self, Body, Writes};
 use super::{Proxy, UPSTREAM, body::upstream_value};
 use crate::caller::Target;
 use crate::clock;
-use crate::failover::cooldown::{Fingerprint, Known, LimitKey, ModelClass, Scope, Timestamp};
+use crate::failover::cooldown::{
+    Fingerprint, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
+};
 use crate::failover::hint::{Limited, Whose};
-use crate::failover::proof::{self, Renewal, Standing};
+use crate::failover::proof::{self, Standing};
 use crate::failover::{Attempt, Outcome, Policy, Reason, Upstream, Verdict};
-use crate::limits::Query;
 use crate::messages::Asked;
 use crate::reply::{ErrorKind, Failure};
 use crate::telemetry::Record;
@@ -35,7 +37,6 @@ const HEAD_WITHIN: Duration = Duration::from_secs(15);
 const SOON: Duration = Duration::from_secs(30);
 
 /// Everything about one request.
-#[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) proxy: Arc<Proxy>,
     pub(super) target: Target,
@@ -55,6 +56,15 @@ pub(super) struct Exchange {
     pub(super) mends: Option<Mends>,
     /// How often a refusal has been mended.
     pub(super) mended: usize,
+}
+
+/// Shows neither headers nor body, which hold a credential and a conversation.
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Exchange");
+        shown.field("id", &self.record.id()).field("asked", &self.asked);
+        shown.field("subject", &self.subject).finish_non_exhaustive()
+    }
 }
 
 /// Whose request it is, and on what.
@@ -79,7 +89,6 @@ pub(super) type Brought = (Outcome, Option<Response<Body>>);
 impl Exchange {
     /// Asks until somebody answers, or nobody is left to ask.
     pub(super) async fn drive(mut self: Box<Self>) -> Response<Body> {
-        self.look_up().await;
         let mut original = None;
         let mut attempt = self.policy.route(self.known.cooldown(), clock::now());
         loop {
@@ -108,16 +117,6 @@ impl Exchange {
                 }
             }
         }
-    }
-
-    async fn look_up(&mut self) {
-        let Some(subject) = self.subject.as_ref().filter(|_| self.policy.fallback) else { return };
-        let memory = &self.proxy.memory;
-        let query = Query { subject: Some((&subject.fingerprint, &subject.class)), key: None };
-        let known = memory.look_up(&query, clock::now()).await;
-        self.writes.extend(memory.take_late());
-        self.until = known.cooldown().map(|cooldown| cooldown.until);
-        self.known = known;
     }
 
     fn reply(self: Box<Self>, answer: Option<Response<Body>>) -> Response<Body> {
@@ -160,35 +159,42 @@ impl Exchange {
         }
     }
 
-    /// Whether Anthropic is known to accept this credential; asks it where that is too long ago.
+    /// Whether Anthropic is known to accept this credential, and as one that may use Bedrock; asks
+    /// it where that is too long ago.
     pub(super) async fn is_proven(&mut self) -> bool {
-        let max_age = self.proxy.settings.proof_max_age;
+        let proxy = Arc::clone(&self.proxy);
+        let max_age = proxy.settings.proof_max_age;
         let Some(fingerprint) = self.subject.as_ref().map(|subject| subject.fingerprint) else {
             return false;
         };
-        let standing = Standing::of(&self.known, max_age, clock::now());
-        if standing == Standing::Proven {
-            return true;
+        let standing = proxy.standing(&self.known);
+        match standing {
+            Standing::Proven => return true,
+            Standing::Foreign => return false,
+            Standing::Stale { .. } | Standing::Unknown => {}
         }
-        let proxy = Arc::clone(&self.proxy);
         let from = (&proxy.anthropic, &self.headers.clone());
         let renewal = proxy.renewals.renew(fingerprint, standing, max_age, from);
         let checked = self.beside(renewal).await;
         if let Some(proof) = checked.proof {
             self.prove(proof);
         }
-        checked.renewal != Renewal::Unproven
+        proxy.standing(&self.known).stands_after(checked.renewal)
     }
 
     /// Takes note of a proof, and of its store's need of it.
-    pub(super) fn prove(&mut self, proof: crate::failover::cooldown::Proof) {
+    pub(super) fn prove(&mut self, proof: Proof) {
         let Some(subject) = &self.subject else { return };
         let max_age = self.proxy.settings.proof_max_age;
-        if self.policy.fallback && proof::is_worth_writing(&self.known, max_age, clock::now()) {
-            let write = self.proxy.memory.remember_proof(subject.fingerprint, proof.clone());
+        let proof = proof::joined(&self.known, proof);
+        let worth = self.policy.fallback
+            && proof::is_worth_writing(&self.known, &proof, max_age, clock::now());
+        self.known.proof = Some(proof.clone());
+        // Strangers who pass through leave nothing behind.
+        if worth && self.proxy.standing(&self.known) != Standing::Foreign {
+            let write = self.proxy.memory.remember_proof(subject.fingerprint, proof);
             self.writes.push(write);
         }
-        self.known.proof = Some(proof);
     }
 
     /// Anthropic has refused the credential: nothing that was known about it counts any more.

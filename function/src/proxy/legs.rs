@@ -131,7 +131,8 @@ impl Exchange {
         if matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             self.revoke();
         }
-        let judged = matches!(head.status.as_u16(), 429 | 500..=504 | 529);
+        let kept = head.status == StatusCode::UNAUTHORIZED && self.proxy.keeps_refusals();
+        let judged = kept || matches!(head.status.as_u16(), 429 | 500..=504 | 529);
         let Some(class) = self.subject.as_ref().map(|s| s.class.clone()).filter(|_| judged) else {
             let body = body::as_it_comes(answer);
             return (Outcome::Answered, Some(Response::from_parts(head, body)));
@@ -141,6 +142,10 @@ impl Exchange {
         if read.len() > MOST_ERROR_BYTES {
             let body = body::resumed(read, answer);
             return (Outcome::Answered, Some(Response::from_parts(head, body)));
+        }
+        if let (true, Some(subject)) = (kept, &self.subject) {
+            let refusal = Response::from_parts(head.clone(), read.clone());
+            self.proxy.keep_refusal(subject.fingerprint, refusal);
         }
         let now = clock::now();
         let outcome = hint::judge_failure(head.status, &head.headers, &read, &class, now);
@@ -154,6 +159,7 @@ impl Exchange {
     /// A refusal whose body does not come: only its status is left to judge by.
     fn broken_refusal(&self, head: Parts) -> Brought {
         let (outcome, kind) = match head.status.as_u16() {
+            401 => (Outcome::Answered, ErrorKind::Authentication),
             429 => (Outcome::Answered, ErrorKind::RateLimit),
             529 => (Outcome::Overloaded, ErrorKind::Overloaded),
             _ => (Outcome::ServerError, ErrorKind::Api),

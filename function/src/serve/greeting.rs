@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use crate::access::AccessMode;
 use crate::settings::{Settings, StoreSettings};
 
 /// Whether Bedrock could answer, as far as that can be known without asking it.
@@ -22,10 +23,15 @@ pub fn listening(address: SocketAddr) -> String {
 /// What is on, and how to point Claude Code at it.
 #[must_use]
 pub fn greeting(settings: &Settings, address: SocketAddr, fallback: &Fallback) -> String {
-    let base = format!("http://{address}");
+    let key = match settings.access {
+        AccessMode::Key(_) => "/k/KEY",
+        AccessMode::Organization(_) | AccessMode::Open => "",
+    };
+    let base = format!("http://{address}{key}");
     let mut text = String::new();
     let lines = [
         ("upstream", settings.upstream_url.to_string().trim_end_matches('/').to_owned()),
+        ("access", access(settings)),
         ("limits", limits(settings)),
         ("fallback", way_out(settings, fallback)),
     ];
@@ -40,6 +46,17 @@ pub fn greeting(settings: &Settings, address: SocketAddr, fallback: &Fallback) -
          Ctrl-C stops it; answers under way may finish.\n"
     );
     text
+}
+
+fn access(settings: &Settings) -> String {
+    match &settings.access {
+        AccessMode::Key(_) => "for whoever has a proxy key; put yours in place of KEY".to_owned(),
+        AccessMode::Organization(listed) => {
+            let listed = listed.join(", ");
+            format!("for everyone who reaches this address; Bedrock only for {listed}")
+        }
+        AccessMode::Open => "for everyone who reaches this address".to_owned(),
+    }
 }
 
 fn limits(settings: &Settings) -> String {

@@ -7,16 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 
 use super::greeting::{self, Fallback};
 use crate::limits::Store;
-use crate::proxy::Proxy;
+use crate::proxy::{self, Body, Proxy};
 use crate::settings::Settings;
 use crate::upstream::anthropic::Anthropic;
 use crate::upstream::aws::Aws;
@@ -27,6 +31,12 @@ use crate::{clock, telemetry};
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// Answers that are under way at the end have this long to finish.
 const DRAIN_WITHIN: Duration = Duration::from_secs(25);
+/// The largest head of a request, in bytes.
+const MOST_HEAD_BYTES: usize = 128 << 10;
+/// More requests than this are not answered at a time: each may hold a body of 32 MiB.
+const MOST_REQUESTS: usize = 1024;
+/// When to come back if there are too many.
+const BUSY_FOR: Duration = Duration::from_secs(1);
 /// Accepting fails when the machine is out of file descriptors; this is how long it may recover.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -95,10 +105,28 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// Answers a request if there is room for it; what it holds, it holds until its body has ended.
+pub async fn answer<B>(
+    proxy: Arc<Proxy>,
+    room: Arc<Semaphore>,
+    request: Request<B>,
+) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin,
+{
+    let Ok(place) = room.try_acquire_owned() else { return proxy::busy(BUSY_FOR) };
+    let hold = move |error| {
+        let _until_the_body_is_dropped = &place;
+        error
+    };
+    proxy.answer(request).await.map(|body| body.map_err(hold).boxed_unsync())
+}
+
 /// Serves until `stop`, then lets the answers that are under way finish.
 pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: impl Future<Output = ()>) {
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(MOST_HEAD_BYTES);
+    let room = Arc::new(Semaphore::new(MOST_REQUESTS));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -113,10 +141,10 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: impl Future<O
         };
         // Small events must not wait for each other.
         let _unsupported = socket.set_nodelay(true);
-        let proxy = Arc::clone(&proxy);
+        let (proxy, room) = (Arc::clone(&proxy), Arc::clone(&room));
         let service = service_fn(move |request| {
-            let proxy = Arc::clone(&proxy);
-            async move { Ok::<_, Infallible>(proxy.answer(request).await) }
+            let (proxy, room) = (Arc::clone(&proxy), Arc::clone(&room));
+            async move { Ok::<_, Infallible>(answer(proxy, room, request).await) }
         });
         let connection = server.serve_connection(TokioIo::new(socket), service);
         let connection = graceful.watch(connection);

@@ -10,6 +10,9 @@ use http::Uri;
 use tracing::level_filters::LevelFilter;
 
 use super::FallbackOn;
+use crate::access::ProxyKeys;
+use crate::caller::User;
+use crate::failover::cooldown::Fingerprint;
 use crate::translate::model::Prefix;
 
 /// The longest part of a value that is repeated in a problem, in characters.
@@ -58,13 +61,60 @@ pub(super) fn table_name(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err(instead(text, form)) }
 }
 
-/// Reads the one way of access that this build has.
-pub(super) fn open_access(text: &str) -> Result<(), String> {
+/// The values of `ACCESS_MODE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Key,
+    Organization,
+    Open,
+}
+
+pub(super) fn access_mode(text: &str) -> Result<Mode, String> {
     match text {
-        "open" => Ok(()),
-        "key" | "organization" => Err(lambda_only(text, "write `open`, or unset it")),
-        _ => Err(instead(text, "`open`")),
+        "key" => Ok(Mode::Key),
+        "organization" => Ok(Mode::Organization),
+        "open" => Ok(Mode::Open),
+        _ => Err(instead(text, "`key`, `organization` or `open`")),
     }
+}
+
+/// Reads a comma list of `name:sha256`; a user may have several keys, a key one user.
+///
+/// Nothing of the value is repeated in a problem: it may be a key.
+pub(super) fn proxy_keys(text: &str) -> Result<ProxyKeys, String> {
+    let form = "write a comma list of `name:sha256`, with the SHA-256 of the whole key in 64 \
+                lower-case hexadecimal digits";
+    let mut keys: Vec<(User, Fingerprint)> = Vec::new();
+    for (index, item) in items(text).enumerate() {
+        let place = index + 1;
+        if item.contains("ccp_") {
+            return Err(format!("holds a key itself, at place {place} of its list: {form}"));
+        }
+        let read = |(name, digest): (&str, &str)| {
+            Some((name.parse().ok()?, Fingerprint::from_hex(digest)?))
+        };
+        let Some((user, digest)) = item.split_once(':').and_then(read) else {
+            return Err(format!("has no name and digest at place {place} of its list: {form}"));
+        };
+        if keys.iter().any(|(_, known)| *known == digest) {
+            return Err(format!("has the same key again at place {place} of its list: {form}"));
+        }
+        keys.push((user, digest));
+    }
+    Ok(ProxyKeys::new(keys))
+}
+
+/// Reads a comma list of the ids that Anthropic gives to organizations.
+pub(super) fn organizations(text: &str) -> Result<Vec<String>, String> {
+    let is_id = |id: &str| {
+        (1..=128).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if items(text).all(is_id) {
+        return Ok(items(text).map(str::to_owned).collect());
+    }
+    let form = "a comma list of ids as in the header `anthropic-organization-id`";
+    Err(instead(text, form))
 }
 
 /// Reads the address of the Messages API: `https`, or `http` on a loopback host.
@@ -176,12 +226,6 @@ pub(super) fn log_level(text: &str) -> Result<LevelFilter, String> {
 
 fn instead(text: &str, form: &str) -> String {
     format!("is {}: write {form}", shown(text))
-}
-
-fn lambda_only(text: &str, instead: &str) -> String {
-    format!(
-        "is `{text}`, which serves the AWS Lambda deployment and is not in this build: {instead}"
-    )
 }
 
 /// Makes a value fit for a message: on one line, quoted, at most [`SHOWN`] characters of it.

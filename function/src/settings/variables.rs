@@ -20,7 +20,7 @@ pub struct Variable {
 }
 
 /// The variables that this build obeys.
-pub const VARIABLES: [Variable; 17] = [
+pub const VARIABLES: [Variable; 19] = [
     Variable {
         name: "RATE_LIMIT_TRACKING_ENABLED",
         default: "`true`",
@@ -92,13 +92,24 @@ pub const VARIABLES: [Variable; 17] = [
     },
     Variable {
         name: "ACCESS_MODE",
-        default: "`open`",
-        meaning: "who may use the proxy: `open` (whoever reaches it) is all that this build has",
+        default: "on AWS Lambda `key`, else `open`",
+        meaning: "who may use the proxy: `key` (whoever has a proxy key), `organization` (anyone \
+                  passes through, these organizations use Bedrock), `open` (whoever reaches it)",
+    },
+    Variable {
+        name: "PROXY_KEYS",
+        default: "none",
+        meaning: "for `key`: comma list of `name:sha256`, the digest of each whole key in hex",
+    },
+    Variable {
+        name: "ALLOWED_ORGANIZATIONS",
+        default: "none",
+        meaning: "for `organization`: comma list of `anthropic-organization-id`",
     },
     Variable {
         name: "ACCESS_OPEN_ANYWHERE",
         default: "`false`",
-        meaning: "let `LISTEN_ADDRESS` be one that other machines can reach",
+        meaning: "let `open` be the mode where other machines can reach the proxy",
     },
     Variable {
         name: "LISTEN_ADDRESS",
@@ -111,9 +122,6 @@ pub const VARIABLES: [Variable; 17] = [
         meaning: "`error`, `warn`, `info`, `debug`, `trace` or `off`",
     },
 ];
-
-/// Variables of the AWS Lambda deployment: ours, but of no use to this build.
-const LATER: [&str; 2] = ["ALLOWED_ORGANIZATIONS", "PROXY_KEYS"];
 
 /// The variables that are set, and what was found wrong with them so far.
 #[derive(Debug)]
@@ -195,7 +203,7 @@ impl Environment {
 
 /// Returns the variable that was probably meant by `theirs`, `None` if it is ours or unrelated.
 fn meant(theirs: &str) -> Option<&'static str> {
-    let ours = || VARIABLES.iter().map(|variable| variable.name).chain(LATER);
+    let ours = || VARIABLES.iter().map(|variable| variable.name);
     if ours().any(|name| name == theirs) {
         return None;
     }

@@ -4,6 +4,7 @@
 //! neither retries nor times a living stream out: both would undo decisions that are taken in
 //! [`crate::failover`].
 
+use std::fmt;
 use std::time::Duration;
 
 use aws_config::Region;
@@ -148,10 +149,18 @@ impl Bedrock {
 }
 
 /// What is sent: a translated body for one model.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     pub model_id: String,
     pub body: Vec<u8>,
+}
+
+/// Shows the size of the body, which holds a conversation.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Call");
+        shown.field("model_id", &self.model_id).field("bytes", &self.body.len()).finish()
+    }
 }
 
 /// The events of one stream, each a JSON object. Dropping it cancels the call.
@@ -212,7 +221,7 @@ where
 fn not_reached<E, R>(error: &SdkError<E, R>) -> BedrockFailure
 where
     E: std::error::Error + 'static,
-    R: std::fmt::Debug,
+    R: fmt::Debug,
 {
     let by_network = match error {
         SdkError::TimeoutError(_) => true,

@@ -1,0 +1,69 @@
+//! Anthropic's refusals of a credential, which are good for a minute.
+//!
+//! Where strangers may knock, one bad credential is asked about once a minute, not each time. What
+//! is kept is Anthropic's own answer, never a credential; a new credential is a new question.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+
+use super::Proxy;
+use super::exchange::Subject;
+use crate::access::AccessMode;
+use crate::clock;
+use crate::failover::cooldown::{Fingerprint, Timestamp};
+
+/// How long a refusal is answered again without a call.
+const LIFETIME: Duration = Duration::from_secs(60);
+/// More refusals than this are not kept.
+const MOST: usize = 1000;
+/// A refusal with a larger body is not kept.
+const MOST_BODY_BYTES: usize = 4096;
+
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Mutex<BTreeMap<Fingerprint, (Timestamp, Response<Bytes>)>>);
+
+impl Proxy {
+    /// What Anthropic said lately to a credential that it refuses.
+    pub(super) fn recall(&self, subject: Option<&Subject>) -> Option<Response<Bytes>> {
+        self.refusals.recall(&subject?.fingerprint, clock::now())
+    }
+
+    /// Whether refusals are kept: where everybody may knock.
+    pub(super) const fn keeps_refusals(&self) -> bool {
+        matches!(self.settings.access, AccessMode::Organization(_))
+    }
+
+    /// Keeps a refusal, if it is Anthropic's.
+    pub(super) fn keep_refusal(&self, whose: Fingerprint, answer: Response<Bytes>) {
+        self.refusals.remember(whose, answer, clock::now());
+    }
+}
+
+impl Refusals {
+    /// Anthropic's refusal of this credential, if that was just now.
+    fn recall(&self, whose: &Fingerprint, now: Timestamp) -> Option<Response<Bytes>> {
+        let kept = self.kept();
+        let (until, answer) = kept.get(whose)?;
+        (*until > now).then(|| answer.clone())
+    }
+
+    fn remember(&self, whose: Fingerprint, answer: Response<Bytes>, now: Timestamp) {
+        // A refusal without Anthropic's mark may be anybody's.
+        if answer.body().len() > MOST_BODY_BYTES || !answer.headers().contains_key("request-id") {
+            return;
+        }
+        let mut kept = self.kept();
+        kept.retain(|_, (until, _)| *until > now);
+        if kept.len() < MOST {
+            kept.insert(whose, (now + LIFETIME, answer));
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<Fingerprint, (Timestamp, Response<Bytes>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
