@@ -6,6 +6,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
+mod attacks;
 mod awaiting;
 mod bounds;
 mod callers;
