@@ -3,30 +3,52 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use function::serve::local;
-use function::settings::{self, Command, EXIT_USAGE, Settings};
+use function::serve::{lambda, local};
+use function::settings::{self, Command, EXIT_USAGE, Platform, Settings};
 
 fn main() -> ExitCode {
     match Command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => say(&settings::help()),
         Ok(Command::Version) => say(&settings::version()),
-        Ok(Command::Serve(options)) => match Settings::from_env(options) {
-            Ok(settings) => run(settings),
-            Err(problems) => {
-                let lines = problems.to_string().replace('\n', "\n  ");
-                complain(
-                    &format!("the proxy cannot start with these settings:\n  {lines}"),
-                    EXIT_USAGE,
-                )
+        Ok(Command::Serve(options)) => {
+            let settings = Settings::from_env(options);
+            match Platform::from_env() {
+                Some(platform) => on_lambda(platform, settings),
+                None => on_this_machine(settings),
             }
-        },
+        }
         Err(error) => complain(&error, EXIT_USAGE),
     }
 }
 
 #[tokio::main]
-async fn run(settings: Settings) -> ExitCode {
-    match local::run(settings).await {
+async fn on_this_machine(settings: Result<Settings, settings::Problems>) -> ExitCode {
+    match settings {
+        Ok(settings) => ended(local::run(settings).await),
+        Err(problems) => complain(&sentence(&problems), EXIT_USAGE),
+    }
+}
+
+#[tokio::main]
+async fn on_lambda(platform: Platform, settings: Result<Settings, settings::Problems>) -> ExitCode {
+    let runtime = lambda::Runtime::at(&platform.runtime_api);
+    match settings {
+        Ok(settings) => ended(lambda::run(settings, runtime, &platform).await),
+        Err(problems) => {
+            let sentence = sentence(&problems);
+            runtime.fail_init(&sentence).await;
+            complain(&sentence, EXIT_USAGE)
+        }
+    }
+}
+
+fn sentence(problems: &settings::Problems) -> String {
+    let lines = problems.to_string().replace('\n', "\n  ");
+    format!("the proxy cannot start with these settings:\n  {lines}")
+}
+
+fn ended(end: anyhow::Result<()>) -> ExitCode {
+    match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&format!("{error:#}"), 1),
     }

@@ -49,6 +49,8 @@ use crate::upstream::bedrock::Bedrock;
 
 /// What is read of a refusal, to judge it; a longer one is passed on unjudged.
 const MOST_ERROR_BYTES: usize = 1 << 20;
+/// What can be made ahead must not delay the start for longer.
+const WARM_UP_WITHIN: Duration = Duration::from_millis(500);
 /// Says who answered.
 const UPSTREAM: &str = "x-claude-proxy-upstream";
 
@@ -86,6 +88,19 @@ impl Proxy {
         &self.bedrock
     }
 
+    /// Makes ahead the connections that the first request will need, and looks for credentials. May
+    /// fail, and takes 500 ms at most.
+    pub async fn warm_up(&self) {
+        let ahead = async {
+            tokio::join!(
+                self.anthropic.connect_ahead(),
+                self.bedrock.find_credentials(),
+                self.memory.reach_store()
+            )
+        };
+        let _late = tokio::time::timeout(WARM_UP_WITHIN, ahead).await;
+    }
+
     /// Opens the connections to a shared store that the first request would otherwise wait for.
     pub async fn reach_store(&self) {
         self.memory.reach_store().await;
@@ -106,7 +121,7 @@ impl Proxy {
             return healthz(head.uri.query());
         }
         caller::seal(&mut head.headers);
-        let record = Record::begin();
+        let record = head.extensions.get().cloned().unwrap_or_else(Record::begin);
         let admitted = match self.admit(head, body).await {
             Ok(admitted) => admitted,
             Err(failure) => return refuse(failure, record),

@@ -1,4 +1,5 @@
 //! How requests come in: each front door hands them to [`crate::proxy::Proxy`], and nothing else.
 
 pub mod greeting;
+pub mod lambda;
 pub mod local;

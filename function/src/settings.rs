@@ -7,6 +7,7 @@
 
 mod access;
 mod options;
+mod platform;
 mod value;
 mod variables;
 
@@ -25,6 +26,7 @@ use crate::translate::model::Prefix;
 
 pub use crate::failover::FallbackOn;
 pub use options::{Command, EXIT_USAGE, Options, UsageError, help, version};
+pub use platform::Platform;
 pub use variables::{VARIABLES, Variable};
 
 use value::Store;
@@ -104,10 +106,6 @@ impl Settings {
     ) -> Result<Self, Problems> {
         let mut env = Environment::new(vars);
         env.refuse_misspellings();
-        env.refuse(
-            "AWS_LAMBDA_RUNTIME_API",
-            "this build serves on a machine, not on AWS Lambda yet",
-        );
         let store = store(&mut env, data_dir);
         let listen = listen(&mut env, options);
         let access = access::read(&mut env, &store, listen);
@@ -146,7 +144,7 @@ fn seconds(env: &mut Environment, name: &str, default: u32, bounds: (u32, u32)) 
 fn store(env: &mut Environment, data_dir: Option<PathBuf>) -> StoreSettings {
     let path = env.read_path("RATE_LIMIT_STORE_PATH");
     let table = env.read("RATE_LIMIT_TABLE_NAME", value::table_name);
-    let usual = if env.is_set("AWS_LAMBDA_RUNTIME_API") { Store::Dynamo } else { Store::Embedded };
+    let usual = if env.is_set(platform::RUNTIME_API) { Store::Dynamo } else { Store::Embedded };
     match env.read("RATE_LIMIT_STORE", value::store).unwrap_or(usual) {
         Store::Dynamo => {
             StoreSettings::Dynamo(table.unwrap_or_else(|| "claude-proxy-rate-limits".to_owned()))

@@ -19,18 +19,31 @@ use crate::clock;
 use crate::failover::{Reason, Upstream};
 use crate::wire::usage::Usage;
 
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// For a person at a terminal.
+    Readable,
+    /// One JSON object, for CloudWatch and other machines.
+    Json,
+}
+
 /// Starts logging to stderr: our own lines from `level` on, of libraries only errors, because
 /// their lines may show what must not be seen.
-pub fn init(level: LevelFilter) {
+pub fn init(level: LevelFilter, lines: Lines) {
     let targets = Targets::new()
         .with_default(level.min(LevelFilter::ERROR))
         .with_target(env!("CARGO_CRATE_NAME"), level);
     let colour = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt::layer()
+    let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(colour)
         .with_target(false);
-    tracing_subscriber::registry().with(targets).with(lines).init();
+    let registry = tracing_subscriber::registry().with(targets);
+    match lines {
+        Lines::Readable => registry.with(layer).init(),
+        Lines::Json => registry.with(layer.json().flatten_event(true)).init(),
+    }
 }
 
 /// The name of the AWS Lambda function, where the lines of requests are to carry metrics.
@@ -82,7 +95,8 @@ impl Entries {
 }
 
 impl Record {
-    /// Begins the record of a request.
+    /// Begins the record of a request. A front door that has more to say of it than the proxy
+    /// puts it among the request's extensions.
     #[must_use]
     pub fn begin() -> Self {
         let id = format!("req_proxy_{:016x}{:08x}", fastrand::u64(..), fastrand::u32(..));
@@ -166,7 +180,10 @@ impl Drop for Line {
     fn drop(&mut self) {
         let entries =
             std::mem::take(self.entries.get_mut().unwrap_or_else(PoisonError::into_inner));
-        write_line(&self.id, self.began.elapsed(), &entries);
+        // Nothing was asked: a look at `/healthz`.
+        if !entries.call.is_empty() {
+            write_line(&self.id, self.began.elapsed(), &entries);
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use function::access::AccessMode;
 use function::failover::cooldown::Fingerprint;
 use function::settings::{
-    Command, EXIT_USAGE, FallbackOn, Options, Settings, StoreSettings, VARIABLES, help, version,
+    Command, EXIT_USAGE, FallbackOn, Options, Platform, Settings, StoreSettings, VARIABLES, help,
+    version,
 };
 use tracing::level_filters::LevelFilter;
 
@@ -416,9 +417,38 @@ fn a_misspelled_variable_is_named_with_what_was_meant() {
 }
 
 #[test]
-fn on_aws_lambda_this_build_refuses_to_start() {
-    let text = read(&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")]).unwrap_err().to_string();
-    assert!(text.starts_with("AWS_LAMBDA_RUNTIME_API is set, but "), "{text}");
+fn on_aws_lambda_open_access_needs_a_second_word() {
+    let lambda = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
+    let text = read(&[lambda]).unwrap_err().to_string();
+    assert!(text.starts_with("ACCESS_MODE is open") && text.contains("ACCESS_OPEN_ANYWHERE"));
+    let settings = read(&[lambda, ("ACCESS_OPEN_ANYWHERE", "true")]);
+    assert_eq!(settings, read(&[("ACCESS_OPEN_ANYWHERE", "true")]));
+}
+
+#[test]
+fn on_aws_lambda_no_address_is_listened_on() {
+    let text =
+        read(&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"), ("LISTEN_ADDRESS", "0.0.0.0:80")])
+            .unwrap_err()
+            .to_string();
+    assert!(!text.contains("LISTEN_ADDRESS"), "{text}");
+}
+
+#[test]
+fn the_platform_is_lambda_where_there_is_a_runtime_api() {
+    let platform = |vars: &[(&str, &str)]| {
+        let vars = vars.iter().map(|(name, value)| (name.into(), value.into()));
+        Platform::from_vars(vars).map(|platform| (platform.runtime_api, platform.concurrency))
+    };
+    let api = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
+    let many = |count| [api, ("AWS_LAMBDA_MAX_CONCURRENCY", count)];
+    assert_eq!(platform(&[]), None);
+    assert_eq!(platform(&[(api.0, " ")]), None);
+    assert_eq!(platform(&[api]), Some((api.1.to_owned(), 1)));
+    assert_eq!(platform(&many("8")), Some((api.1.to_owned(), 8)));
+    for odd in ["", "0", "-3", "many"] {
+        assert_eq!(platform(&many(odd)), Some((api.1.to_owned(), 1)), "{odd}");
+    }
 }
 
 #[test]

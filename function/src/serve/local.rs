@@ -19,13 +19,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
 use super::greeting::{self, Fallback};
+use crate::clock;
 use crate::limits::Store;
 use crate::proxy::{self, Body, Proxy};
 use crate::settings::Settings;
+use crate::telemetry::{self, Lines};
 use crate::upstream::anthropic::Anthropic;
 use crate::upstream::aws::Aws;
 use crate::upstream::bedrock::Bedrock;
-use crate::{clock, telemetry};
 
 /// A client has this long to send the head of a request.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
@@ -46,7 +47,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 ///
 /// Where the store cannot be opened or the port cannot be had.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
-    telemetry::init(settings.log_level);
+    telemetry::init(settings.log_level, Lines::Readable);
     let aws = Aws::load(settings.regions.first().map(String::as_str)).await;
     let store = Store::open(&settings.store, &aws, clock::now())?;
     let listener = bind(settings.listen).await?;

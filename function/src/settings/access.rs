@@ -6,12 +6,10 @@
 use std::net::SocketAddr;
 
 use super::StoreSettings;
+use super::platform::RUNTIME_API;
 use super::value::{self, Mode};
 use super::variables::Environment;
 use crate::access::{AccessMode, ProxyKeys};
-
-/// Is set on AWS Lambda, whose address is public.
-const LAMBDA: &str = "AWS_LAMBDA_RUNTIME_API";
 
 /// Reads the mode and its settings; `name` has chosen the address to listen on.
 pub(super) fn read(
@@ -22,7 +20,7 @@ pub(super) fn read(
     let keys = env.read("PROXY_KEYS", value::proxy_keys);
     let organizations = env.read("ALLOWED_ORGANIZATIONS", value::organizations);
     let anywhere = env.read("ACCESS_OPEN_ANYWHERE", value::boolean).unwrap_or(false);
-    let on_lambda = env.is_set(LAMBDA);
+    let on_lambda = env.is_set(RUNTIME_API);
     let default = if on_lambda { Mode::Key } else { Mode::Open };
     let written = env.is_set("ACCESS_MODE");
     let mode = env.read("ACCESS_MODE", value::access_mode).or((!written).then_some(default));

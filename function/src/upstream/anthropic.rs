@@ -41,6 +41,7 @@ const CONNECTION_WINDOW: u32 = 256 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Anthropic {
     base: Uri,
+    connector: Connector,
     lanes: Vec<Lane>,
 }
 
@@ -71,7 +72,13 @@ impl Anthropic {
                 .build(connector.clone()),
             in_flight: Arc::default(),
         };
-        Ok(Self { base, lanes: (0..MOST_CONNECTIONS).map(lane).collect() })
+        let lanes = (0..MOST_CONNECTIONS).map(lane).collect();
+        Ok(Self { base, connector, lanes })
+    }
+
+    /// Makes a connection for the first request, without sending anything on it. May fail.
+    pub async fn connect_ahead(&self) {
+        self.connector.connect_ahead(self.base.clone()).await;
     }
 
     /// Sends one request and waits for the head of its answer.

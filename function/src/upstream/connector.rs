@@ -2,23 +2,34 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use jiff::{SignedDuration, Timestamp};
 use rustls::ClientConfig;
 use tower_service::Service;
 
 use super::{CONNECT_TIMEOUT, roots};
+use crate::clock;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+type Connection = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+
+/// A connection that nothing was sent on: servers close such a one soon.
+const AHEAD_FOR: SignedDuration = SignedDuration::from_secs(10);
+
 /// An HTTPS connector (plain HTTP for loopback) that gives up in time.
-#[derive(Clone)]
-pub(super) struct Connector(HttpsConnector<HttpConnector>);
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    https: HttpsConnector<HttpConnector>,
+    /// A connection made before anybody asked, and when.
+    ahead: Arc<Mutex<Option<(Timestamp, Connection)>>>,
+}
 
 impl Connector {
     pub(super) fn new() -> Result<Self, rustls::Error> {
@@ -37,21 +48,39 @@ impl Connector {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(tcp);
-        Ok(Self(https))
+        Ok(Self { https, ahead: Arc::default() })
+    }
+
+    /// Makes a connection that the next call takes, if it comes soon.
+    pub(super) async fn connect_ahead(&self, uri: Uri) {
+        // A start without it is only slower.
+        if let Ok(connection) = self.clone().call(uri).await {
+            *self.ahead() = Some((clock::now(), connection));
+        }
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Option<(Timestamp, Connection)>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+    type Response = Connection;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx)
+        self.https.poll_ready(cx)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.0.call(uri);
+        let ahead = self.ahead().take();
+        if let Some((made, connection)) = ahead
+            && clock::now().duration_since(made) < AHEAD_FOR
+        {
+            return Box::pin(std::future::ready(Ok(connection)));
+        }
+        let connecting = self.https.call(uri);
         Box::pin(async move { tokio::time::timeout(CONNECT_TIMEOUT, connecting).await? })
     }
 }

@@ -44,13 +44,17 @@ pub(crate) struct Session {
 impl Claude {
     /// A user who has put `http://PROXY` and `tail` together as the base URL.
     pub(crate) fn at(world: &World, tail: &str) -> Self {
+        Self::against(&format!("http://{}{tail}", world.address()))
+    }
+
+    /// A user with this base URL.
+    pub(crate) fn against(base: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         for folder in [".claude", "tmp", "project"] {
             fs::create_dir(home.path().join(folder)).unwrap();
         }
-        let base = format!("http://{}{tail}", world.address());
         Self { home, variables: Vec::new(), arguments: Vec::new() }
-            .with("ANTHROPIC_BASE_URL", &base)
+            .with("ANTHROPIC_BASE_URL", base)
             .with("ANTHROPIC_API_KEY", KEY)
     }
 

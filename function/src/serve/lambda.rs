@@ -1,0 +1,150 @@
+//! The front door on AWS Lambda: takes events from the Runtime API, and streams the answers back.
+//!
+//! An own loop in the place of `lambda_http`'s runner, which delays every streamed answer (it leaves
+//! Nagle's algorithm on) and writes its errors into the body. What a request does ends with its
+//! answer: the process is frozen after it. A panic is one failed request, never the end of the
+//! process.
+
+mod answer;
+pub mod event;
+mod runtime;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use anyhow::Context;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use tokio::task::JoinSet;
+
+pub use self::runtime::Runtime;
+
+use self::answer::{Curfew, Cut};
+use self::runtime::Invocation;
+use crate::clock;
+use crate::limits::Store;
+use crate::proxy::{Body, Proxy};
+use crate::settings::{Platform, Settings};
+use crate::telemetry::{self, Lines, Record};
+use crate::upstream::anthropic::Anthropic;
+use crate::upstream::aws::Aws;
+use crate::upstream::bedrock::Bedrock;
+
+/// Answers events until the platform ends the process, as many at a time as it may send.
+///
+/// # Errors
+///
+/// Where the proxy cannot start, which the platform is told as well, or where the Runtime API is
+/// gone.
+pub async fn run(settings: Settings, runtime: Runtime, on: &Platform) -> anyhow::Result<()> {
+    telemetry::init(settings.log_level, Lines::Json);
+    if let Some(name) = &on.function_name {
+        telemetry::measure_as(name.clone());
+    }
+    let proxy = match start(settings).await {
+        Ok(proxy) => Arc::new(proxy),
+        Err(error) => {
+            runtime.fail_init(&format!("{error:#}")).await;
+            return Err(error);
+        }
+    };
+    serve(runtime, on.concurrency, move |request| Arc::clone(&proxy).answer(request)).await
+}
+
+/// Makes all that the first request would otherwise have to wait for: here is CPU to spare.
+async fn start(settings: Settings) -> anyhow::Result<Proxy> {
+    let aws = Aws::load(settings.regions.first().map(String::as_str)).await;
+    let store = Store::open(&settings.store, &aws, clock::now())?;
+    let anthropic = Anthropic::new(settings.upstream_url.clone()).context("cannot set up TLS")?;
+    let bedrock = Bedrock::new(&settings.regions, &aws);
+    let proxy = Proxy::new(settings, anthropic, bedrock, store);
+    proxy.warm_up().await;
+    Ok(proxy)
+}
+
+/// Runs `concurrency` independent loops, each of which answers one event after the other by `ask`.
+///
+/// # Errors
+///
+/// Where the Runtime API fails the last of them.
+pub async fn serve<A, F>(runtime: Runtime, concurrency: usize, ask: A) -> anyhow::Result<()>
+where
+    A: Fn(Request<Full<Bytes>>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let runtime = Arc::new(runtime);
+    let mut loops = JoinSet::new();
+    for _ in 0..concurrency {
+        loops.spawn(take_turns(Arc::clone(&runtime), ask.clone()));
+    }
+    let mut end = Ok(());
+    while let Some(ended) = loops.join_next().await {
+        end = ended.context("a loop panicked").flatten();
+    }
+    end
+}
+
+async fn take_turns<A, F>(runtime: Arc<Runtime>, ask: A) -> anyhow::Result<()>
+where
+    A: Fn(Request<Full<Bytes>>) -> F,
+    F: Future<Output = Response<Body>>,
+{
+    loop {
+        let mut invocation = runtime.next().await?;
+        let record = Record::begin();
+        let mut curfew = Curfew::before(invocation.deadline, clock::now());
+        let response = Box::pin(answer(&mut invocation, &ask, &record, &mut curfew)).await;
+        let frames = answer::frames(response, curfew, record);
+        if let Err(error) = runtime.respond(&invocation, frames).await {
+            tracing::error!("an answer did not reach the platform: {error:#}");
+        }
+    }
+}
+
+/// Answers one event. There is always an answer.
+async fn answer<A, F>(
+    invocation: &mut Invocation,
+    ask: &A,
+    record: &Record,
+    curfew: &mut Curfew,
+) -> Response<Body>
+where
+    A: Fn(Request<Full<Bytes>>) -> F,
+    F: Future<Output = Response<Body>>,
+{
+    let event = std::mem::take(&mut invocation.event);
+    let request = event::request(&event);
+    // Both may be megabytes, and the answer takes minutes.
+    drop(event);
+    let failure = match request {
+        Err(failure) => {
+            record.asked("refused", None, None);
+            failure
+        }
+        Ok(mut request) => {
+            request.extensions_mut().insert(record.clone());
+            let cut = tokio::select! {
+                biased;
+                () = curfew.comes() => {
+                    // What is said now is short.
+                    *curfew = Curfew::none();
+                    Cut::Deadline
+                }
+                answer = AssertUnwindSafe(async { ask(request).await }).catch_unwind() => {
+                    match answer {
+                        Ok(answer) => return answer,
+                        Err(_) => Cut::Panic,
+                    }
+                }
+            };
+            cut.note(record);
+            cut.failure()
+        }
+    };
+    let answer = failure.into_response(record.id());
+    record.answered(answer.status(), None);
+    record.complete();
+    answer.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync())
+}

@@ -1,0 +1,39 @@
+//! The real Claude Code through a Function URL, on both upstreams.
+
+use serde_json::json;
+
+use crate::{
+    claude::Claude,
+    deployed::Deployed,
+    support::{answer::limited, message::ToolPlay},
+};
+
+#[test]
+fn a_prompt_is_answered_through_the_function_url() {
+    let deployed = Deployed::start();
+    let session = claude(&deployed).asks("say hello");
+    assert!(session.succeeded, "{}", session.output);
+    assert_eq!(session.text(), "anthropic heard: say hello");
+    assert!(deployed.bedrock.requests().is_empty());
+}
+
+#[test]
+fn a_tool_turn_goes_through_bedrock_during_a_limit() {
+    let deployed = Deployed::start();
+    deployed.anthropic.next([limited(120)]);
+    let input = json!({"command": "echo tool-$((6 * 7))-ran", "description": "Count"});
+    deployed.bedrock.play(ToolPlay { name: "Bash".to_owned(), input, times: 1 });
+    let session = claude(&deployed).arguments(&["--allowedTools", "Bash"]).asks("use a tool");
+    assert!(session.succeeded && session.text().starts_with("bedrock heard"), "{}", session.output);
+    assert_eq!(deployed.anthropic.messages().len(), 1, "{}", deployed.log());
+    let turns = deployed.bedrock.requests();
+    assert_eq!(turns.len(), 2);
+    assert!(turns[1].json().to_string().contains("tool-42-ran"));
+    for invocation in deployed.lambda.invocations() {
+        assert!(invocation.whole && invocation.trailers.is_empty() && !invocation.timed_out);
+    }
+}
+
+fn claude(deployed: &Deployed) -> Claude {
+    Claude::against(&format!("http://{}", deployed.lambda.url()))
+}

@@ -1,0 +1,68 @@
+//! Nothing is held back: events leave one by one, when they are there.
+
+use std::time::Duration;
+
+use crate::{
+    deployed::Deployed,
+    support::{
+        answer::{limited, ok},
+        client::{Call, Reply},
+    },
+};
+
+const GAP: Duration = Duration::from_millis(200);
+
+#[tokio::test]
+async fn events_of_anthropic_arrive_at_the_pace_at_which_they_left() {
+    let deployed = Deployed::start();
+    deployed.anthropic.next([ok().gap(GAP)]);
+    assert_paced(&deployed.call(Call::message().says("one two three four")).await);
+}
+
+#[tokio::test]
+async fn events_of_bedrock_arrive_at_the_pace_at_which_they_left() {
+    let deployed = Deployed::start();
+    deployed.anthropic.next([limited(120)]);
+    deployed.bedrock.next([ok().gap(GAP)]);
+    assert_paced(&deployed.call(Call::message().says("one two three four")).await);
+}
+
+#[tokio::test]
+async fn the_first_half_does_not_wait_for_the_second() {
+    let deployed = Deployed::start();
+    let reply = deployed.call(Call::new("GET", "/healthz?stream=1")).await;
+    assert_eq!((&reply.body[..], reply.pieces.len()), (&b"ok\n"[..], 2));
+    let between = reply.pieces[1].0 - reply.pieces[0].0;
+    assert!(between > Duration::from_millis(200), "{between:?}");
+}
+
+/// Without `TCP_NODELAY` small chunks wait for the peer's delayed acknowledgement, 40 ms on Linux,
+/// and leave together.
+#[tokio::test]
+async fn small_events_do_not_wait_for_each_other() {
+    let deployed = Deployed::start();
+    let words = vec!["word"; 60].join(" ");
+    deployed.anthropic.next([ok().gap(Duration::from_millis(8))]);
+    let reply = deployed.call(Call::message().says(&words)).await;
+    let times: Vec<_> = reply.pieces.iter().map(|(at, _)| *at).collect();
+    let mut gaps: Vec<_> = times.windows(2).map(|two| two[1] - two[0]).collect();
+    gaps.sort();
+    // Bunches are many short gaps between a few long ones.
+    let (middle, count) = (gaps[gaps.len() / 2], reply.events().len());
+    assert!(times.len() > count / 2, "{count} events came in {} pieces", times.len());
+    assert!(middle > Duration::from_millis(4), "half of the gaps are under {middle:?}: {gaps:?}");
+}
+
+/// Each event came alone, about so long after the one before.
+#[track_caller]
+fn assert_paced(reply: &Reply) {
+    let count = reply.events().len();
+    assert!(reply.errors().is_empty() && count > 6);
+    let times: Vec<_> = reply.pieces.iter().map(|(at, _)| *at).collect();
+    // Up to the commit point a few are held back.
+    assert!(times.len() + 3 >= count, "{count} events came in {} pieces", times.len());
+    let gaps: Vec<_> = times.windows(2).map(|two| two[1] - two[0]).collect();
+    let bunched = gaps.iter().filter(|gap| **gap < GAP / 2).count();
+    assert!(bunched <= 2, "bunched: {gaps:?}");
+    assert!(reply.head_after < reply.took / 2, "{:?} of {:?}", reply.head_after, reply.took);
+}

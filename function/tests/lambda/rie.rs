@@ -1,0 +1,216 @@
+//! AWS's own Runtime Interface Emulator in the place of ours: the protocol as AWS wrote it.
+//!
+//! It comes out of the wheel of AWS's SAM CLI, from PyPI, and is put below `target/`. It buffers what
+//! is streamed, so it says nothing about pace; several requests at a time it has only for a binary
+//! at `/var/runtime/bootstrap`, which no test may write.
+
+use std::{
+    fs::{self, File},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    thread,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::{
+    child,
+    deployed::environment,
+    support::{
+        answer::{hang, limited},
+        anthropic::FakeAnthropic,
+        bedrock::FakeBedrock,
+        client::{ALICE, Call},
+        world::program,
+    },
+};
+
+const WHEEL: &str = "aws-sam-cli==1.170.0";
+const NEED_PIP: &str = "these tests run AWS's Runtime Interface Emulator, which comes from PyPI: \
+                        install python3 with pip";
+/// Where the emulator takes events.
+const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
+
+#[tokio::test]
+async fn a_request_is_answered_under_awss_own_emulator() {
+    let rie = Rie::start(&[]);
+    let (prelude, body) = rie.invoke(&message()).await;
+    assert_eq!((&prelude["statusCode"], body.contains("message_stop")), (&200.into(), true));
+    assert_eq!(prelude["headers"]["x-claude-proxy-upstream"], "anthropic");
+    rie.anthropic.next([limited(120)]);
+    let (prelude, body) = rie.invoke(&message()).await;
+    assert_eq!(prelude["headers"]["x-claude-proxy-upstream"], "bedrock");
+    assert!(body.contains("message_stop"), "{body}");
+}
+
+#[tokio::test]
+async fn an_event_that_is_no_request_is_a_400_under_awss_own_emulator() {
+    let rie = Rie::start(&[]);
+    let (prelude, body) = rie.invoke(&json!({"what": "ever"})).await;
+    assert_eq!(
+        (&prelude["statusCode"], body.contains("invalid_request_error")),
+        (&400.into(), true)
+    );
+}
+
+#[tokio::test]
+async fn a_start_that_fails_is_told_by_awss_own_emulator() {
+    let rie = Rie::start(&[("FALLBACK_ON", "whatever")]);
+    let told = rie.post(&message()).await;
+    let told: Value = serde_json::from_str(&told).expect(&told);
+    assert_eq!(told["errorType"], "Runtime.InitError", "{told}");
+    assert!(told["errorMessage"].as_str().unwrap().contains("FALLBACK_ON"), "{told}");
+}
+
+#[tokio::test]
+async fn an_answer_comes_before_awss_own_emulator_would_end_the_process() {
+    let rie = Rie::start(&[("AWS_LAMBDA_FUNCTION_TIMEOUT", "3")]);
+    rie.anthropic.next([hang()]);
+    let (prelude, body) = rie.invoke(&message()).await;
+    assert_eq!((&prelude["statusCode"], body.contains("timeout_error")), (&504.into(), true));
+    let (prelude, _) = rie.invoke(&message()).await;
+    assert_eq!(prelude["statusCode"], 200);
+}
+
+/// A message as a Function URL would hand it over.
+fn message() -> Value {
+    json!({
+        "version": "2.0",
+        "rawPath": "/v1/messages",
+        "rawQueryString": "beta=true",
+        "headers": {
+            "content-type": "application/json",
+            "anthropic-version": "2023-06-01",
+            "x-api-key": ALICE,
+            "host": "urlid.lambda-url.us-east-1.on.aws",
+        },
+        "requestContext": {"http": {"method": "POST", "path": "/v1/messages"}, "stage": "$default"},
+        "body": json!({
+            "model": "claude-sonnet-4-5-20250929",
+            "max_tokens": 1024,
+            "stream": true,
+            "messages": [{"role": "user", "content": "hello"}],
+        }).to_string(),
+        "isBase64Encoded": false,
+    })
+}
+
+/// The emulator with the binary inside; it ends with its owner, and the binary with it.
+#[derive(Debug)]
+struct Rie {
+    anthropic: FakeAnthropic,
+    _bedrock: FakeBedrock,
+    address: SocketAddr,
+    child: Child,
+    _home: TempDir,
+}
+
+impl Rie {
+    fn start(settings: &[(&str, &str)]) -> Self {
+        let (anthropic, bedrock) = (FakeAnthropic::start(), FakeBedrock::start());
+        let home = tempfile::tempdir().unwrap();
+        let (address, api) = (free(), free());
+        let mut command = Command::new(emulator());
+        let inside = environment(&anthropic, &bedrock, &home);
+        let child = child::clean(&mut command)
+            .envs(inside.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .envs(settings.iter().copied())
+            .args(["--log-level", "error"])
+            .args(["--runtime-interface-emulator-address", &address.to_string()])
+            .args(["--runtime-api-address", &api.to_string()])
+            .arg(program())
+            .current_dir(home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let rie = Self { anthropic, _bedrock: bedrock, address, child, _home: home };
+        let begun = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the emulator does not listen");
+            thread::sleep(Duration::from_millis(20));
+        }
+        rie
+    }
+
+    async fn post(&self, event: &Value) -> String {
+        let call = Call::new("POST", INVOCATIONS).body(event.to_string());
+        let reply = call.send(self.address).await;
+        String::from_utf8_lossy(&reply.body).into_owned()
+    }
+
+    /// The prelude and the body of an answer.
+    async fn invoke(&self, event: &Value) -> (Value, String) {
+        let told = self.post(event).await;
+        let (prelude, body) = told.split_once("\0\0\0\0\0\0\0\0").expect(&told);
+        (serde_json::from_str(prelude).unwrap(), body.to_owned())
+    }
+}
+
+impl Drop for Rie {
+    fn drop(&mut self) {
+        // The emulator ends the binary with itself when it is asked to.
+        let id = self.child.id().to_string();
+        drop(Command::new("kill").args(["-TERM", &id]).status());
+        let begun = Instant::now();
+        while self.child.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(5) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A port that is free now; the emulator must be told one.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// The program, put below `target/` unless it is there.
+fn emulator() -> &'static Path {
+    static EMULATOR: OnceLock<PathBuf> = OnceLock::new();
+    EMULATOR.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rie");
+        fs::create_dir_all(&folder).unwrap();
+        // Other test programs may want the same at the same time.
+        let lock = File::create(folder.join("lock")).unwrap();
+        lock.lock().unwrap();
+        let name = match std::env::consts::ARCH {
+            "aarch64" => "aws-lambda-rie-arm64",
+            _ => "aws-lambda-rie-x86_64",
+        };
+        let place = folder.join(format!("{}-{name}", WHEEL.replace('=', "-")));
+        if !place.exists() {
+            install(&folder, name, &place);
+        }
+        place
+    })
+}
+
+fn install(folder: &Path, name: &str, place: &Path) {
+    let step = |command: &mut Command| {
+        let ended = child::run(command.current_dir(folder), Duration::from_secs(600), NEED_PIP);
+        assert!(ended.status.success(), "{NEED_PIP} ({command:?} failed:\n{})", ended.stderr);
+    };
+    let python = |arguments: &[&str]| step(Command::new("python3").args(arguments));
+    let quiet = ["--quiet", "--disable-pip-version-check", "--no-deps"];
+    python(&[&["-m", "pip", "download"], &quiet[..], &[WHEEL]].concat());
+    let wheel = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let wheel = wheel.into_iter().find(|path| path.extension().is_some_and(|end| end == "whl"));
+    let wheel = wheel.unwrap();
+    let unpack = "import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract(sys.argv[2])";
+    let inside = format!("samcli/local/rapid/{name}");
+    python(&["-c", unpack, wheel.to_str().unwrap(), &inside]);
+    let unpacked = folder.join(&inside);
+    fs::set_permissions(&unpacked, fs::Permissions::from_mode(0o755)).unwrap();
+    // Last, so that a broken install is done again.
+    fs::rename(unpacked, place).unwrap();
+    fs::remove_file(wheel).unwrap();
+}

@@ -1,0 +1,140 @@
+//! The process starts, or tells the platform why not.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::Instant,
+};
+
+use crate::{
+    deployed::Deployed,
+    runtime::Rules,
+    support::{
+        answer::limited,
+        client::{ALICE, Call},
+    },
+};
+
+#[test]
+fn every_bad_setting_is_named_to_the_platform() {
+    let bad = [
+        ("FALLBACK_ON", "rate_limits"),
+        ("RETRY_THRESHOLD_SECONDS", "soon"),
+        ("BEDROCK_FALBACK_ENABLED", "true"),
+    ];
+    let mut deployed = Deployed::under(Rules::default(), &bad);
+    let status = deployed.end();
+    assert!(!status.success());
+    let errors = deployed.lambda.init_errors();
+    assert_eq!(errors.len(), 1);
+    assert_eq!(
+        (errors[0].0.as_str(), &errors[0].1["errorType"]),
+        ("Runtime.InitError", &"Runtime.InitError".into())
+    );
+    let message = errors[0].1["errorMessage"].as_str().unwrap();
+    for (name, _) in bad {
+        assert!(message.contains(name), "{name} is not named: {message}");
+        assert!(deployed.log().contains(name), "{name} is not in the log: {}", deployed.log());
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_is_told_to_the_platform() {
+    let settings =
+        [("RATE_LIMIT_STORE", "embedded"), ("RATE_LIMIT_STORE_PATH", "/proc/nowhere/limits.redb")];
+    let mut deployed = Deployed::under(Rules::default(), &settings);
+    assert!(!deployed.end().success());
+    let errors = deployed.lambda.init_errors();
+    assert!(errors[0].1["errorMessage"].as_str().unwrap().contains("/proc/nowhere"));
+}
+
+#[test]
+fn the_process_ends_when_the_platform_is_gone() {
+    let mut deployed = Deployed::with("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1");
+    assert!(!deployed.end().success());
+    assert!(deployed.log().contains("Runtime API"), "{}", deployed.log());
+}
+
+#[tokio::test]
+async fn an_address_to_listen_on_means_nothing() {
+    let deployed = Deployed::with("LISTEN_ADDRESS", "192.0.2.1:1");
+    assert_eq!(deployed.call(Call::new("GET", "/healthz")).await.body, "ok\n");
+}
+
+#[tokio::test]
+async fn the_first_request_finds_a_connection_to_anthropic() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let deployed = Deployed::with("ANTHROPIC_UPSTREAM_URL", &url);
+    let anthropic = deployed.anthropic.address();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            connections.spawn(async move {
+                let mut behind = TcpStream::connect(anthropic).await.unwrap();
+                drop(copy_bidirectional(&mut socket, &mut behind).await);
+            });
+        }
+    });
+    deployed.lambda.is_idle(1).await;
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+    assert!(deployed.anthropic.requests().is_empty(), "a connection is no request");
+    for _ in 0..3 {
+        let reply = deployed.call(Call::message()).await;
+        assert_eq!(reply.text(), "anthropic heard: hello");
+    }
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn an_anthropic_that_does_not_answer_delays_the_start_by_half_a_second() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", silent.local_addr().unwrap().port());
+    let begun = Instant::now();
+    let deployed = Deployed::with("ANTHROPIC_UPSTREAM_URL", &url);
+    deployed.lambda.is_idle(1).await;
+    let took = begun.elapsed();
+    assert!((Duration::from_millis(450)..Duration::from_secs(4)).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn every_line_of_the_log_is_json_with_the_fields_of_the_request() {
+    let deployed = Deployed::start();
+    deployed.anthropic.next([limited(120)]);
+    deployed.call(Call::message().at("/u/alice/v1/messages")).await;
+    deployed.call(Call::new("GET", "/healthz")).await;
+    deployed.lambda.is_idle(1).await;
+    let log = deployed.log();
+    let lines: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let about: Vec<_> = lines.iter().filter(|line| line["request.id"].is_string()).collect();
+    assert_eq!(about.len(), 1, "{log}");
+    let line = about[0];
+    for (name, value) in [
+        ("level", "INFO"),
+        ("message", "answered by bedrock: rate_limited"),
+        ("user", "alice"),
+        ("upstream", "bedrock"),
+        ("reason", "rate_limited"),
+        ("model", "claude-sonnet-4-5-20250929"),
+    ] {
+        assert_eq!(line[name], value, "{line}");
+    }
+    assert_eq!((&line["status"], &line["attempts"]), (&200.into(), &2.into()));
+    assert!(line["duration_ms"].is_u64() && line["timestamp"].is_string(), "{line}");
+    assert!(!log.contains(ALICE));
+}
