@@ -24,7 +24,7 @@ use crate::wire::usage::Usage;
 pub enum Lines {
     /// For a person at a terminal.
     Readable,
-    /// One JSON object, for CloudWatch and other machines.
+    /// One JSON object, for `CloudWatch` and other machines.
     Json,
 }
 

@@ -97,7 +97,7 @@ impl Exchange {
                 Attempt::Bedrock(asked) => self.ask_bedrock(asked.reason, asked.region).await,
             };
             let verdict = self.policy.judge(attempt, outcome, clock::now());
-            tracing::debug!(?attempt, ?verdict, "judged");
+            note(attempt, &verdict);
             if attempt.upstream() == Upstream::Anthropic || matches!(verdict, Verdict::Reply) {
                 original = answer;
             }
@@ -264,6 +264,10 @@ impl Exchange {
             }
         }
     }
+}
+
+fn note(attempt: Attempt, verdict: &Verdict) {
+    tracing::debug!(?attempt, ?verdict, "judged");
 }
 
 /// Waits until the client must have a head, and names who is being asked then.

@@ -1,6 +1,6 @@
 //! AWS's own Runtime Interface Emulator in the place of ours: the protocol as AWS wrote it.
 //!
-//! It comes out of the wheel of AWS's SAM CLI, from PyPI, and is put below `target/`. It buffers what
+//! It comes out of the wheel `aws-sam-cli` from `PyPI`, and is put below `target/`. It buffers what
 //! is streamed, so it says nothing about pace; several requests at a time it has only for a binary
 //! at `/var/runtime/bootstrap`, which no test may write.
 

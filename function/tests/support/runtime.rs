@@ -55,10 +55,12 @@ impl Default for Rules {
 /// One invocation, as the Runtime API saw it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Invocation {
+    /// When the event was handed to the function.
+    pub(crate) handed: Option<Instant>,
     /// The head of `POST …/response`.
     pub(crate) headers: HeaderMap,
     /// Each chunk of its body, and when it came.
-    pub(crate) chunks: Vec<(Option<Instant>, Bytes)>,
+    pub(crate) chunks: Vec<(Instant, Bytes)>,
     pub(crate) trailers: HeaderMap,
     pub(crate) ended: bool,
     /// The body ended as HTTP wants it.
@@ -178,6 +180,11 @@ impl Lambda {
         self.house.ledger().eager
     }
 
+    /// When the function first asked for an event.
+    pub(crate) fn first_next(&self) -> Option<Instant> {
+        self.house.ledger().first_next
+    }
+
     /// Waits until so many loops wait for an event.
     pub(crate) async fn is_idle(&self, loops: usize) {
         let begun = Instant::now();
@@ -252,6 +259,7 @@ impl House {
                 }
             }
         };
+        self.note(&id, |invocation| invocation.handed = Some(Instant::now()));
         let mut ledger = self.ledger();
         ledger.waiting -= 1;
         ledger.running += 1;
@@ -288,7 +296,7 @@ impl House {
             let Ok(frame) = frame else { break false };
             match frame.into_data() {
                 Ok(data) => {
-                    let seen = (Some(Instant::now()), data.clone());
+                    let seen = (Instant::now(), data.clone());
                     self.note(id, |invocation| invocation.chunks.push(seen));
                     // Whoever called may have left.
                     if has_begun {
