@@ -27,5 +27,6 @@ mod ends;
 mod events;
 mod pace;
 mod protocol;
+#[cfg(target_os = "linux")]
 mod rie;
 mod start;
