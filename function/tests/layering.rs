@@ -94,6 +94,7 @@ fn the_table_in_the_readme_is_that_of_the_settings() {
 #[test]
 fn every_test_that_the_architecture_names_exists() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    assert!(!text.contains("\n<<<<<<<") && !text.contains("\n>>>>>>>"), "it was merged badly");
     let threats = text.split("\n## Threats\n").nth(1).unwrap().split("\n## ").next().unwrap();
     let tests = rust_files("tests").into_iter().map(|file| fs::read_to_string(file).unwrap());
     let tests = tests.collect::<String>();
