@@ -1,0 +1,188 @@
+//! What does a failure of the registry mean: try again, give up, or tell the user what?
+//!
+//! Must never repeat a password or more of an answer than a sentence.
+
+use std::error::Error;
+
+use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
+
+use super::{Digest, Registry};
+
+/// The longest part of a registry's own words that is repeated, in characters.
+const MOST_WORDS: usize = 300;
+
+/// Why an image is not in the registry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PushError {
+    #[error("{endpoint:?} is no address of a registry: https:// and a host are wanted")]
+    Endpoint { endpoint: String },
+    #[error("the registry {host} wants plain HTTP, which is used only on this machine itself")]
+    PlainHttp { host: String },
+    #[error("no connection to a registry can be set up: {reason}")]
+    Setup { reason: String },
+    #[error(
+        "the registry {host} refuses the login: {said}; a token of ECR lasts 12 hours and lets its \
+         owner do what the policies of the account allow"
+    )]
+    Denied { host: String, said: String },
+    #[error("the registry {host} has no repository {repository}")]
+    NoRepository { host: String, repository: String },
+    #[error("the registry {host} could not be used, in several attempts: {said}")]
+    Unreachable { host: String, said: String },
+    #[error("the registry {host} refuses the image: {said}")]
+    Refused { host: String, said: String },
+    #[error("the registry {host} names the image {found}, but {expected} was pushed")]
+    WrongDigest { host: String, expected: String, found: String },
+}
+
+/// A failed request, before it is known to which registry.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) kind: Kind,
+    said: String,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Worth another attempt.
+    Passing,
+    /// What was asked for is not there.
+    Missing,
+    NoRepository,
+    Denied,
+    Refused,
+    WrongDigest {
+        expected: String,
+    },
+}
+
+impl Fault {
+    fn new(kind: Kind, said: &str) -> Self {
+        Self { kind, said: said.chars().take(MOST_WORDS).collect() }
+    }
+
+    /// The registry has something else under the image's tag, or nothing.
+    pub(super) fn wrong_digest(expected: &Digest, found: Option<String>) -> Self {
+        let found = found.unwrap_or_else(|| "nothing".to_owned());
+        Self::new(Kind::WrongDigest { expected: expected.to_string() }, &found)
+    }
+
+    /// Says it with names, and without the password.
+    pub(super) fn explain(self, host: &str, registry: &Registry) -> PushError {
+        let host = host.to_owned();
+        let said = if registry.password.is_empty() {
+            self.said
+        } else {
+            self.said.replace(&registry.password, "***")
+        };
+        match self.kind {
+            Kind::Passing => PushError::Unreachable { host, said },
+            Kind::NoRepository => {
+                PushError::NoRepository { host, repository: registry.repository.clone() }
+            }
+            Kind::Denied => PushError::Denied { host, said },
+            Kind::Missing | Kind::Refused => PushError::Refused { host, said },
+            Kind::WrongDigest { expected } => {
+                PushError::WrongDigest { host, expected, found: said }
+            }
+        }
+    }
+}
+
+impl From<OciDistributionError> for Fault {
+    fn from(error: OciDistributionError) -> Self {
+        use OciDistributionError as Oci;
+        match error {
+            Oci::RequestError(error) => match error.status() {
+                Some(status) => of_status(status.as_u16(), ""),
+                None if error.is_builder() || error.is_redirect() => {
+                    Self::new(Kind::Refused, &chain(&error.without_url()))
+                }
+                None => Self::new(Kind::Passing, &chain(&error.without_url())),
+            },
+            Oci::IoError(error) => Self::new(Kind::Passing, &error.to_string()),
+            Oci::ServerError { code, message, url: _ } => of_status(code, &message),
+            Oci::RegistryError { envelope, url: _ } => of_envelope(&envelope, None),
+            Oci::UnauthorizedError { url: _ } => of_status(401, ""),
+            Oci::AuthenticationFailure(said) => Self::new(Kind::Denied, &said),
+            Oci::ImageManifestNotFoundError(said) => Self::new(Kind::Missing, &said),
+            error @ (Oci::ConfigConversionError(_)
+            | Oci::DigestError(_)
+            | Oci::GenericError(_)
+            | Oci::HeaderValueError(_)
+            | Oci::ImageIndexParsingNoPlatformResolverError
+            | Oci::IncompatibleLayerMediaTypeError(_)
+            | Oci::JsonError(_)
+            | Oci::ManifestEncodingError(_)
+            | Oci::ManifestParsingError(_)
+            | Oci::PushNoDataError
+            | Oci::PushLayerNoDataError
+            | Oci::PullNoLayersError
+            | Oci::RegistryNoDigestError
+            | Oci::RegistryNoLocationError
+            | Oci::RegistryTokenDecodeError(_)
+            | Oci::SpecViolationError(_)
+            | Oci::UrlParseError(_)
+            | Oci::UnsupportedMediaTypeError(_)
+            | Oci::UnsupportedSchemaVersionError(_)
+            | Oci::VersionedParsingError(_)) => Self::new(Kind::Refused, &error.to_string()),
+        }
+    }
+}
+
+/// Reads a refusal that has a status and perhaps the protocol's own words.
+fn of_status(status: u16, body: &str) -> Fault {
+    if let Ok(envelope) = serde_json::from_str(body) {
+        return of_envelope(&envelope, Some(status));
+    }
+    let said = format!("status {status} {}", body.trim());
+    Fault::new(kind_of(status), said.trim())
+}
+
+fn of_envelope(envelope: &OciEnvelope, status: Option<u16>) -> Fault {
+    let said = envelope.errors.iter().map(|error| format!("{:?} {}", error.code, error.message));
+    let said = said.collect::<Vec<_>>().join(", ");
+    let named = envelope.errors.iter().find_map(|error| kind_of_code(&error.code));
+    Fault::new(named.unwrap_or_else(|| status.map_or(Kind::Refused, kind_of)), &said)
+}
+
+fn kind_of(status: u16) -> Kind {
+    match status {
+        401 | 403 => Kind::Denied,
+        404 => Kind::Missing,
+        408 | 429 | 500..=599 => Kind::Passing,
+        _ => Kind::Refused,
+    }
+}
+
+fn kind_of_code(code: &OciErrorCode) -> Option<Kind> {
+    match code {
+        OciErrorCode::NameUnknown => Some(Kind::NoRepository),
+        OciErrorCode::Unauthorized | OciErrorCode::Denied => Some(Kind::Denied),
+        OciErrorCode::ManifestUnknown | OciErrorCode::NotFound => Some(Kind::Missing),
+        // The registry has forgotten the upload: the next attempt begins another.
+        OciErrorCode::BlobUploadUnknown | OciErrorCode::Toomanyrequests => Some(Kind::Passing),
+        OciErrorCode::BlobUnknown
+        | OciErrorCode::BlobUploadInvalid
+        | OciErrorCode::DigestInvalid
+        | OciErrorCode::ManifestBlobUnknown
+        | OciErrorCode::ManifestInvalid
+        | OciErrorCode::ManifestUnverified
+        | OciErrorCode::NameInvalid
+        | OciErrorCode::SizeInvalid
+        | OciErrorCode::TagInvalid
+        | OciErrorCode::Unsupported
+        | OciErrorCode::Other(_) => None,
+    }
+}
+
+/// Says what is behind a failed connection; the outermost words alone only say that it failed.
+fn chain(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        words = format!("{words}: {error}");
+        source = error.source();
+    }
+    words
+}
