@@ -5,7 +5,8 @@
 
 use std::io::Write as _;
 
-use flate2::{Compression, GzBuilder};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
 
 /// Where the binary is, and what the image starts.
@@ -19,10 +20,6 @@ const GROUP: &str = "root:x:0:\nnobody:x:65534:\n";
 /// Files before the network: without this, `localhost` is a question for a name server.
 const NSSWITCH: &str = "hosts: files dns\n";
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
-
-/// The value of gzip's header field for an unknown system (RFC 1952, 2.3.1), since flate2 would
-/// write the one that it runs on.
-const UNKNOWN_SYSTEM: u8 = 255;
 
 /// Packs the files into a tar archive, uncompressed.
 pub(super) fn pack(binary: &[u8]) -> Vec<u8> {
@@ -50,10 +47,10 @@ pub(super) fn pack(binary: &[u8]) -> Vec<u8> {
     archive.into_inner().expect("a vector takes all bytes")
 }
 
-/// Compresses an archive. Lambda takes gzip, and neither plain tar nor zstd.
+/// Compresses an archive, without a time or a system in gzip's header. Lambda takes gzip, and
+/// neither plain tar nor zstd.
 pub(super) fn compress(archive: &[u8]) -> Vec<u8> {
-    let gzip = GzBuilder::new().mtime(0).operating_system(UNKNOWN_SYSTEM);
-    let mut encoder = gzip.write(Vec::new(), Compression::best());
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(archive).expect("a vector takes all bytes");
     encoder.finish().expect("a vector takes all bytes")
 }

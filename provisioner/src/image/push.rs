@@ -1,7 +1,8 @@
 //! How does an image get into a registry, and under which digest does the registry know it then?
 //!
 //! Speaks the distribution protocol through `oci-client`, in the only form that ECR takes well: one
-//! `POST` and one `PUT` for each blob, never in chunks. Must never deploy, delete, or say a password.
+//! `POST` and one `PUT` for each blob, never in chunks. Must never deploy, delete, or tell a
+//! password.
 
 use std::time::Duration;
 
@@ -293,5 +294,26 @@ impl<R: FnMut(u64, u64)> Progress<R> {
             self.shown = done;
             (self.report)(done, self.total);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_dropped_connection_lost_is_not_told_twice() {
+        let mut told = Vec::new();
+        let report = |done, total| told.push((done, total));
+        let mut progress = Progress { report, stored: 0, shown: 0, total: 30 };
+        for sent in [4, 8, 2, 8, 9] {
+            progress.sending(sent);
+        }
+        progress.store(10);
+        progress.sending(5);
+        progress.store(10);
+        progress.finish();
+        progress.finish();
+        assert_eq!(told, [4, 8, 9, 10, 15, 20, 30].map(|done| (done, 30)));
     }
 }

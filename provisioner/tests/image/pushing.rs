@@ -88,6 +88,15 @@ async fn a_connection_cut_at_any_request_does_no_harm() {
     pushes.join_all().await;
 }
 
+/// The client by itself would go on without a login.
+#[tokio::test]
+async fn a_login_that_breaks_is_no_refusal() {
+    let cuts = [0, 2, 4].map(|request| (request, Cut::Before)).into();
+    let (fake, image) = (Fake::start(Mood { cuts, ..Mood::default() }).await, image());
+    let pushed = push(&image, &fake.registry(), |_, _| {}).await;
+    assert_eq!(pushed.map(|pushed| pushed.digest), Ok(image.digest().clone()));
+}
+
 #[tokio::test]
 async fn a_registry_that_never_answers_is_given_up_after_five_attempts() {
     let cuts = (2..100).map(|request| (request, Cut::Before)).collect();
@@ -185,6 +194,15 @@ async fn plain_http_is_refused_before_anything_is_sent() {
     let endpoint = format!("http://registry.example:{port}");
     let error = push(&image(), &Registry { endpoint, ..fake.registry() }, |_, _| {}).await;
     assert_eq!(error, Err(PushError::PlainHttp { host: "registry.example".to_owned() }));
+    assert!(fake.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_registry_without_trusted_encryption_gets_nothing() {
+    let fake = Fake::start(Mood::default()).await;
+    let endpoint = fake.registry().endpoint.replace("http://", "https://");
+    let error = push(&image(), &Registry { endpoint, ..fake.registry() }, |_, _| {}).await;
+    assert!(matches!(&error, Err(PushError::Unreachable { .. })), "{error:?}");
     assert!(fake.requests().is_empty());
 }
 
