@@ -49,8 +49,8 @@ pub fn init(level: LevelFilter, lines: Lines) {
 /// The name of the AWS Lambda function, where the lines of requests are to carry metrics.
 static MEASURED_AS: OnceLock<String> = OnceLock::new();
 
-/// From now on the line of a request is written to stdout, in the form of which CloudWatch makes
-/// metrics, whatever the log level is.
+/// From now on the line of a request is written in the form of which CloudWatch makes metrics,
+/// whatever the log level is.
 pub fn measure_as(function: String) {
     MEASURED_AS.get_or_init(|| function);
 }
@@ -191,7 +191,7 @@ impl Drop for Line {
 fn write_line(id: &str, duration: Duration, entries: &Entries) {
     if let Some(function) = MEASURED_AS.get() {
         let line = metrics::line(function, (id, duration), entries, clock::now());
-        let _nobody_reads = writeln!(std::io::stdout(), "{line}");
+        let _nobody_reads = writeln!(std::io::stderr(), "{line}");
         return;
     }
     tracing::info!(

@@ -417,21 +417,11 @@ fn a_misspelled_variable_is_named_with_what_was_meant() {
 }
 
 #[test]
-fn on_aws_lambda_open_access_needs_a_second_word() {
+fn on_aws_lambda_no_address_is_listened_on_and_the_table_is_the_store() {
     let lambda = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
-    let text = read(&[lambda]).unwrap_err().to_string();
-    assert!(text.starts_with("ACCESS_MODE is open") && text.contains("ACCESS_OPEN_ANYWHERE"));
-    let settings = read(&[lambda, ("ACCESS_OPEN_ANYWHERE", "true")]);
-    assert_eq!(settings, read(&[("ACCESS_OPEN_ANYWHERE", "true")]));
-}
-
-#[test]
-fn on_aws_lambda_no_address_is_listened_on() {
-    let text =
-        read(&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"), ("LISTEN_ADDRESS", "0.0.0.0:80")])
-            .unwrap_err()
-            .to_string();
-    assert!(!text.contains("LISTEN_ADDRESS"), "{text}");
+    let settings = read(&[lambda, ("LISTEN_ADDRESS", "0.0.0.0:80")]).unwrap();
+    assert_eq!(settings.store, StoreSettings::Dynamo("claude-proxy-rate-limits".to_owned()));
+    assert!(matches!(settings.access, AccessMode::Key(_)), "{:?}", settings.access);
 }
 
 #[test]

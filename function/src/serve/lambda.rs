@@ -1,8 +1,8 @@
 //! The front door on AWS Lambda: takes events from the Runtime API, and streams the answers back.
 //!
-//! An own loop in the place of `lambda_http`'s runner, which delays every streamed answer (it leaves
-//! Nagle's algorithm on) and writes its errors into the body. What a request does ends with its
-//! answer: the process is frozen after it. A panic is one failed request, never the end of the
+//! An own loop in the place of `lambda_http`'s runner, which delays every streamed answer (it
+//! leaves Nagle's algorithm on) and writes its errors into the body. What a request does ends with
+//! its answer: the process is frozen after it. A panic is one failed request, never the end of the
 //! process.
 
 mod answer;

@@ -32,12 +32,12 @@ pub(super) fn line(
         ],
     );
     if entries.reason.is_some() {
-        metrics.counted(&["Reason"], &[("Fallbacks", Some(1))]);
+        metrics.counted(&["reason"], &[("Fallbacks", Some(1))]);
     }
     if entries.upstream.is_some() {
         let usage = &entries.usage;
         metrics.counted(
-            &["Upstream"],
+            &["upstream"],
             &[
                 ("InputTokens", usage.input),
                 ("OutputTokens", usage.output),
@@ -46,7 +46,7 @@ pub(super) fn line(
             ],
         );
         metrics.timed(
-            &["Upstream"],
+            &["upstream"],
             &[("FirstByte", entries.first_byte.map(millis)), ("Duration", Some(millis(duration)))],
         );
     }
@@ -71,8 +71,8 @@ fn fields(entries: &Entries) -> Map<String, Value> {
         ("user", entries.user.clone().map(Value::from)),
         ("model", entries.model.clone().map(Value::from)),
         ("stream", Some(entries.stream.into())),
-        ("Upstream", upstream.map(Value::from)),
-        ("Reason", reason.map(Value::from)),
+        ("upstream", upstream.map(Value::from)),
+        ("reason", reason.map(Value::from)),
         ("status", entries.status.map(|status| status.as_u16().into())),
         ("attempts", Some(entries.attempts.into())),
         ("fault", entries.fault.map(Value::from)),
@@ -144,14 +144,14 @@ mod tests {
             metrics(&line, &["FunctionName"]),
             ["Requests", "LimitsRemembered", "BedrockErrors"]
         );
-        assert_eq!(metrics(&line, &["FunctionName", "Reason"]), ["Fallbacks"]);
+        assert_eq!(metrics(&line, &["FunctionName", "reason"]), ["Fallbacks"]);
         assert_eq!(
-            metrics(&line, &["FunctionName", "Upstream"]),
+            metrics(&line, &["FunctionName", "upstream"]),
             ["InputTokens", "OutputTokens", "FirstByte", "Duration"]
         );
         assert_eq!(line["message"], "answered by bedrock: rate_limited");
         assert_eq!(
-            (&line["Reason"], &line["Upstream"]),
+            (&line["reason"], &line["upstream"]),
             (&json!("rate_limited"), &json!("bedrock"))
         );
         assert_eq!(line["_aws"]["Timestamp"], 1_795_428_000_000_i64);
