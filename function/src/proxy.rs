@@ -167,6 +167,7 @@ impl Proxy {
             writes: late,
             early,
             mends: None,
+            marked: false,
             mended: 0,
         });
         let mut drive: std::pin::Pin<Box<dyn Future<Output = _> + Send>> =

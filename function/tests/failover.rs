@@ -439,6 +439,12 @@ fn an_account_out_of_credits_is_not_limited_unless_a_window_is_rejected_as_well(
     headers.insert(disabled, "out_of_credits".parse().unwrap());
     let outcome = judge_failure(status(429), &headers, RATE_LIMIT, &class("opus"), now());
     assert_eq!(outcome, Outcome::Answered);
+    headers.insert("anthropic-ratelimit-unified-status", "rejected".parse().unwrap());
+    headers.insert("anthropic-ratelimit-unified-reset", reset.parse().unwrap());
+    let claim = "anthropic-ratelimit-unified-representative-claim";
+    headers.insert(claim, "overage".parse().unwrap());
+    let outcome = judge_failure(status(429), &headers, RATE_LIMIT, &class("opus"), now());
+    assert_eq!(outcome, Outcome::Answered, "the aggregate repeats that the extra usage is spent");
     headers.insert("anthropic-ratelimit-unified-5h-status", "rejected".parse().unwrap());
     headers.insert("anthropic-ratelimit-unified-5h-reset", reset.parse().unwrap());
     let outcome = judge_failure(status(429), &headers, RATE_LIMIT, &class("opus"), now());

@@ -134,7 +134,7 @@ fn judge_429(headers: &HeaderMap, body: &[u8], class: &ModelClass, now: Timestam
     match error.kind.as_str() {
         "overloaded_error" => Outcome::Overloaded,
         "rate_limit_error" if capped || long_context => Outcome::Answered,
-        "rate_limit_error" if credits && !windows.any_rejected() => Outcome::Answered,
+        "rate_limit_error" if credits && !windows.any_rejected(claim(headers)) => Outcome::Answered,
         "rate_limit_error" => Outcome::Limited(windows.limited(headers, class, now)),
         _ => Outcome::Answered,
     }
@@ -191,8 +191,13 @@ impl Windows {
         Self { by_name, retry_after: retry_after.and_then(|value| retry_after_end(value, now)) }
     }
 
-    fn any_rejected(&self) -> bool {
-        self.by_name.iter().any(|(name, window)| window.rejected && !is_extra(name))
+    /// Whether a window is used up, and not only the paid usage beyond it.
+    fn any_rejected(&self, claim: Option<&str>) -> bool {
+        let plan =
+            claim.is_some_and(|claim| claim == "five_hour" || claim.starts_with("seven_day"));
+        self.by_name
+            .iter()
+            .any(|(name, window)| window.rejected && !is_extra(name) && (name != "unified" || plan))
     }
 
     fn limited(&self, headers: &HeaderMap, class: &ModelClass, now: Timestamp) -> Limited {
@@ -200,9 +205,7 @@ impl Windows {
             has_rate_limit_headers: has_rate_limit_headers(headers),
             ..Limited::default()
         };
-        let claim = headers
-            .get("anthropic-ratelimit-unified-representative-claim")
-            .and_then(|claim| claim.to_str().ok());
+        let claim = claim(headers);
         let single = self.by_name.iter().any(|(name, w)| w.rejected && stops_alone(name, class));
         let (mut account, mut family) = (false, false);
         for (name, window) in self.by_name.iter().filter(|(_, window)| window.rejected) {
@@ -229,6 +232,11 @@ impl Windows {
         }
         limited
     }
+}
+
+/// The window that the aggregate speaks of.
+fn claim(headers: &HeaderMap) -> Option<&str> {
+    headers.get("anthropic-ratelimit-unified-representative-claim")?.to_str().ok()
 }
 
 fn keep_later(slot: &mut Option<End>, until: Option<Timestamp>, reason: &str, now: Timestamp) {

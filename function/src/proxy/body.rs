@@ -114,6 +114,9 @@ pub(super) fn bedrock(
             yield event;
         }
         let failure = loop {
+            if translation.finished() {
+                break None;
+            }
             let mut next = Box::pin(upstream.next());
             let mut silence = Duration::ZERO;
             let next = loop {
@@ -131,10 +134,7 @@ pub(super) fn bedrock(
                 Ok(Some(Ok(Event::Skip))) => {}
                 Ok(Some(Ok(Event::Failed(failure)))) | Err(failure) => break Some(failure),
                 Ok(Some(Err(_))) => break Some(broke_off()),
-                Ok(None) => break (!translation.finished()).then(broke_off),
-            }
-            if translation.finished() {
-                break None;
+                Ok(None) => break Some(broke_off()),
             }
         };
         record.used(translation.usage());

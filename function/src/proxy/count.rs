@@ -58,21 +58,24 @@ impl Proxy {
                 (failure.into_response(record.id()).map(body::full), Some(Reason::Unreachable))
             }
         };
-        let mut upstream = Upstream::Anthropic;
+        let mut upstream = Some(Upstream::Anthropic);
         if let Some(reason) = reason.filter(|_| self.settings.fallback) {
             let counted = match &subject {
                 Some(subject) => {
                     let refusal = (answer.status(), answer.headers().clone());
-                    self.count(subject, &head.headers, refusal, &body).await
+                    let sent = caller::upstream_headers(&head.headers, &target.call);
+                    self.count(subject, &sent, refusal, &body).await
                 }
                 None => None,
             };
-            record.attempt(Upstream::Bedrock, Some(reason));
-            upstream = Upstream::Bedrock;
+            upstream = counted.map(|_| Upstream::Bedrock);
+            if counted.is_some() {
+                record.attempt(Upstream::Bedrock, Some(reason));
+            }
             answer = counted
                 .map_or_else(|| cannot_count(&record), |tokens| counted_answer(tokens, reason));
         }
-        record.answered(answer.status(), Some(upstream));
+        record.answered(answer.status(), upstream);
         answer.map(|body| accompanied(body, self.late(), record))
     }
 
@@ -86,7 +89,6 @@ impl Proxy {
     ) -> Option<u64> {
         let model = subject.model.as_ref()?;
         let model_id = model.count_tokens_id()?.to_owned();
-        self.bedrock.region(0)?;
         let now = clock::now();
         let limited = status == StatusCode::TOO_MANY_REQUESTS;
         let carried = proof::carried_by(status, &refusal, limited, now);
@@ -94,10 +96,14 @@ impl Proxy {
             return None;
         }
         let body = request::to_count(body, &request_headers(headers), model).ok()?;
-        let counted = self.bedrock.count(0, Call { model_id, body }).await;
-        counted
-            .inspect_err(|failure| tracing::warn!("bedrock cannot count: {}", failure.message()))
-            .ok()
+        for region in 0..self.bedrock.region_count() {
+            let call = Call { model_id: model_id.clone(), body: body.clone() };
+            match self.bedrock.count(region, call).await {
+                Ok(tokens) => return Some(tokens),
+                Err(failure) => tracing::warn!("bedrock cannot count: {}", failure.message()),
+            }
+        }
+        None
     }
 
     async fn may_count(

@@ -65,8 +65,22 @@ impl Proxy {
                 return Err(no_key());
             }
         }
-        let body = collect(body, MOST_BODY_BYTES).await?;
-        Ok(Admitted { head, target, body, key })
+        match (collect(body, MOST_BODY_BYTES).await, &key) {
+            (Ok(body), _) => Ok(Admitted { head, target, body, key }),
+            (Err(failure), None) => Err(failure),
+            // Whoever has no good key reads the same as ever, whatever their body was.
+            (Err(failure), Some(digest)) => Err(self.verdict(digest).await.unwrap_or(failure)),
+        }
+    }
+
+    /// What there is to say against a key, if anything.
+    async fn verdict(&self, digest: &Fingerprint) -> Option<Failure> {
+        let query = Query { subject: None, key: Some(digest) };
+        match self.memory.look_up(&query, clock::now()).await.key {
+            KeyOwner::User(_) => None,
+            KeyOwner::Nobody => Some(no_key()),
+            KeyOwner::Unread => Some(unread_key()),
+        }
     }
 
     /// Asks the store, at most once, all that a request wants to know; settles whose its key is.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::body::{self, Body, Writes};
 use super::{Proxy, UPSTREAM, body::upstream_value};
-use crate::caller::Target;
+use crate::caller::{Target, upstream_headers};
 use crate::clock;
 use crate::failover::cooldown::{
     Fingerprint, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
@@ -54,6 +54,8 @@ pub(super) struct Exchange {
     pub(super) until: Option<Timestamp>,
     /// How the request is translated for Bedrock, once it has been needed.
     pub(super) mends: Option<Mends>,
+    /// Anthropic's last 429 showed that it knew whose limit it was.
+    pub(super) marked: bool,
     /// How often a refusal has been mended.
     pub(super) mended: usize,
 }
@@ -98,8 +100,9 @@ impl Exchange {
             };
             let verdict = self.policy.judge(attempt, outcome, clock::now());
             note(attempt, &verdict);
+            // A second try that gets no answer does not undo the first one's.
             if attempt.upstream() == Upstream::Anthropic || matches!(verdict, Verdict::Reply) {
-                original = answer;
+                original = answer.or(original);
             }
             match verdict {
                 Verdict::Reply => return self.reply(original),
@@ -137,9 +140,10 @@ impl Exchange {
         answer.map(|body| super::accompanied(body, writes, record))
     }
 
-    /// Remembers a limit, if it is certain whose it is.
+    /// Remembers a limit, if it is certain whose it is: what is remembered is proof, too, so the
+    /// answer itself must have been one.
     async fn remember(&mut self, limited: Option<Limited>) {
-        let Some(limited) = limited else { return };
+        let Some(limited) = limited.filter(|_| self.marked) else { return };
         if !self.is_proven().await {
             return;
         }
@@ -173,7 +177,9 @@ impl Exchange {
             Standing::Foreign => return false,
             Standing::Stale { .. } | Standing::Unknown => {}
         }
-        let from = (&proxy.anthropic, &self.headers.clone());
+        // The very credentials of which the fingerprint is.
+        let headers = upstream_headers(&self.headers, &self.target.call);
+        let from = (&proxy.anthropic, &headers);
         let renewal = proxy.renewals.renew(fingerprint, standing, max_age, from);
         let checked = self.beside(renewal).await;
         if let Some(proof) = checked.proof {

@@ -113,7 +113,9 @@ impl Exchange {
                 has_rate_limit_headers: hint::has_rate_limit_headers(&head.headers),
                 ..Limited::default()
             }),
-            _ => Outcome::ServerError,
+            "api_error" | "timeout_error" => Outcome::ServerError,
+            // The client's own fault: nobody else would answer it better.
+            _ => Outcome::Answered,
         };
         (outcome, Some(Response::from_parts(streamed(head), body::full(held.freeze()))))
     }
@@ -128,7 +130,8 @@ impl Exchange {
     }
 
     async fn refused(&mut self, head: Parts, mut answer: Answer) -> Brought {
-        if matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        let refused = matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if refused && head.headers.contains_key("request-id") {
             self.revoke();
         }
         let kept = head.status == StatusCode::UNAUTHORIZED && self.proxy.keeps_refusals();
@@ -150,7 +153,9 @@ impl Exchange {
         let now = clock::now();
         let outcome = hint::judge_failure(head.status, &head.headers, &read, &class, now);
         let limited = matches!(outcome, Outcome::Limited(_));
-        if let Some(proof) = proof::carried_by(head.status, &head.headers, limited, now) {
+        let proof = proof::carried_by(head.status, &head.headers, limited, now);
+        self.marked = proof.is_some();
+        if let Some(proof) = proof {
             self.prove(proof);
         }
         (outcome, Some(Response::from_parts(head, body::full(read))))

@@ -25,6 +25,8 @@ use crate::translate::mend::Lesson;
 const BUDGET: Duration = Duration::from_millis(250);
 /// The same for a key that this instance has not seen lately: nobody can go on without it.
 const KEY_BUDGET: Duration = Duration::from_secs(1);
+/// What a write may take, while the store answers at all.
+const WRITE_BUDGET: Duration = Duration::from_secs(1);
 /// Seconds between two warnings.
 const WARN_EVERY: i64 = 60;
 /// A look-up that came too late is seen to its end this often at most.
@@ -203,7 +205,9 @@ impl Memory {
         &self,
         call: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Option<T> {
-        let answer = tokio::time::timeout(BUDGET, call).await;
+        // A write goes on beside the answer, and may have to make a connection first.
+        let budget = if self.is_failing() { BUDGET } else { WRITE_BUDGET };
+        let answer = tokio::time::timeout(budget, call).await;
         match answer.unwrap_or(Err(StoreError::TimedOut)) {
             Ok(value) => Some(value),
             Err(error) => {

@@ -230,6 +230,8 @@ impl Translation<'_> {
         self.content.holds.block_binding |= bound;
         let edit = thinking.edit(|key, value| {
             Ok(match key {
+                // Beside `disabled` Bedrock takes nothing.
+                "display" | "block_binding" if !thinks => Edit::Drop,
                 "display" => Edit::keep_if(match text(value).as_deref() {
                     Some("updates") => line.auto_mode,
                     Some("highlights") => false,
