@@ -29,4 +29,5 @@ mod pace;
 mod protocol;
 #[cfg(target_os = "linux")]
 mod rie;
+mod shared;
 mod start;

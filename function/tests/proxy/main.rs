@@ -14,6 +14,7 @@ mod callers;
 mod counting;
 mod encrypted;
 mod hostile;
+mod keys;
 mod limits;
 mod load;
 mod mending;

@@ -60,6 +60,11 @@ impl FakeDynamo {
         self.house.shelf().put(item);
     }
 
+    /// Removes the item with this key.
+    pub(crate) fn remove(&self, key: &Value) {
+        self.house.shelf().remove(key);
+    }
+
     pub(crate) fn items(&self) -> Vec<Value> {
         self.house.shelf().items.clone()
     }
