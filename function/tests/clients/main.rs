@@ -13,4 +13,5 @@ mod child;
 mod claude;
 mod claude_code;
 mod install;
+mod keys;
 mod sdks;

@@ -1,10 +1,12 @@
 //! The real Claude Code through a Function URL, on both upstreams.
 
+use function::access::ProxyKey;
 use serde_json::json;
 
 use crate::{
     claude::Claude,
     deployed::Deployed,
+    runtime::Rules,
     support::{answer::limited, message::ToolPlay},
 };
 
@@ -32,6 +34,27 @@ fn a_tool_turn_goes_through_bedrock_during_a_limit() {
     for invocation in deployed.lambda.invocations() {
         assert!(invocation.whole && invocation.trailers.is_empty() && !invocation.timed_out);
     }
+}
+
+#[test]
+fn a_key_in_the_base_url_or_in_a_header_opens_both_upstreams() {
+    let key = ProxyKey::from_random([0xa1; 32]);
+    let keys = format!("alice:{}", key.digest());
+    let guarded = [("ACCESS_MODE", "key"), ("ACCESS_OPEN_ANYWHERE", ""), ("PROXY_KEYS", &keys)];
+    let deployed = Deployed::under(Rules::default(), &guarded);
+    let base = format!("http://{}", deployed.lambda.url());
+    let header = format!("x-claude-proxy-key: {}", key.reveal());
+    let by_header = Claude::against(&base).with("ANTHROPIC_CUSTOM_HEADERS", &header);
+    let by_path = Claude::against(&format!("{base}/k/{}", key.reveal()));
+    assert_eq!(by_header.asks("one").text(), "anthropic heard: one");
+    deployed.anthropic.next([limited(120)]);
+    assert_eq!(by_path.asks("two").text(), "bedrock heard: two");
+    assert_eq!(by_header.asks("three").text(), "bedrock heard: three");
+    let asked = deployed.anthropic.requests().len();
+    let stranger = claude(&deployed).asks("four");
+    assert!(!stranger.succeeded && stranger.output.contains("401"), "{}", stranger.output);
+    assert_eq!(deployed.anthropic.requests().len(), asked);
+    assert!(!deployed.log().contains("ccp_"), "{}", deployed.log());
 }
 
 fn claude(deployed: &Deployed) -> Claude {

@@ -2,7 +2,7 @@
 //!
 //! It comes out of the wheel `aws-sam-cli` from `PyPI`, and is put below `target/`. It buffers what
 //! is streamed, so it says nothing about pace; several requests at a time it has only for a binary
-//! at `/var/runtime/bootstrap`, which no test may write.
+//! at `/var/task/bootstrap`, and only as root: that one test is run by `scripts/lambda-multi`.
 
 use std::{
     fs::{self, File},
@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -23,7 +24,7 @@ use crate::{
     child,
     deployed::environment,
     support::{
-        answer::{hang, limited},
+        answer::{hang, limited, ok},
         anthropic::FakeAnthropic,
         bedrock::FakeBedrock,
         client::{ALICE, Call},
@@ -32,6 +33,8 @@ use crate::{
 };
 
 const WHEEL: &str = "aws-sam-cli==1.170.0";
+/// Runs the emulator that stands behind `$1`, a folder that takes the place of `/var`.
+const IN_VAR: &str = r#"set -e; mount --bind "$1" /var; shift; exec "$@""#;
 const NEED_PIP: &str = "these tests run AWS's Runtime Interface Emulator, which comes from PyPI: \
                         install python3 with pip";
 /// Where the emulator takes events.
@@ -78,6 +81,24 @@ async fn an_answer_comes_before_awss_own_emulator_would_end_the_process() {
     assert_eq!(prelude["statusCode"], 200);
 }
 
+#[tokio::test]
+#[ignore = "mounts over /var, which needs root: scripts/lambda-multi"]
+async fn awss_own_emulator_has_several_requests_at_a_time_answered() {
+    let rie = Rie::managed(4);
+    rie.anthropic.always(ok().gap(Duration::from_millis(200)));
+    let alone = Instant::now();
+    rie.invoke(&message()).await;
+    let (alone, begun) = (alone.elapsed(), Instant::now());
+    let event = message();
+    let told = join_all((0..3).map(|_| rie.invoke(&event))).await;
+    let took = begun.elapsed();
+    for (prelude, body) in &told {
+        assert_eq!((&prelude["statusCode"], body.contains("message_stop")), (&200.into(), true));
+    }
+    assert!(alone > Duration::from_secs(1), "{alone:?} is no stream to be told apart");
+    assert!(took < alone * 2, "three at a time took {took:?}, one alone {alone:?}");
+}
+
 /// A message as a Function URL would hand it over.
 fn message() -> Value {
     json!({
@@ -109,14 +130,34 @@ struct Rie {
     address: SocketAddr,
     child: Child,
     _home: TempDir,
+    /// What lies over `/var`, for as long as the emulator runs.
+    var: Option<TempDir>,
 }
 
 impl Rie {
     fn start(settings: &[(&str, &str)]) -> Self {
+        Self::run(Command::new(emulator()), settings)
+    }
+
+    /// As on managed instances, where one process gets so many requests at a time.
+    fn managed(concurrency: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let task = folder.path().join("task");
+        fs::create_dir(&task).unwrap();
+        fs::copy(program(), task.join("bootstrap")).unwrap();
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c"]);
+        command.args([IN_VAR, "sh"]).arg(folder.path()).arg(emulator());
+        let many = concurrency.to_string();
+        let mut rie = Self::run(command, &[("AWS_LAMBDA_MAX_CONCURRENCY", &many)]);
+        rie.var = Some(folder);
+        rie
+    }
+
+    fn run(mut command: Command, settings: &[(&str, &str)]) -> Self {
         let (anthropic, bedrock) = (FakeAnthropic::start(), FakeBedrock::start());
         let home = tempfile::tempdir().unwrap();
         let (address, api) = (free(), free());
-        let mut command = Command::new(emulator());
         let inside = environment(&anthropic, &bedrock, &home);
         let child = child::clean(&mut command)
             .envs(inside.get_envs().filter_map(|(name, value)| Some((name, value?))))
@@ -131,7 +172,7 @@ impl Rie {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let rie = Self { anthropic, _bedrock: bedrock, address, child, _home: home };
+        let rie = Self { anthropic, _bedrock: bedrock, address, child, _home: home, var: None };
         let begun = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(begun.elapsed() < Duration::from_secs(20), "the emulator does not listen");
