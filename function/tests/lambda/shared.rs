@@ -4,8 +4,9 @@
 use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use function::access::ProxyKey;
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     deployed::Deployed,
@@ -194,6 +195,37 @@ async fn the_line_of_a_request_is_one_that_cloudwatch_makes_metrics_of() {
     }
     assert_eq!(lines[0]["reason"], "rate_limited");
     assert!(!log.contains(ALICE) && !log.contains(BOB));
+}
+
+#[tokio::test]
+async fn a_key_of_the_table_opens_every_instance_and_names_its_owner() {
+    let fake = FakeDynamo::start();
+    let (alice, stranger) = (ProxyKey::from_random([0xa1; 32]), ProxyKey::from_random([0x0c; 32]));
+    let pk = format!("key#{}", alice.digest());
+    fake.put(json!({"pk": {"S": pk}, "sk": {"S": "key"}, "user": {"S": "alice"}}));
+    let url = fake.url();
+    let guarded = [("ACCESS_MODE", "key"), ("ACCESS_OPEN_ANYWHERE", "")];
+    let settings = [&at(&url, "limits")[..], &guarded].concat();
+    let [one, two] = [(); 2].map(|()| Deployed::under(Rules::default(), &settings));
+    let call = |key: &ProxyKey| Call::message().at(&format!("/k/{}/v1/messages", key.reveal()));
+    one.anthropic.next([limited(120)]);
+    assert_eq!(one.call(call(&alice)).await.reason(), "rate_limited");
+    assert_eq!(two.call(call(&alice)).await.reason(), "cooldown");
+    let refused = [one.call(call(&stranger)).await, two.call(Call::message()).await];
+    assert_eq!(refused.each_ref().map(|reply| reply.status), [401, 401]);
+    assert_eq!(refused[0].body, refused[1].body);
+    let limit = fake.items().into_iter().find(|item| item["limited_until"].is_object());
+    assert_eq!(limit.unwrap()["user"]["S"], "alice");
+    let _fake = failing(fake, &ok().head_after(Duration::from_secs(30)));
+    assert_eq!(two.call(call(&alice)).await.reason(), "cooldown");
+    let reply = one.call(call(&stranger)).await;
+    assert_eq!((reply.status, reply.header("retry-after")), (503, "5"));
+    assert!(two.anthropic.messages().is_empty() && one.anthropic.messages().len() == 1);
+    for instance in [&one, &two] {
+        instance.lambda.is_idle(1).await;
+        let log = instance.log();
+        assert!(log.contains(r#""user":"alice""#) && !log.contains("ccp_"), "{log}");
+    }
 }
 
 /// An instance with upstreams of its own, on the common table.
