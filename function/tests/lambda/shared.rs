@@ -74,6 +74,7 @@ async fn a_success_that_one_meets_ends_the_limit_for_all() {
     one.call(Call::message()).await;
     two.bedrock.next([access_denied()]);
     assert_eq!(two.call(Call::message()).await.upstream(), "anthropic", "Bedrock could not");
+    assert_eq!(two.bedrock.requests().len(), 1, "it knew of the limit");
     assert!(items(&table).await.iter().all(|(pk, _)| !pk.starts_with("limit#")));
     let three = instance(&table);
     for instance in [&two, &three] {
