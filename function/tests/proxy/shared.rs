@@ -41,6 +41,7 @@ async fn a_limit_that_one_instance_saw_end_is_over_for_the_others() {
     one.call(Call::message()).await;
     two.bedrock.next([access_denied()]);
     assert_eq!(two.call(Call::message()).await.upstream(), "anthropic", "Bedrock could not");
+    assert_eq!(two.bedrock.requests().len(), 1, "the limit was known");
     assert_eq!(items(&table, "limit#").await.len(), 0);
     let three = instance(&table);
     assert_eq!(three.call(Call::message()).await.upstream(), "anthropic");
