@@ -108,9 +108,31 @@ impl Digest {
         &self.0
     }
 
+    /// The tag of an image of this digest: its first 12 digits.
+    pub fn tag(&self) -> &str {
+        let digits = self.digits();
+        digits.get(..TAG_DIGITS).unwrap_or(digits)
+    }
+
     /// The digits alone.
     pub fn digits(&self) -> &str {
         self.0.trim_start_matches("sha256:")
+    }
+}
+
+/// Text that is no [`Digest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is sha256: and 64 digits of 0-9 and a-f")]
+pub struct BadDigest;
+
+impl FromStr for Digest {
+    type Err = BadDigest;
+
+    fn from_str(text: &str) -> Result<Self, BadDigest> {
+        let digits = text.strip_prefix("sha256:").ok_or(BadDigest)?;
+        let known = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let whole = digits.len() == 64 && digits.bytes().all(known);
+        whole.then(|| Self(text.to_owned())).ok_or(BadDigest)
     }
 }
 
@@ -186,8 +208,7 @@ impl Image {
 
     /// The tag under which it is pushed: the first 12 digits of its digest.
     pub fn tag(&self) -> &str {
-        let digits = self.digest().digits();
-        digits.get(..TAG_DIGITS).unwrap_or(digits)
+        self.digest().tag()
     }
 
     /// The manifest, to be sent as [`Self::media_type`].

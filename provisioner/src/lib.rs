@@ -1,4 +1,41 @@
-//! What creates, shows and removes claude-proxy in an AWS account?
+//! # The design on one page
+//!
+//! A command reads the account, compares it with what is wanted, shows the difference and, after a
+//! yes, makes it so.
+//!
+//! 1. [`cli`] and [`settings`] check everything that was typed, before any call.
+//! 2. [`stack`] declares what is wanted: one struct with one field for each resource.
+//! 3. [`stack::Stack::observe`] reads what is there, through a [`cloud::Reader`], which only asks.
+//! 4. [`stack::Stack::plan`] compares the two: a plain function that gives a [`plan::Plan`].
+//! 5. [`printer`] shows it; [`commands`] ask.
+//! 6. [`apply`] walks the plan through a [`cloud::Writer`]. Every step can be taken twice.
+//!
+//! There is no state file: names and tags in the account are the state, and what lacks our tags is
+//! never changed or deleted.
+//!
+//! # What depends on what
+//!
+//! ```text
+//! main → cli → commands ─┬→ apply, probe, printer, cloud      edges
+//!                        └→ stack → resources → plan, document, names, settings      core
+//! ```
+//!
+//! A file in [`resources`] has two halves: what it wants and how it differs is pure; how it is
+//! read, made and deleted takes a `Reader` or a `Writer`.
 
+pub mod apply;
+pub mod cli;
+pub mod cloud;
+pub mod commands;
+pub mod document;
 pub mod image;
+pub mod names;
+pub mod plan;
 pub mod policies;
+pub mod printer;
+pub mod probe;
+pub mod resource;
+pub mod resources;
+pub mod rights;
+pub mod settings;
+pub mod stack;

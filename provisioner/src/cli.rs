@@ -1,0 +1,161 @@
+//! What can be typed. The doc comments here are the help text.
+
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, Parser, Subcommand};
+
+use crate::image::{Architecture, Digest};
+use crate::names::Name;
+use crate::settings::{Boundary, Concurrency, Memory, Retention, Timeout};
+
+/// Create, show and remove claude-proxy in an AWS account
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done, or nothing to do
+  1    failed
+  2    changes are pending (plan --exit-code)
+  3    refused: nobody said yes, or something is not ours
+  4    failed before the first change: credentials, rights, network, or the binary
+  5    partly done: run it again
+  64   wrong usage
+  130  interrupted";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create what is missing and change what differs
+    ///
+    /// Shows the plan and asks before anything is changed. Run again, it says "No changes." and
+    /// changes nothing. After a failure, or a crash, run it again: it finishes the job.
+    Up(Up),
+    /// Show what `up` would do, and change nothing
+    Plan(PlanArgs),
+    /// Remove all of it, the log group included
+    ///
+    /// Shows what will go and asks. What does not carry this stack's tags is left alone. Ends by
+    /// looking again at what is left.
+    Down,
+    /// Show every resource, its state and how it differs, and ask the URL whether it is well
+    Status(StatusArgs),
+}
+
+/// What all commands take
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The AWS region [default: that of the AWS settings, such as `AWS_REGION`]
+    #[arg(long, global = true, value_name = "REGION")]
+    pub region: Option<String>,
+    /// The AWS profile [default: that of the AWS settings, such as `AWS_PROFILE`]
+    #[arg(long, global = true, value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// The name of the stack; all other names derive from it
+    #[arg(long, global = true, value_name = "NAME", default_value = "claude-proxy")]
+    pub name: Name,
+    /// Print one JSON object on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Do not ask
+    #[arg(long, short, global = true)]
+    pub yes: bool,
+    /// No colours (`NO_COLOR` does the same)
+    #[arg(long, global = true, env = "NO_COLOR", hide_env = true)]
+    #[arg(value_parser = FalseyValueParser::new())]
+    pub no_color: bool,
+    /// Say more about what happens
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// How long a second of waiting takes, in milliseconds
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        env = "PROVISIONER_WAIT_UNIT_MS",
+        default_value_t = 1000
+    )]
+    pub wait_unit_ms: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Up {
+    #[command(flatten)]
+    pub stack: StackArgs,
+    #[command(flatten)]
+    pub image: ImageArgs,
+    /// Do not ask the URL at the end whether it works
+    #[arg(long)]
+    pub no_probe: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub stack: StackArgs,
+    #[command(flatten)]
+    pub image: ImageArgs,
+    /// Do not compare the image
+    #[arg(long, conflicts_with_all = ["binary", "image"])]
+    pub no_build: bool,
+    /// End with 2 if there are changes
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// Do not ask the URL whether it works
+    #[arg(long)]
+    pub no_probe: bool,
+}
+
+/// What the function runs
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    /// A ready binary of the function, for --architecture
+    #[arg(long, value_name = "PATH")]
+    pub binary: Option<PathBuf>,
+    /// An image that the repository still has: the way back
+    #[arg(long, value_name = "DIGEST", conflicts_with = "binary")]
+    pub image: Option<Digest>,
+}
+
+/// What the stack is like. Not remembered: what is not given is the default
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Stack options")]
+pub struct StackArgs {
+    /// The function's memory in MiB, 128 to 10240 [default: 256]
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<Memory>,
+    /// The longest time of one request in seconds, 1 to 900 [default: 900]
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<Timeout>,
+    /// How long log lines are kept, in days [default: 30]
+    #[arg(long, value_name = "DAYS")]
+    pub log_retention_days: Option<Retention>,
+    /// Requests at once that are reserved for the function, and its limit [default: none]
+    #[arg(long, value_name = "NUMBER")]
+    pub reserved_concurrency: Option<Concurrency>,
+    /// The policy that bounds the function's role [default: none]
+    #[arg(long, value_name = "ARN")]
+    pub permissions_boundary: Option<Boundary>,
+    /// The processors to run on, arm64 or `x86_64` [default: what is deployed, else arm64]
+    #[arg(long, value_name = "NAME")]
+    pub architecture: Option<Architecture>,
+    /// Set a variable of the function; it stays set. Repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub env: Vec<String>,
+    /// Take over what has our names but not our tags
+    #[arg(long)]
+    pub adopt: bool,
+}

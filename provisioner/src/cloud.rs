@@ -1,0 +1,304 @@
+//! How is the account reached? Clients for a [`Reader`], which cannot write, and a [`Writer`].
+//!
+//! Credentials, region and endpoints come from the AWS SDK's standard chain. Whatever is waited
+//! for takes its time from [`Pace`], so that tests need no patience.
+
+mod error;
+mod persist;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeSerializationInterceptorContextRef, FinalizerInterceptorContextRef,
+};
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+
+use crate::names::Account;
+use crate::printer::Printer;
+
+pub use error::{CloudError, Kind};
+pub(crate) use error::{OrAbsent, call};
+pub use persist::Stop;
+pub(crate) use persist::Wait;
+
+/// Where to look, as far as the command line says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    pub region: Option<String>,
+    pub profile: Option<String>,
+}
+
+/// How long one unit of waiting takes: a second, except in tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace(pub Duration);
+
+/// The account, and the way to it.
+#[derive(Debug, Clone)]
+pub struct Cloud {
+    config: SdkConfig,
+    pub account: Account,
+    pace: Pace,
+}
+
+/// How long a connection may take; an answer may take `READ_TIMEOUT`.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often the SDK asks again when it is throttled or a connection breaks.
+const ATTEMPTS: u32 = 8;
+
+impl Cloud {
+    /// Finds out who is asking, and where.
+    ///
+    /// # Errors
+    ///
+    /// Without a region, credentials or a way to AWS.
+    pub async fn connect(place: &Place, pace: Pace) -> Result<Self, CloudError> {
+        let region = place.region.clone().map(Region::new);
+        let mut profile = ProfileFileRegionProvider::builder();
+        if let Some(name) = &place.profile {
+            profile = profile.profile_name(name);
+        }
+        // Not at the instance's own address too: off AWS that takes seconds to fail.
+        let region = RegionProviderChain::first_try(region)
+            .or_else(EnvironmentVariableRegionProvider::new())
+            .or_else(profile.build());
+        let region = region.region().await.ok_or_else(CloudError::no_region)?;
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let retry = RetryConfig::standard()
+            .with_max_attempts(ATTEMPTS)
+            .with_initial_backoff(pace.0)
+            .with_max_backoff(pace.0 * 20);
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .retry_config(retry)
+            .timeout_config(timeouts.build())
+            .region(region.clone());
+        if let Some(name) = &place.profile {
+            loader = loader.profile_name(name);
+        }
+        let config = Box::pin(loader.load()).await;
+        let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send();
+        let caller = call("STS", "GetCallerIdentity", caller).await?;
+        let partition = caller.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws");
+        let account = Account {
+            id: caller.account().unwrap_or_default().to_owned(),
+            region: region.to_string(),
+            partition: partition.to_owned(),
+        };
+        Ok(Self { config, account, pace })
+    }
+
+    /// A way in that refuses to send anything but questions.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { clients: Clients::new(&self.config, None), pace: self.pace }
+    }
+
+    /// A way in that may change things, until `stop` says otherwise.
+    #[must_use]
+    pub fn writer(&self, printer: Printer, stop: Stop) -> Writer {
+        let changed = Arc::new(AtomicBool::new(false));
+        let clients = Clients::new(&self.config, Some(&Notes(Arc::clone(&changed))));
+        Writer {
+            clients,
+            changed,
+            reader: self.reader(),
+            account: self.account.clone(),
+            printer,
+            stop,
+        }
+    }
+}
+
+/// Asks, and cannot do anything else.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    clients: Clients,
+    pace: Pace,
+}
+
+impl Reader {
+    pub(crate) const fn clients(&self) -> &Clients {
+        &self.clients
+    }
+}
+
+/// Changes the account.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    clients: Clients,
+    changed: Arc<AtomicBool>,
+    reader: Reader,
+    pub account: Account,
+    printer: Printer,
+    stop: Stop,
+}
+
+impl Writer {
+    pub(crate) const fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    /// For reading back what was written.
+    #[must_use]
+    pub const fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Whether anything in the account may be different now.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.changed.load(Ordering::Relaxed)
+    }
+
+    /// For what is changed without these clients.
+    pub(crate) fn note_change(&self) {
+        self.changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is time to stop.
+    #[must_use]
+    pub const fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    pub(crate) const fn printer(&self) -> &Printer {
+        &self.printer
+    }
+}
+
+/// One client for each service.
+#[derive(Clone)]
+pub(crate) struct Clients {
+    pub(crate) ecr: aws_sdk_ecr::Client,
+    pub(crate) iam: aws_sdk_iam::Client,
+    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
+    pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
+    pub(crate) lambda: aws_sdk_lambda::Client,
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clients")
+    }
+}
+
+/// A client of one service's crate.
+macro_rules! client {
+    ($service:ident, $config:expr, $notes:expr) => {{
+        let config = $service::config::Builder::from($config);
+        let config = match $notes {
+            Some(notes) => config.interceptor(notes.clone()),
+            None => config.interceptor(ReadOnly),
+        };
+        $service::Client::from_conf(config.build())
+    }};
+}
+
+impl Clients {
+    fn new(config: &SdkConfig, notes: Option<&Notes>) -> Self {
+        Self {
+            ecr: client!(aws_sdk_ecr, config, notes),
+            iam: client!(aws_sdk_iam, config, notes),
+            dynamodb: client!(aws_sdk_dynamodb, config, notes),
+            logs: client!(aws_sdk_cloudwatchlogs, config, notes),
+            lambda: client!(aws_sdk_lambda, config, notes),
+        }
+    }
+}
+
+/// Stops every call that is not a question, before it is sent.
+#[derive(Debug)]
+struct ReadOnly;
+
+impl Intercept for ReadOnly {
+    fn name(&self) -> &'static str {
+        "ReadOnly"
+    }
+
+    fn read_before_serialization(
+        &self,
+        _context: &BeforeSerializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let operation = config.load::<Metadata>().map_or("an unknown call", Metadata::name);
+        if is_question(operation) {
+            return Ok(());
+        }
+        Err(format!("{operation} is no question, and a reader only asks").into())
+    }
+}
+
+/// Notes when a change may have been made: a broken connection may have made one, a refusal has
+/// not.
+#[derive(Debug, Clone)]
+struct Notes(Arc<AtomicBool>);
+
+impl Intercept for Notes {
+    fn name(&self) -> &'static str {
+        "Notes"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let question = config.load::<Metadata>().is_some_and(|call| is_question(call.name()));
+        let refused = context.response().is_some_and(|answer| !answer.status().is_success());
+        if !question && !refused {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn is_question(operation: &str) -> bool {
+    ["Get", "List", "Describe", "BatchGet", "BatchCheck"]
+        .iter()
+        .any(|start| operation.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_sends_nothing_but_questions() {
+        // Nobody listens there: what is sent fails otherwise.
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url("http://127.0.0.1:1")
+            .build();
+        let clients = Clients::new(&config, None);
+        let refused = clients.lambda.delete_function().function_name("x").send().await;
+        let refused = format!("{:?}", refused.unwrap_err());
+        assert!(refused.contains("DeleteFunction is no question"), "{refused}");
+        let asked = clients.lambda.get_function().function_name("x").send().await;
+        let asked = format!("{:?}", asked.unwrap_err());
+        assert!(!asked.contains("is no question"), "{asked}");
+    }
+}

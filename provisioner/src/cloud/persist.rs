@@ -1,0 +1,134 @@
+//! How long is something waited for, and how often tried again?
+//!
+//! Time is counted in units of [`super::Pace`]. Every wait says on standard error what it waits
+//! for, ends at its limit, and ends at once when the person who runs the command says stop.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{CloudError, Kind, Reader, Writer};
+
+/// Whether the person who runs the command has said stop.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Becomes true when `sender` says so.
+    #[must_use]
+    pub const fn new(receiver: watch::Receiver<bool>) -> Self {
+        Self(receiver)
+    }
+
+    /// Whether it has been said.
+    #[must_use]
+    pub fn said(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Returns when it is said.
+    pub async fn wait(&self) {
+        let mut receiver = self.0.clone();
+        if receiver.wait_for(|said| *said).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// What one look found.
+#[derive(Debug)]
+pub(crate) enum Wait<T> {
+    Done(T),
+    /// Not yet; the words say what it looks like now.
+    For(String),
+}
+
+/// All tries of one step end within this many units.
+const BUDGET: f64 = 90.0;
+
+/// The pauses between tries, in units; the last one repeats.
+const PAUSES: [f64; 4] = [0.25, 0.5, 1.0, 2.0];
+
+impl Reader {
+    /// Lets time pass.
+    pub(crate) async fn rest(&self, units: f64) {
+        tokio::time::sleep(self.pace.0.mul_f64(units)).await;
+    }
+}
+
+impl Writer {
+    /// Lets time pass, unless it is time to stop.
+    async fn pause(&self, units: f64) -> Result<(), CloudError> {
+        // Two that wait for the same should not ask at the same moment.
+        let units = units * (0.75 + 0.5 * fastrand::f64());
+        tokio::select! {
+            () = self.reader.rest(units) => Ok(()),
+            () = self.stop.wait() => Err(CloudError::new(Kind::Interrupted, "interrupted")),
+        }
+    }
+
+    /// Tries until it works, as long as the failure is one that passes.
+    pub(crate) async fn persist<T>(
+        &self,
+        step: impl AsyncFn() -> Result<T, CloudError>,
+    ) -> Result<T, CloudError> {
+        let (mut spent, mut tries) = (0.0, 0);
+        loop {
+            let error = match step().await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            tries += 1;
+            let passes = matches!(
+                error.kind,
+                Kind::Busy | Kind::NotYet | Kind::Throttled | Kind::Unreachable
+            );
+            if !passes {
+                return Err(error);
+            }
+            if spent >= BUDGET {
+                let message = format!("{} (gave up after {tries} tries)", error.message);
+                return Err(CloudError { message, ..error });
+            }
+            if tries == 1 {
+                let CloudError { service, action, message, .. } = &error;
+                self.printer.waiting(&format!("{service} {action}: {message}; trying again"));
+            }
+            let pause = PAUSES[(tries - 1).min(PAUSES.len() - 1)];
+            self.pause(pause).await?;
+            spent += pause;
+        }
+    }
+
+    /// Looks until it is done, at most for `units`.
+    pub(crate) async fn until<T>(
+        &self,
+        units: f64,
+        look: impl AsyncFn() -> Result<Wait<T>, CloudError>,
+    ) -> Result<T, CloudError> {
+        let (mut spent, mut looks, mut told) = (0.0, 0_usize, String::new());
+        loop {
+            let now = match look().await? {
+                Wait::Done(done) => return Ok(done),
+                Wait::For(now) => now,
+            };
+            if spent >= units {
+                let message = format!("{now}, still after {units:.0} s");
+                return Err(CloudError::new(Kind::TimedOut, message));
+            }
+            if now != told {
+                self.printer.waiting(&now);
+                told = now;
+            }
+            let pause = PAUSES[looks.min(PAUSES.len() - 1)];
+            self.pause(pause).await?;
+            (spent, looks) = (spent + pause, looks + 1);
+        }
+    }
+
+    /// How long a unit is.
+    #[must_use]
+    pub const fn unit(&self) -> Duration {
+        self.reader.pace.0
+    }
+}

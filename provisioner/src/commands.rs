@@ -1,0 +1,334 @@
+//! What each command does, and how it ends: read, plan, show, ask, apply.
+
+mod down;
+mod plan;
+mod status;
+mod up;
+
+use std::ffi::OsString;
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+
+use crate::cli::{Cli, Command, Global, ImageArgs, StackArgs};
+use crate::cloud::{Cloud, CloudError, Kind, Pace, Place, Reader, Stop};
+use crate::image::{Architecture, Image};
+use crate::names::Foreign;
+use crate::plan::Address;
+use crate::printer::Printer;
+use crate::resources::image::Wanted;
+use crate::settings::{Environment, Settings, Source};
+use crate::stack::{self, Found, Observed, Remembered, Stack};
+
+/// How a command ended, for whoever started it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done = 0,
+    Failed = 1,
+    Pending = 2,
+    Refused = 3,
+    /// Nothing was changed.
+    Preflight = 4,
+    /// Something was changed; running it again finishes the job.
+    Partly = 5,
+    Usage = 64,
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    pub message: String,
+    pub resource: Option<Address>,
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), resource: None, hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn json(&self) -> Value {
+        let resource = self.resource.as_ref().map(ToString::to_string);
+        json!({"message": self.message, "resource": resource, "hint": self.hint})
+    }
+}
+
+/// Before anything was changed.
+impl From<CloudError> for Failure {
+    fn from(error: CloudError) -> Self {
+        let exit = match error.kind {
+            Kind::Denied | Kind::Unreachable | Kind::Credentials | Kind::NoRegion => {
+                Exit::Preflight
+            }
+            Kind::Foreign => Exit::Refused,
+            Kind::Interrupted => Exit::Interrupted,
+            Kind::NotFound
+            | Kind::Exists
+            | Kind::Busy
+            | Kind::NotYet
+            | Kind::Throttled
+            | Kind::TimedOut
+            | Kind::Other => Exit::Failed,
+        };
+        let (message, hint) = (error.to_string(), error.hint());
+        Self { exit, message, resource: error.address.map(|address| *address), hint }
+    }
+}
+
+/// What a command works with.
+#[derive(Debug)]
+struct Session {
+    global: Global,
+    printer: Printer,
+    stop: Stop,
+    /// The object that `--json` prints, as far as it is known.
+    report: Map<String, Value>,
+}
+
+/// Runs what was typed.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let cli = match Cli::try_parse_from(&words) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, words.iter().any(|word| word == "--json")),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("the system gives a new process a runtime");
+    let exit = runtime.block_on(run(cli));
+    // A question that nobody answered is still being waited for.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+fn usage(error: &clap::Error, json: bool) -> ExitCode {
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if json && !asked {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let failure = Failure::new(Exit::Usage, message).hint("see provisioner --help");
+        Printer::new(true, true).data(json!({"error": failure.json()}));
+    } else {
+        drop(error.print());
+    }
+    if asked { ExitCode::SUCCESS } else { Exit::Usage.into() }
+}
+
+async fn run(cli: Cli) -> Exit {
+    let Cli { global, command } = cli;
+    let printer = Printer::new(global.json, global.no_color);
+    let (say, heard) = watch::channel(false);
+    let mut session = Session { global, printer, stop: Stop::new(heard), report: Map::new() };
+    let stop = session.stop.clone();
+    let command = async {
+        match command {
+            Command::Up(args) => up::run(&mut session, args).await,
+            Command::Plan(args) => plan::run(&mut session, args).await,
+            Command::Down => down::run(&mut session).await,
+            Command::Status(args) => status::run(&mut session, args).await,
+        }
+    };
+    let ended = tokio::select! {
+        ended = command => ended,
+        () = interrupts(&say, printer) => {
+            Err(Failure::new(Exit::Interrupted, "interrupted in the middle of a step")
+                .hint("run it again: it finishes the job"))
+        }
+    };
+    drop(stop);
+    finish(&session, ended)
+}
+
+fn finish(session: &Session, ended: Result<Exit, Failure>) -> Exit {
+    let Session { printer, report, .. } = session;
+    let mut report = report.clone();
+    let exit = match ended {
+        Ok(exit) => exit,
+        Err(failure) => {
+            printer.error(&failure.message, failure.hint.as_deref());
+            report.insert("error".to_owned(), failure.json());
+            failure.exit
+        }
+    };
+    if printer.is_json() {
+        printer.data(Value::Object(report));
+    }
+    exit
+}
+
+/// Hears Ctrl-C: the first asks to stop, the second does not wait for it. Returns after the second.
+async fn interrupts(say: &watch::Sender<bool>, printer: Printer) {
+    loop {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        if say.send_replace(true) {
+            return;
+        }
+        printer.progress("\nstopping after the step that is under way (Ctrl-C again: at once)");
+    }
+}
+
+impl Session {
+    async fn connect(&self) -> Result<Cloud, Failure> {
+        let Global { region, profile, wait_unit_ms, .. } = &self.global;
+        let place = Place { region: region.clone(), profile: profile.clone() };
+        let pace = Pace(Duration::from_millis(*wait_unit_ms));
+        self.unless_stopped(async { Ok(Cloud::connect(&place, pace).await?) }).await
+    }
+
+    /// Gives up at the first Ctrl-C: only for what changes nothing.
+    fn unless_stopped<T>(
+        &self,
+        asking: impl Future<Output = Result<T, Failure>>,
+    ) -> impl Future<Output = Result<T, Failure>> {
+        let asking = Box::pin(asking);
+        async move {
+            tokio::select! {
+                asked = asking => asked,
+                () = self.stop.wait() => Err(Failure::new(Exit::Interrupted, "interrupted")),
+            }
+        }
+    }
+
+    /// Asks for a yes.
+    async fn consent(&self, question: &str) -> Result<(), Failure> {
+        if self.global.yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() {
+            return Err(Failure::new(Exit::Refused, "nobody is there to say yes")
+                .hint("--yes says it beforehand"));
+        }
+        drop(write!(io::stderr(), "\n{question} [y/N] "));
+        let line = tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            io::stdin().lock().read_line(&mut line).map(|_| line)
+        });
+        let read = async { Ok(line.await.ok().and_then(Result::ok).unwrap_or_default()) };
+        let line = self.unless_stopped(read).await?;
+        match line.trim().to_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(Failure::new(Exit::Refused, "nothing was changed: the answer was not yes")),
+        }
+    }
+
+    fn settings(&self, args: &StackArgs) -> Result<Settings, Failure> {
+        let environment = Environment::parse(args.env.iter().map(String::as_str));
+        let environment =
+            environment.map_err(|problems| Failure::new(Exit::Usage, problems.join("\n")))?;
+        let default = Settings::defaults(self.global.name.clone());
+        Ok(Settings {
+            name: default.name,
+            memory: args.memory.unwrap_or(default.memory),
+            timeout: args.timeout.unwrap_or(default.timeout),
+            retention: args.log_retention_days.unwrap_or(default.retention),
+            concurrency: args.reserved_concurrency,
+            boundary: args.permissions_boundary.clone(),
+            architecture: args.architecture,
+            environment,
+            adopt: args.adopt,
+        })
+    }
+
+    /// What is wanted, and what is there.
+    async fn look(
+        &self,
+        cloud: &Cloud,
+        settings: &Settings,
+        source: Source,
+    ) -> Result<(Stack, Observed), Failure> {
+        let reader: Reader = cloud.reader();
+        self.unless_stopped(async {
+            let past = Remembered::read(settings, &reader).await?;
+            let wanted = wanted(source, stack::architecture(settings, &past))?;
+            let stack = Stack::new(settings, &cloud.account, &past, wanted)
+                .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+            let there = stack.observe(&reader).await?;
+            Ok((stack, there))
+        })
+        .await
+    }
+}
+
+/// Reads what the image is to be made of.
+fn source(args: &ImageArgs, no_build: bool) -> Result<Source, Failure> {
+    match args {
+        _ if no_build => Ok(Source::NotCompared),
+        ImageArgs { image: Some(digest), .. } => Ok(Source::Kept(digest.clone())),
+        ImageArgs { binary: Some(path), .. } => {
+            std::fs::read(path).map(Source::Binary).map_err(|error| {
+                Failure::new(Exit::Usage, format!("--binary {}: {error}", path.display()))
+            })
+        }
+        ImageArgs { image: None, binary: None } => {
+            Err(Failure::new(Exit::Usage, "which binary is the function?")
+                .hint("name a ready one: --binary PATH"))
+        }
+    }
+}
+
+/// Makes the image, if one is to be made.
+fn wanted(source: Source, architecture: Architecture) -> Result<Wanted, Failure> {
+    match source {
+        Source::Binary(bytes) => {
+            let image = Image::from_binary(&bytes, architecture);
+            image.map(Wanted::Ready).map_err(|error| {
+                Failure::new(Exit::Preflight, error.to_string())
+                    .hint("build it for that processor, or name another with --architecture")
+            })
+        }
+        Source::Kept(digest) => Ok(Wanted::Kept(digest)),
+        Source::NotCompared => Ok(Wanted::NotCompared),
+    }
+}
+
+/// Refuses to go on if anything is not ours. Names all of it.
+fn refuse_foreign(survey: &[Found], adopt: bool) -> Result<(), Failure> {
+    let foreign = survey.iter().filter_map(|found| Some((&found.address, found.foreign.as_ref()?)));
+    let refused: Vec<(&Address, &Foreign)> =
+        foreign.filter(|(_, why)| !(adopt && why.adoptable())).collect();
+    let Some((first, _)) = refused.first() else { return Ok(()) };
+    let lines = refused.iter().map(|(address, why)| format!("{address} is not ours: {why}"));
+    let hint = if refused.iter().all(|(_, why)| why.adoptable()) {
+        "use another --name, or take it over with --adopt"
+    } else {
+        "use another --name"
+    };
+    let failure = Failure::new(Exit::Refused, lines.collect::<Vec<_>>().join("\n"));
+    Err(Failure { resource: Some((*first).clone()), ..failure.hint(hint) })
+}
+
+/// A function whose settings are wrong would not start.
+fn refuse_settings(stack: &Stack) -> Result<(), Failure> {
+    Environment::check_whole(&stack.function.environment)
+        .map_err(|problems| Failure::new(Exit::Usage, problems.join("\n")))
+}
+
+/// An image that is to be deployed again must still be there.
+fn refuse_missing_image(stack: &Stack, there: &Observed) -> Result<(), Failure> {
+    match &stack.image.wanted {
+        Wanted::Kept(digest) if !there.image.as_ref().is_some_and(|live| live.has(digest)) => {
+            let message = format!("the repository has no image {digest}");
+            Err(Failure::new(Exit::Failed, message).hint("aws ecr describe-images lists them"))
+        }
+        Wanted::Kept(_) | Wanted::Ready(_) | Wanted::NotCompared => Ok(()),
+    }
+}

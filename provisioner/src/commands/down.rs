@@ -1,0 +1,159 @@
+//! `down`: removes all that is ours, goes on past a failure, and looks again at the end.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use super::{Exit, Failure, Session};
+use crate::apply;
+use crate::cli::StackArgs;
+use crate::cloud::{CloudError, Writer};
+use crate::plan::{Address, Danger, Style};
+use crate::resource::Resource;
+use crate::settings::Source;
+use crate::stack::{Found, Observed, Stack};
+
+pub(super) async fn run(session: &mut Session) -> Result<Exit, Failure> {
+    let settings = session.settings(&StackArgs::default())?;
+    let cloud = session.connect().await?;
+    let (stack, there) = session.look(&cloud, &settings, Source::NotCompared).await?;
+    let survey = stack.survey(&there);
+    let (ours, kept) = sort(&survey);
+    let names = |all: &[Address]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let printer = session.printer;
+    session.report = report(&[], &kept, &[]);
+    for found in survey.iter().filter(|found| found.foreign.is_some()) {
+        let why = found.foreign.as_ref().map(ToString::to_string).unwrap_or_default();
+        printer.progress(&format!("kept: {} ({why})", found.address));
+    }
+    if ours.is_empty() {
+        printer.text("There is nothing to delete.");
+        return match kept.first() {
+            None => Ok(Exit::Done),
+            Some(first) => {
+                let message = "nothing here is ours, so nothing was deleted";
+                let failure = Failure::new(Exit::Refused, message);
+                Err(Failure { resource: Some(first.clone()), ..failure })
+            }
+        };
+    }
+    printer.progress(list(&ours, &there, printer.stderr_style()).trim_end());
+    let account = &cloud.account;
+    let question = format!("Delete all this in account {}, region {}?", account.id, account.region);
+    session.consent(&question).await?;
+    let writer = cloud.writer(printer, session.stop.clone());
+    let mut failed = delete(&stack, &ours, &writer).await;
+    let left = again(&stack, &writer, &mut failed).await;
+    let (deleted, remaining): (Vec<_>, Vec<_>) =
+        ours.into_iter().partition(|address| !left.contains(address));
+    session.report = report(&deleted, &kept, &remaining);
+    printer.text(format!("Deleted and gone: {}", names(&deleted).join(", ")));
+    match failed.into_iter().next() {
+        None if remaining.is_empty() => Ok(Exit::Done),
+        _ if session.stop.said() => {
+            Err(Failure::new(Exit::Interrupted, "interrupted")
+                .hint("run it again to finish the job"))
+        }
+        first => {
+            let still = format!("still there: {}", names(&remaining).join(", "));
+            let message = first.as_ref().map_or_else(|| still.clone(), |e| format!("{e}\n{still}"));
+            let hint = first.as_ref().and_then(CloudError::hint);
+            let hint = hint.unwrap_or_else(|| "run it again: it finishes the job".to_owned());
+            let failure = Failure::new(Exit::Partly, message).hint(hint);
+            Err(Failure { resource: remaining.into_iter().next(), ..failure })
+        }
+    }
+}
+
+/// What is ours, and what is there but is not.
+fn sort(survey: &[Found]) -> (Vec<Address>, Vec<Address>) {
+    let there = survey.iter().filter(|found| found.state.is_some());
+    let (ours, kept): (Vec<_>, Vec<_>) = there.partition(|found| found.foreign.is_none());
+    let addresses = |all: Vec<&Found>| all.into_iter().map(|found| found.address.clone()).collect();
+    (addresses(ours), addresses(kept))
+}
+
+fn report(
+    deleted: &[Address],
+    kept: &[Address],
+    remaining: &[Address],
+) -> serde_json::Map<String, serde_json::Value> {
+    let report = json!({"deleted": deleted, "kept": kept, "remaining": remaining});
+    report.as_object().cloned().unwrap_or_default()
+}
+
+/// What will go, and what cannot be brought back.
+fn list(ours: &[Address], there: &Observed, style: Style) -> String {
+    let sign = style.paint("31", "- delete");
+    let mut text: String = ours.iter().rev().map(|address| format!("{sign} {address}\n")).collect();
+    if let Some(live) = &there.image {
+        let images = live.images.len();
+        writeln!(text, "      (images in the repository: {images})").expect("a string takes all");
+    }
+    if there.url.is_some() {
+        text +=
+            &style.paint("1;31", "      ! clients that are configured with the URL stop working\n");
+    }
+    if there.table.is_some() {
+        text += &style.paint("1;31", format!("      ! {}\n", Danger::LosesData));
+    }
+    text
+}
+
+/// Deletes backwards, and goes on past a failure.
+async fn delete(stack: &Stack, ours: &[Address], cloud: &Writer) -> Vec<CloudError> {
+    let Stack { role, repository, image, table, log_group, function, call_url, call_lambda, url } =
+        stack;
+    let mut walk = Walk { ours, cloud, failed: Vec::new() };
+    walk.step(url).await;
+    walk.step(call_lambda).await;
+    walk.step(call_url).await;
+    walk.step(function).await;
+    walk.step(log_group).await;
+    walk.step(table).await;
+    walk.step(image).await;
+    walk.step(repository).await;
+    walk.step(role).await;
+    walk.failed
+}
+
+struct Walk<'a> {
+    ours: &'a [Address],
+    cloud: &'a Writer,
+    failed: Vec<CloudError>,
+}
+
+impl Walk<'_> {
+    async fn step<R: Resource>(&mut self, resource: &R) {
+        if !self.ours.contains(&resource.address()) || self.cloud.stop().said() {
+            return;
+        }
+        if let Err(error) = apply::delete(resource, self.cloud).await {
+            self.cloud.printer().error(&error.to_string(), None);
+            self.failed.push(error);
+        }
+    }
+}
+
+/// Looks again: a late line of the function makes its log group anew, which goes once more.
+async fn again(stack: &Stack, cloud: &Writer, failed: &mut Vec<CloudError>) -> BTreeSet<Address> {
+    let addresses = |there: &Observed| -> BTreeSet<Address> {
+        sort(&stack.survey(there)).0.into_iter().collect()
+    };
+    let mut there = stack.observe(cloud.reader()).await;
+    let resurrected = there.as_ref().is_ok_and(|there| there.log_group.is_some());
+    if resurrected && !cloud.stop().said() {
+        if let Err(error) = apply::delete(&stack.log_group, cloud).await {
+            failed.push(error);
+        }
+        there = stack.observe(cloud.reader()).await;
+    }
+    match there {
+        Ok(there) => addresses(&there),
+        Err(error) => {
+            failed.push(error);
+            sort(&stack.survey(&Observed::default())).0.into_iter().collect()
+        }
+    }
+}

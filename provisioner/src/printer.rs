@@ -1,0 +1,78 @@
+//! Data goes to standard output, what happens meanwhile to standard error.
+//!
+//! With `--json` there is exactly one object on standard output, also after a failure.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use crate::plan::Style;
+
+/// Where and how things are printed.
+#[derive(Debug, Clone, Copy)]
+pub struct Printer {
+    json: bool,
+    stdout: Style,
+    stderr: Style,
+}
+
+impl Printer {
+    /// Colour is for terminals only, and only if nobody has said no.
+    #[must_use]
+    pub fn new(json: bool, no_colour: bool) -> Self {
+        let style = |terminal| if terminal && !no_colour { Style::Colour } else { Style::Plain };
+        Self {
+            json,
+            stdout: style(io::stdout().is_terminal()),
+            stderr: style(io::stderr().is_terminal()),
+        }
+    }
+
+    /// Whether one object is wanted instead of text.
+    #[must_use]
+    pub const fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// How standard output looks.
+    #[must_use]
+    pub const fn stdout_style(self) -> Style {
+        self.stdout
+    }
+
+    /// How standard error looks.
+    #[must_use]
+    pub const fn stderr_style(self) -> Style {
+        self.stderr
+    }
+
+    /// Prints what was asked for. A reader that has gone away is nobody's failure.
+    pub fn data(self, text: impl Display) {
+        drop(writeln!(io::stdout(), "{text}"));
+    }
+
+    /// Prints what was asked for, as text, unless an object is wanted.
+    pub fn text(self, text: impl Display) {
+        if !self.json {
+            self.data(text);
+        }
+    }
+
+    /// Says what happens.
+    pub fn progress(self, text: &str) {
+        drop(writeln!(io::stderr(), "{text}"));
+    }
+
+    /// Says what is waited for.
+    pub fn waiting(self, text: &str) {
+        let text = format!("    waiting: {text}");
+        self.progress(&self.stderr.paint("2", text));
+    }
+
+    /// Says what went wrong, and what can be done.
+    pub fn error(self, message: &str, hint: Option<&str>) {
+        self.progress(&format!("{} {message}", self.stderr.paint("1;31", "error:")));
+        if let Some(hint) = hint {
+            self.progress(&format!("\n{} {hint}", self.stderr.paint("1", "hint:")));
+        }
+    }
+}

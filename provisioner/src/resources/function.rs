@@ -1,0 +1,385 @@
+//! The function itself: an image, by digest, with its settings.
+//!
+//! It is never made anew to apply a change, since its URL would go with it. What somebody set in
+//! its environment stays, except for what the stack decides.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_lambda::types::{
+    Architecture as LambdaArchitecture, Environment, FunctionCode, LastUpdateStatus, PackageType,
+    State as LambdaState,
+};
+
+use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
+use crate::image::{Architecture, Digest};
+use crate::names::{Foreign, Ownership, Tags};
+use crate::plan::{Address, Change, Fields};
+use crate::resource::{Resource, State};
+use crate::resources::repository::Repository;
+use crate::settings::{Concurrency, Memory, Timeout};
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Function {
+    pub name: String,
+    pub repository: String,
+    /// `None` keeps what is deployed.
+    pub image: Option<Digest>,
+    pub architecture: Architecture,
+    pub memory: Memory,
+    pub timeout: Timeout,
+    /// `None` reserves nothing.
+    pub concurrency: Option<Concurrency>,
+    /// The role's ARN.
+    pub role: String,
+    /// All variables, those that are only remembered included.
+    pub environment: BTreeMap<String, String>,
+    pub tags: Tags,
+}
+
+/// What is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FunctionLive {
+    pub arn: String,
+    /// Host, name and digest, as Lambda has it.
+    pub image: String,
+    pub is_image: bool,
+    pub architecture: String,
+    pub memory: i32,
+    pub timeout: i32,
+    pub concurrency: Option<i32>,
+    pub role: String,
+    pub environment: BTreeMap<String, String>,
+    pub tags: BTreeMap<String, String>,
+    pub state: String,
+    /// Why it is in that state, in Lambda's words.
+    pub state_reason: String,
+    pub last_update: String,
+    /// Guards an update against somebody else's in between.
+    pub revision: Option<String>,
+}
+
+const FAILED: &str = "Failed";
+
+/// How long Lambda may take to prepare an image, in seconds: big ones have taken 18 minutes.
+const PATIENCE: f64 = 1200.0;
+
+impl FunctionLive {
+    /// The digest that is deployed.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        self.image.rsplit_once('@').and_then(|(_, digest)| digest.parse().ok())
+    }
+
+    fn failed(&self) -> bool {
+        self.state == FAILED || self.last_update == FAILED
+    }
+
+    fn changing(&self) -> bool {
+        self.state == "Pending" || self.last_update == "InProgress"
+    }
+}
+
+impl Function {
+    fn is_deployed(&self, live: &FunctionLive) -> bool {
+        let Some(digest) = &self.image else { return true };
+        let ours = live.image.rsplit_once('@').is_some_and(|(repository, _)| {
+            repository.rsplit_once('/').is_some_and(|(_, name)| name == self.repository)
+        });
+        ours && live.digest().as_ref() == Some(digest)
+    }
+
+    fn code_fields(&self, live: &FunctionLive) -> Fields {
+        let state = live.failed().then_some(FAILED);
+        let before = live.image.rsplit_once('/').map(|(_, image)| image.to_owned());
+        let wanted = self.image.as_ref().map(|digest| format!("{}@{digest}", self.repository));
+        let fields = match self.is_deployed(live) {
+            true => Fields::new(),
+            false => Fields::new().field("Code.ImageUri", before, wanted),
+        };
+        fields.field("Architectures", live.architecture.as_str(), self.architecture.name()).field(
+            "State",
+            state,
+            state.map(|_| "Active"),
+        )
+    }
+
+    fn configuration_fields(&self, live: &FunctionLive) -> Fields {
+        let variables = self.environment.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        Fields::new()
+            .field("MemorySize", live.memory, self.memory.get())
+            .field("Timeout", live.timeout, self.timeout.get())
+            .field("Role", live.role.as_str(), self.role.as_str())
+            .at_least("Environment", &live.environment, variables)
+    }
+
+    fn concurrency_field(&self, live: &FunctionLive) -> Fields {
+        let wanted = self.concurrency.map(Concurrency::get);
+        Fields::new().field("ReservedConcurrentExecutions", live.concurrency, wanted)
+    }
+
+    fn new_fields(&self) -> Fields {
+        let image = self.image.as_ref().map(|digest| format!("{}@{digest}", self.repository));
+        let none = BTreeMap::new();
+        let variables = self.environment.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        Fields::new()
+            .field("Code.ImageUri", (), image)
+            .field("Architectures", (), self.architecture.name())
+            .field("MemorySize", (), self.memory.get())
+            .field("Timeout", (), self.timeout.get())
+            .field("Role", (), self.role.as_str())
+            .field("ReservedConcurrentExecutions", (), self.concurrency.map(Concurrency::get))
+            .at_least("Environment", &none, variables)
+            .at_least("Tags", &none, self.tags.wanted())
+    }
+
+    /// Looks for a function of this name.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read whole, its tags included.
+    pub async fn find(name: &str, cloud: &Reader) -> Result<Option<FunctionLive>, CloudError> {
+        let get = cloud.clients().lambda.get_function().function_name(name).send();
+        let Some(found) = call("Lambda", "GetFunction", get).await.or_absent()? else {
+            return Ok(None);
+        };
+        if let Some(error) = found.tags_error() {
+            let why =
+                format!("its tags cannot be read, so it may not be ours: {}", error.message());
+            return Err(CloudError::new(Kind::Foreign, why));
+        }
+        let Some(configuration) = &found.configuration else { return Ok(None) };
+        let get = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let architecture = configuration.architectures().first().map(LambdaArchitecture::as_str);
+        Ok(Some(FunctionLive {
+            arn: get(configuration.function_arn()),
+            image: get(found.code().and_then(|code| code.image_uri())),
+            is_image: configuration.package_type() == Some(&PackageType::Image),
+            architecture: get(architecture),
+            memory: configuration.memory_size().unwrap_or_default(),
+            timeout: configuration.timeout().unwrap_or_default(),
+            concurrency: found.concurrency().and_then(|found| found.reserved_concurrent_executions),
+            role: get(configuration.role()),
+            state: get(configuration.state().map(LambdaState::as_str)),
+            state_reason: get(configuration
+                .state_reason()
+                .or(configuration.last_update_status_reason())),
+            last_update: get(configuration.last_update_status().map(LastUpdateStatus::as_str)),
+            revision: configuration.revision_id.clone(),
+            environment: sorted(configuration.environment().and_then(|all| all.variables())),
+            tags: sorted(found.tags()),
+        }))
+    }
+
+    fn owned_tags(&self) -> HashMap<String, String> {
+        self.tags.wanted().map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+    }
+
+    fn variables(&self) -> Environment {
+        let variables = self.environment.clone().into_iter().collect();
+        Environment::builder().set_variables(Some(variables)).build()
+    }
+
+    async fn image_uri(&self, digest: &Digest, cloud: &Writer) -> Result<String, CloudError> {
+        Ok(format!("{}@{digest}", Repository::uri(&self.repository, cloud.reader()).await?))
+    }
+
+    async fn create(&self, cloud: &Writer) -> Result<(), CloudError> {
+        let Some(digest) = &self.image else {
+            return Err(CloudError::new(Kind::Other, "there is no image to make it of"));
+        };
+        let code = FunctionCode::builder().image_uri(self.image_uri(digest, cloud).await?).build();
+        cloud
+            .persist(async || {
+                let create = cloud
+                    .clients()
+                    .lambda
+                    .create_function()
+                    .function_name(&self.name)
+                    .package_type(PackageType::Image)
+                    .code(code.clone())
+                    .architectures(LambdaArchitecture::from(self.architecture.name()))
+                    .memory_size(self.memory.get())
+                    .timeout(self.timeout.get())
+                    .role(&self.role)
+                    .environment(self.variables())
+                    .set_tags(Some(self.owned_tags()));
+                call("Lambda", "CreateFunction", create.send()).await
+            })
+            .await
+            .map(drop)
+    }
+
+    /// Returns when nothing is being done to it any more.
+    async fn settled(&self, cloud: &Writer) -> Result<FunctionLive, CloudError> {
+        let look = async || {
+            Ok(match self.read(cloud.reader()).await? {
+                Some(live) if !live.changing() => Wait::Done(live),
+                Some(FunctionLive { state, state_reason, .. }) if state == "Pending" => {
+                    let reason = if state_reason.is_empty() {
+                        "AWS prepares the image"
+                    } else {
+                        &state_reason
+                    };
+                    Wait::For(format!("function is Pending: {reason}"))
+                }
+                Some(_) => Wait::For("function's update is in progress".to_owned()),
+                None => Wait::For("function is not visible yet".to_owned()),
+            })
+        };
+        let live = cloud.until(PATIENCE, look).await?;
+        if live.state == FAILED {
+            let why = format!("Lambda could not prepare it: {}", live.state_reason);
+            return Err(CloudError::new(Kind::Other, why));
+        }
+        Ok(live)
+    }
+
+    async fn update_code(
+        &self,
+        live: FunctionLive,
+        cloud: &Writer,
+    ) -> Result<FunctionLive, CloudError> {
+        if self.code_fields(&live) == Fields::new() {
+            return Ok(live);
+        }
+        let uri = match &self.image {
+            Some(digest) => self.image_uri(digest, cloud).await?,
+            None => live.image.clone(),
+        };
+        let update = async || {
+            let update = cloud.clients().lambda.update_function_code().function_name(&self.name);
+            let update = update
+                .image_uri(&uri)
+                .architectures(LambdaArchitecture::from(self.architecture.name()))
+                .set_revision_id(live.revision.clone());
+            call("Lambda", "UpdateFunctionCode", update.send()).await
+        };
+        cloud.persist(update).await?;
+        self.settled(cloud).await
+    }
+
+    async fn update_configuration(
+        &self,
+        live: FunctionLive,
+        cloud: &Writer,
+    ) -> Result<FunctionLive, CloudError> {
+        if self.configuration_fields(&live) == Fields::new() {
+            return Ok(live);
+        }
+        let update = async || {
+            let update =
+                cloud.clients().lambda.update_function_configuration().function_name(&self.name);
+            let update = update
+                .memory_size(self.memory.get())
+                .timeout(self.timeout.get())
+                .role(&self.role)
+                .environment(self.variables())
+                .set_revision_id(live.revision.clone());
+            call("Lambda", "UpdateFunctionConfiguration", update.send()).await
+        };
+        cloud.persist(update).await?;
+        self.settled(cloud).await
+    }
+
+    async fn reserve(&self, live: &FunctionLive, cloud: &Writer) -> Result<(), CloudError> {
+        let lambda = &cloud.clients().lambda;
+        match self.concurrency.map(Concurrency::get) {
+            wanted if wanted == live.concurrency => Ok(()),
+            Some(number) => {
+                let put = async || {
+                    let put = lambda.put_function_concurrency().function_name(&self.name);
+                    let put = put.reserved_concurrent_executions(number).send();
+                    call("Lambda", "PutFunctionConcurrency", put).await
+                };
+                cloud.persist(put).await.map(drop)
+            }
+            None => {
+                let delete = async || {
+                    let delete = lambda.delete_function_concurrency().function_name(&self.name);
+                    call("Lambda", "DeleteFunctionConcurrency", delete.send()).await.or_absent()
+                };
+                cloud.persist(delete).await.map(drop)
+            }
+        }
+    }
+}
+
+impl Resource for Function {
+    type Live = FunctionLive;
+
+    fn address(&self) -> Address {
+        Address::new("lambda", &self.name)
+    }
+
+    fn ownership(&self, live: &FunctionLive) -> Ownership {
+        if !live.is_image {
+            let why = "it is not made of an image, and a function cannot become one";
+            return Ownership::Foreign(Foreign::Unfit(why));
+        }
+        self.tags.judge(&live.tags)
+    }
+
+    fn diff(&self, live: Option<&FunctionLive>) -> Change {
+        let Some(live) = live else { return Change::create(self.address(), self.new_fields()) };
+        let fields = self
+            .code_fields(live)
+            .and(self.configuration_fields(live))
+            .and(self.concurrency_field(live))
+            .at_least("Tags", &live.tags, self.tags.wanted());
+        let change = Change::compare(self.address(), fields);
+        if live.failed() { change.note(live.state_reason.clone()) } else { change }
+    }
+
+    fn state(&self, live: &FunctionLive) -> State {
+        match live {
+            live if live.failed() => State::Failed,
+            live if live.changing() => State::Changing,
+            // An idle function is as good as a busy one: the next request wakes it.
+            _ => State::Ready,
+        }
+    }
+
+    async fn read(&self, cloud: &Reader) -> Result<Option<FunctionLive>, CloudError> {
+        Self::find(&self.name, cloud).await
+    }
+
+    async fn apply(&self, live: Option<FunctionLive>, cloud: &Writer) -> Result<(), CloudError> {
+        if live.is_none() {
+            self.create(cloud).await?;
+        }
+        let live = match live {
+            Some(live) if !live.changing() => live,
+            Some(_) | None => self.settled(cloud).await?,
+        };
+        let live = self.update_code(live, cloud).await?;
+        let live = self.update_configuration(live, cloud).await?;
+        if Fields::new().at_least("", &live.tags, self.tags.wanted()) != Fields::new() {
+            let tag = async || {
+                let tag = cloud.clients().lambda.tag_resource().resource(&live.arn);
+                call("Lambda", "TagResource", tag.set_tags(Some(self.owned_tags())).send()).await
+            };
+            cloud.persist(tag).await?;
+        }
+        self.reserve(&live, cloud).await
+    }
+
+    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
+        let delete = async || {
+            let delete = cloud.clients().lambda.delete_function().function_name(&self.name).send();
+            call("Lambda", "DeleteFunction", delete).await.or_absent()
+        };
+        cloud.persist(delete).await?;
+        let look = async || {
+            Ok(match self.read(cloud.reader()).await? {
+                None => Wait::Done(()),
+                Some(_) => Wait::For("function is being deleted".to_owned()),
+            })
+        };
+        cloud.until(PATIENCE, look).await
+    }
+}
+
+fn sorted(map: Option<&HashMap<String, String>>) -> BTreeMap<String, String> {
+    map.cloned().unwrap_or_default().into_iter().collect()
+}

@@ -1,0 +1,228 @@
+//! The image that the function runs, as the repository has it.
+//!
+//! Images are told apart by digest. Ours carry the first digits of their digest as tag; what does
+//! not is never deleted while the repository stays.
+
+use aws_sdk_ecr::types::{AuthorizationData, ImageIdentifier};
+
+use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader, Writer, call};
+use crate::image::push::{self, PushError, Registry};
+use crate::image::{self, Digest};
+use crate::names::Ownership;
+use crate::plan::{Action, Address, Change, Deleted, Fields};
+use crate::resource::Resource;
+
+/// How many images before the deployed one are kept, as a way back.
+const KEPT: usize = 3;
+
+/// How many images `BatchDeleteImage` takes (ECR API reference).
+const BATCH: usize = 100;
+
+/// Which image is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// This one, which is at hand.
+    Ready(image::Image),
+    /// One that the repository still has.
+    Kept(Digest),
+    /// Whichever is deployed.
+    NotCompared,
+}
+
+impl Wanted {
+    /// Its digest, if there is a wish.
+    #[must_use]
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Ready(image) => Some(image.digest()),
+            Self::Kept(digest) => Some(digest),
+            Self::NotCompared => None,
+        }
+    }
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    pub repository: String,
+    pub wanted: Wanted,
+}
+
+/// One image of the repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub digest: Digest,
+    pub tags: Vec<String>,
+    /// Seconds since 1970.
+    pub pushed: i64,
+}
+
+impl Stored {
+    fn is_ours(&self) -> bool {
+        self.tags.iter().any(|tag| tag == self.digest.tag())
+    }
+}
+
+/// What is there: newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageLive {
+    pub images: Vec<Stored>,
+}
+
+impl ImageLive {
+    /// Whether the repository has it.
+    #[must_use]
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.images.iter().any(|image| image.digest == *digest)
+    }
+}
+
+impl Image {
+    /// Which images of ours are more than are kept, and would go once the wanted one runs.
+    /// `deployed` is what runs now.
+    #[must_use]
+    pub fn surplus(&self, live: &ImageLive, deployed: Option<&Digest>) -> Vec<Digest> {
+        let Some(wanted) = self.wanted.digest() else { return Vec::new() };
+        let before = live.images.iter().filter(|image| image.is_ours() && image.digest != *wanted);
+        let surplus = before.skip(KEPT).map(|image| &image.digest);
+        surplus.filter(|digest| Some(*digest) != deployed).cloned().collect()
+    }
+
+    /// The change that deletes `surplus`; `None` where there is none.
+    #[must_use]
+    pub fn prune(&self, surplus: &[Digest]) -> Option<Change> {
+        let fields = surplus
+            .iter()
+            .fold(Fields::new(), |fields, digest| fields.field("imageDigest", digest.as_str(), ()));
+        let action = Action::Delete(Deleted::OlderThanKept);
+        (!surplus.is_empty()).then(|| Change::new(self.address(), action, fields))
+    }
+
+    /// Deletes images.
+    ///
+    /// # Errors
+    ///
+    /// AWS's refusal.
+    pub async fn remove(&self, digests: &[Digest], cloud: &Writer) -> Result<(), CloudError> {
+        for some in digests.chunks(BATCH) {
+            let ids = some
+                .iter()
+                .map(|digest| ImageIdentifier::builder().image_digest(digest.as_str()).build());
+            let ids: Vec<_> = ids.collect();
+            let delete = async || {
+                let delete = cloud.clients().ecr.batch_delete_image();
+                let delete = delete.repository_name(&self.repository);
+                let delete = delete.set_image_ids(Some(ids.clone())).send();
+                call("ECR", "BatchDeleteImage", delete).await.or_absent()
+            };
+            cloud.persist(delete).await?;
+        }
+        Ok(())
+    }
+
+    async fn push(&self, image: &image::Image, cloud: &Writer) -> Result<(), CloudError> {
+        let token = async || {
+            let token = cloud.clients().ecr.get_authorization_token().send();
+            call("ECR", "GetAuthorizationToken", token).await
+        };
+        let token = cloud.persist(token).await?;
+        let data = token.authorization_data.unwrap_or_default();
+        let registry = data.first().and_then(|data| self.registry(data));
+        let registry = registry.ok_or_else(|| {
+            CloudError::new(Kind::Other, "ECR gave a token that is none: run it again")
+        })?;
+        let sent = push::push(image, &registry, |_, _| ()).await;
+        cloud.note_change();
+        sent.map(drop).map_err(|error| refused(&error))
+    }
+
+    /// Where to push, and as whom (AWS, *ECR: Private registry authentication*).
+    fn registry(&self, data: &AuthorizationData) -> Option<Registry> {
+        let token = aws_smithy_types::base64::decode(data.authorization_token()?).ok()?;
+        let token = String::from_utf8(token).ok()?;
+        let (user, password) = token.split_once(':')?;
+        Some(Registry {
+            endpoint: data.proxy_endpoint()?.to_owned(),
+            repository: self.repository.clone(),
+            user: user.to_owned(),
+            password: password.to_owned(),
+        })
+    }
+}
+
+fn refused(error: &PushError) -> CloudError {
+    let kind = match error {
+        PushError::Denied { .. } => Kind::Denied,
+        PushError::Unreachable { .. } => Kind::Unreachable,
+        PushError::NoRepository { .. } => Kind::Busy,
+        PushError::Endpoint { .. }
+        | PushError::PlainHttp { .. }
+        | PushError::Setup { .. }
+        | PushError::Refused { .. }
+        | PushError::WrongDigest { .. } => Kind::Other,
+    };
+    CloudError::new(kind, error.to_string())
+}
+
+impl Resource for Image {
+    type Live = ImageLive;
+
+    fn address(&self) -> Address {
+        Address::new("image", &self.repository)
+    }
+
+    fn ownership(&self, _live: &ImageLive) -> Ownership {
+        Ownership::Ours
+    }
+
+    fn diff(&self, live: Option<&ImageLive>) -> Change {
+        let there = |digest| live.is_some_and(|live| live.has(digest));
+        match &self.wanted {
+            Wanted::Ready(image) if !there(image.digest()) => Change::create(
+                self.address(),
+                Fields::new().field("imageDigest", (), image.digest().as_str()).field(
+                    "imageTag",
+                    (),
+                    image.tag(),
+                ),
+            ),
+            Wanted::NotCompared => {
+                Change::new(self.address(), Action::Keep, Fields::new()).note("not compared")
+            }
+            Wanted::Ready(_) | Wanted::Kept(_) => {
+                Change::new(self.address(), Action::Keep, Fields::new())
+            }
+        }
+    }
+
+    async fn read(&self, cloud: &Reader) -> Result<Option<ImageLive>, CloudError> {
+        let describe = cloud.clients().ecr.describe_images().repository_name(&self.repository);
+        let found = describe.into_paginator().items().send().collect::<Result<Vec<_>, _>>();
+        let Some(found) = call("ECR", "DescribeImages", found).await.or_absent()? else {
+            return Ok(None);
+        };
+        let stored = found.into_iter().filter_map(|image| {
+            let digest = image.image_digest()?.parse().ok()?;
+            let pushed = image.image_pushed_at().map_or(0, |at| at.secs());
+            Some(Stored { digest, tags: image.image_tags.unwrap_or_default(), pushed })
+        });
+        let mut images: Vec<_> = stored.collect();
+        images.sort_by(|a, b| (b.pushed, &b.digest).cmp(&(a.pushed, &a.digest)));
+        Ok((!images.is_empty()).then_some(ImageLive { images }))
+    }
+
+    async fn apply(&self, live: Option<ImageLive>, cloud: &Writer) -> Result<(), CloudError> {
+        match &self.wanted {
+            Wanted::Ready(image) if !live.is_some_and(|live| live.has(image.digest())) => {
+                self.push(image, cloud).await
+            }
+            Wanted::Ready(_) | Wanted::Kept(_) | Wanted::NotCompared => Ok(()),
+        }
+    }
+
+    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
+        let live = self.read(cloud.reader()).await?.unwrap_or_default();
+        let all: Vec<_> = live.images.into_iter().map(|image| image.digest).collect();
+        self.remove(&all, cloud).await
+    }
+}

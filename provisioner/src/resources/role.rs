@@ -1,0 +1,281 @@
+//! The role that the function works under: who may take it, and what it may do.
+//!
+//! The whole role is ours: a policy that somebody added to it is shown and taken off.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_iam::types::Tag;
+use serde_json::Value;
+
+use crate::cloud::{CloudError, OrAbsent as _, Reader, Writer, call};
+use crate::document;
+use crate::names::{Ownership, Tags};
+use crate::plan::{Address, Change, Danger, Fields};
+use crate::resource::Resource;
+use crate::settings::Boundary;
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    pub name: String,
+    /// Who may take it.
+    pub trust: Value,
+    /// The one policy that is written into it.
+    pub policy_name: &'static str,
+    pub policy: Value,
+    /// The ARN of the one policy of AWS's own that is attached to it.
+    pub managed: String,
+    pub boundary: Option<Boundary>,
+    pub tags: Tags,
+}
+
+/// What is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RoleLive {
+    pub trust: Value,
+    pub policies: BTreeMap<String, Value>,
+    pub attached: BTreeSet<String>,
+    pub boundary: Option<String>,
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Role {
+    fn fields(&self, live: &RoleLive) -> Fields {
+        let boundary = self.boundary.as_ref().map(|boundary| boundary.0.clone());
+        let before = |name: &str| live.policies.get(name).cloned().unwrap_or_default();
+        let mut fields = Fields::new()
+            .field("AssumeRolePolicyDocument", live.trust.clone(), self.trust.clone())
+            .field("PermissionsBoundary", live.boundary.clone(), boundary)
+            .field(
+                format!("Policies.{}", self.policy_name),
+                before(self.policy_name),
+                self.policy.clone(),
+            );
+        for name in self.strange_policies(live) {
+            fields = fields.field(format!("Policies.{name}"), before(name), Value::Null);
+        }
+        let managed = [self.managed.clone()].into();
+        if live.attached != managed {
+            let list = |arns: &BTreeSet<String>| arns.iter().cloned().collect::<Vec<_>>();
+            fields = fields.field("AttachedPolicies", list(&live.attached), list(&managed));
+        }
+        fields.at_least("Tags", &live.tags, self.tags.wanted())
+    }
+
+    fn strange_policies<'a>(&self, live: &'a RoleLive) -> impl Iterator<Item = &'a str> + use<'a> {
+        let ours = self.policy_name;
+        live.policies.keys().map(String::as_str).filter(move |name| *name != ours)
+    }
+
+    fn iam_tags(&self) -> Vec<Tag> {
+        let tag = |(key, value): (&str, &str)| Tag::builder().key(key).value(value).build();
+        self.tags
+            .wanted()
+            .into_iter()
+            .map(|pair| tag(pair).expect("it has a key and a value"))
+            .collect()
+    }
+
+    async fn create(&self, cloud: &Writer) -> Result<RoleLive, CloudError> {
+        let iam = &cloud.clients().iam;
+        let boundary = self.boundary.as_ref().map(|boundary| boundary.0.clone());
+        cloud
+            .persist(async || {
+                let role = iam
+                    .create_role()
+                    .role_name(&self.name)
+                    .assume_role_policy_document(self.trust.to_string())
+                    .set_permissions_boundary(boundary.clone())
+                    .set_tags(Some(self.iam_tags()));
+                call("IAM", "CreateRole", role.send()).await
+            })
+            .await?;
+        let tags = self.tags.wanted().map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Ok(RoleLive {
+            trust: self.trust.clone(),
+            boundary,
+            tags: tags.into(),
+            ..Default::default()
+        })
+    }
+
+    async fn apply_itself(&self, live: &RoleLive, cloud: &Writer) -> Result<(), CloudError> {
+        let iam = &cloud.clients().iam;
+        if live.trust != self.trust {
+            let trust = self.trust.to_string();
+            let update = async || {
+                let update = iam.update_assume_role_policy().role_name(&self.name);
+                let update = update.policy_document(&trust).send();
+                call("IAM", "UpdateAssumeRolePolicy", update).await
+            };
+            cloud.persist(update).await?;
+        }
+        match &self.boundary {
+            Some(boundary) if live.boundary.as_ref() != Some(&boundary.0) => {
+                let put = async || {
+                    let put = iam.put_role_permissions_boundary().role_name(&self.name);
+                    let put = put.permissions_boundary(&boundary.0).send();
+                    call("IAM", "PutRolePermissionsBoundary", put).await
+                };
+                cloud.persist(put).await?;
+            }
+            None if live.boundary.is_some() => {
+                let delete = async || {
+                    let delete = iam.delete_role_permissions_boundary().role_name(&self.name);
+                    call("IAM", "DeleteRolePermissionsBoundary", delete.send()).await.or_absent()
+                };
+                cloud.persist(delete).await?;
+            }
+            Some(_) | None => {}
+        }
+        if Fields::new().at_least("", &live.tags, self.tags.wanted()) != Fields::new() {
+            let tag = async || {
+                let tag = iam.tag_role().role_name(&self.name).set_tags(Some(self.iam_tags()));
+                call("IAM", "TagRole", tag.send()).await
+            };
+            cloud.persist(tag).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply_policies(&self, live: &RoleLive, cloud: &Writer) -> Result<(), CloudError> {
+        let iam = &cloud.clients().iam;
+        for name in self.strange_policies(live) {
+            self.delete_policy(name, cloud).await?;
+        }
+        for arn in live.attached.iter().filter(|arn| **arn != self.managed) {
+            self.detach(arn, cloud).await?;
+        }
+        if live.policies.get(self.policy_name) != Some(&self.policy) {
+            let document = self.policy.to_string();
+            let put = async || {
+                let put = iam.put_role_policy().role_name(&self.name);
+                let put = put.policy_name(self.policy_name).policy_document(&document).send();
+                call("IAM", "PutRolePolicy", put).await
+            };
+            cloud.persist(put).await?;
+        }
+        if !live.attached.contains(&self.managed) {
+            let attach = async || {
+                let attach = iam.attach_role_policy().role_name(&self.name);
+                let attach = attach.policy_arn(&self.managed).send();
+                call("IAM", "AttachRolePolicy", attach).await
+            };
+            cloud.persist(attach).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_policy(&self, name: &str, cloud: &Writer) -> Result<(), CloudError> {
+        let delete = async || {
+            let delete = cloud.clients().iam.delete_role_policy();
+            let delete = delete.role_name(&self.name).policy_name(name).send();
+            call("IAM", "DeleteRolePolicy", delete).await.or_absent()
+        };
+        cloud.persist(delete).await.map(drop)
+    }
+
+    async fn detach(&self, arn: &str, cloud: &Writer) -> Result<(), CloudError> {
+        let detach = async || {
+            let detach = cloud.clients().iam.detach_role_policy();
+            let detach = detach.role_name(&self.name).policy_arn(arn).send();
+            call("IAM", "DetachRolePolicy", detach).await.or_absent()
+        };
+        cloud.persist(detach).await.map(drop)
+    }
+
+    async fn read_policies(&self, cloud: &Reader) -> Result<BTreeMap<String, Value>, CloudError> {
+        let iam = &cloud.clients().iam;
+        let names = iam.list_role_policies().role_name(&self.name).into_paginator().items().send();
+        let names: Vec<String> = call("IAM", "ListRolePolicies", names.collect()).await?;
+        let mut policies = BTreeMap::new();
+        for name in names {
+            let get = iam.get_role_policy().role_name(&self.name).policy_name(&name).send();
+            if let Some(policy) = call("IAM", "GetRolePolicy", get).await.or_absent()? {
+                policies.insert(name, document::parse_encoded(policy.policy_document()));
+            }
+        }
+        Ok(policies)
+    }
+}
+
+impl Resource for Role {
+    type Live = RoleLive;
+
+    fn address(&self) -> Address {
+        Address::new("iam-role", &self.name)
+    }
+
+    fn ownership(&self, live: &RoleLive) -> Ownership {
+        self.tags.judge(&live.tags)
+    }
+
+    fn diff(&self, live: Option<&RoleLive>) -> Change {
+        let nothing = RoleLive::default();
+        let before = live.unwrap_or(&nothing);
+        let fields = self.fields(before);
+        let had = before.policies.get(self.policy_name).unwrap_or(&Value::Null);
+        let widens = document::widens(had, &self.policy)
+            || document::widens(&before.trust, &self.trust)
+            || !before.attached.contains(&self.managed)
+            || (before.boundary.is_some() && self.boundary.is_none());
+        let change = match live {
+            None => Change::create(self.address(), fields),
+            Some(_) => Change::compare(self.address(), fields),
+        };
+        change.flag(Danger::WidensRights, widens)
+    }
+
+    async fn read(&self, cloud: &Reader) -> Result<Option<RoleLive>, CloudError> {
+        let iam = &cloud.clients().iam;
+        let get = iam.get_role().role_name(&self.name).send();
+        let Some(role) =
+            call("IAM", "GetRole", get).await.or_absent()?.and_then(|found| found.role)
+        else {
+            return Ok(None);
+        };
+        let attached = iam.list_attached_role_policies().role_name(&self.name);
+        let attached = attached.into_paginator().items().send().collect::<Result<Vec<_>, _>>();
+        let attached = async { call("IAM", "ListAttachedRolePolicies", attached).await };
+        let tags = iam.list_role_tags().role_name(&self.name).send();
+        let tags = async { super::tags(call("IAM", "ListRoleTags", tags).await) };
+        let Some((policies, attached, tags)) =
+            tokio::try_join!(self.read_policies(cloud), attached, tags).or_absent()?
+        else {
+            return Ok(None);
+        };
+        Ok(Some(RoleLive {
+            trust: document::parse_encoded(role.assume_role_policy_document().unwrap_or_default()),
+            policies,
+            attached: attached.into_iter().filter_map(|policy| policy.policy_arn).collect(),
+            boundary: role.permissions_boundary.and_then(|bound| bound.permissions_boundary_arn),
+            tags: tags.tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
+        }))
+    }
+
+    async fn apply(&self, live: Option<RoleLive>, cloud: &Writer) -> Result<(), CloudError> {
+        let live = match live {
+            Some(live) => {
+                self.apply_itself(&live, cloud).await?;
+                live
+            }
+            None => self.create(cloud).await?,
+        };
+        self.apply_policies(&live, cloud).await
+    }
+
+    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
+        let Some(live) = self.read(cloud.reader()).await? else { return Ok(()) };
+        for arn in &live.attached {
+            self.detach(arn, cloud).await?;
+        }
+        for name in live.policies.keys() {
+            self.delete_policy(name, cloud).await?;
+        }
+        let delete = async || {
+            let delete = cloud.clients().iam.delete_role().role_name(&self.name).send();
+            call("IAM", "DeleteRole", delete).await.or_absent()
+        };
+        cloud.persist(delete).await.map(drop)
+    }
+}

@@ -1,0 +1,100 @@
+//! The URL that clients are configured with.
+//!
+//! It stays the same as long as it is not deleted, so it is only ever changed in place. Whoever
+//! calls is checked by the function itself; nothing is answered for other origins' scripts.
+
+use aws_sdk_lambda::types::{Cors, FunctionUrlAuthType, InvokeMode};
+
+use crate::cloud::{CloudError, OrAbsent as _, Reader, Writer, call};
+use crate::names::Ownership;
+use crate::plan::{Address, Change, Danger, Fields};
+use crate::resource::Resource;
+
+/// What is wanted: no signature, streamed answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    pub function: String,
+}
+
+/// What is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UrlLive {
+    pub url: String,
+    pub auth_type: String,
+    pub invoke_mode: String,
+    /// Whether AWS answers other origins' scripts in the function's place.
+    pub cors: bool,
+}
+
+const NO_AUTH: &str = "NONE";
+const STREAM: &str = "RESPONSE_STREAM";
+
+impl Resource for Url {
+    type Live = UrlLive;
+
+    fn address(&self) -> Address {
+        Address::new("function-url", &self.function)
+    }
+
+    fn ownership(&self, _live: &UrlLive) -> Ownership {
+        Ownership::Ours
+    }
+
+    fn diff(&self, live: Option<&UrlLive>) -> Change {
+        let Some(live) = live else {
+            let fields =
+                Fields::new().field("AuthType", (), NO_AUTH).field("InvokeMode", (), STREAM);
+            return Change::create(self.address(), fields);
+        };
+        let cors = live.cors.then_some("set");
+        let fields = Fields::new()
+            .field("AuthType", live.auth_type.as_str(), NO_AUTH)
+            .field("InvokeMode", live.invoke_mode.as_str(), STREAM)
+            .field("Cors", cors, ());
+        let opens = live.auth_type != NO_AUTH;
+        Change::compare(self.address(), fields).flag(Danger::Exposes, opens)
+    }
+
+    async fn read(&self, cloud: &Reader) -> Result<Option<UrlLive>, CloudError> {
+        let get = cloud.clients().lambda.get_function_url_config();
+        let get = get.function_name(&self.function).send();
+        let found = call("Lambda", "GetFunctionUrlConfig", get).await.or_absent()?;
+        Ok(found.map(|found| UrlLive {
+            url: found.function_url().to_owned(),
+            auth_type: found.auth_type().to_string(),
+            // AWS's default where nothing is said.
+            invoke_mode: found.invoke_mode().map_or("BUFFERED", InvokeMode::as_str).to_owned(),
+            cors: found.cors().is_some_and(|cors| *cors != Cors::builder().build()),
+        }))
+    }
+
+    async fn apply(&self, live: Option<UrlLive>, cloud: &Writer) -> Result<(), CloudError> {
+        let lambda = &cloud.clients().lambda;
+        let (auth, mode) = (FunctionUrlAuthType::None, InvokeMode::ResponseStream);
+        if live.is_some() {
+            let update = async || {
+                // What is left out keeps its value; an empty Cors takes it away.
+                let update = lambda.update_function_url_config().function_name(&self.function);
+                let update = update.auth_type(auth.clone()).invoke_mode(mode.clone());
+                let update = update.cors(Cors::builder().build()).send();
+                call("Lambda", "UpdateFunctionUrlConfig", update).await
+            };
+            return cloud.persist(update).await.map(drop);
+        }
+        let create = async || {
+            let create = lambda.create_function_url_config().function_name(&self.function);
+            let create = create.auth_type(auth.clone()).invoke_mode(mode.clone()).send();
+            call("Lambda", "CreateFunctionUrlConfig", create).await
+        };
+        cloud.persist(create).await.map(drop)
+    }
+
+    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
+        let delete = async || {
+            let delete = cloud.clients().lambda.delete_function_url_config();
+            let delete = delete.function_name(&self.function).send();
+            call("Lambda", "DeleteFunctionUrlConfig", delete).await.or_absent()
+        };
+        cloud.persist(delete).await.map(drop)
+    }
+}

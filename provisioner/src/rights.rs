@@ -1,0 +1,99 @@
+//! Which rights do the function's settings ask for? Reads the settings that touch rights, and fills
+//! the documents of [`crate::policies`] in.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::document;
+use crate::names::{Account, Names};
+use crate::policies::{self, ExecutionPolicy, Place, PolicyError};
+
+/// Which profiles a region's requests may go through; `global` is added to all.
+///
+/// Source: AWS, *Supported Regions and models for inference profiles*, read 2026-11-22.
+const NEAREST: [(&str, &[&str]); 7] = [
+    ("us-gov-", &["us-gov"]),
+    ("us-", &["us"]),
+    ("ca-", &["us"]),
+    ("eu-", &["eu"]),
+    ("ap-northeast-", &["jp", "apac"]),
+    ("ap-southeast-", &["au", "apac"]),
+    ("ap-", &["apac"]),
+];
+
+fn place(account: &Account) -> Place<'_> {
+    Place { partition: &account.partition, account: &account.id, region: &account.region }
+}
+
+/// Lambda may take the role.
+#[must_use]
+pub fn trust() -> Value {
+    document::canonical(policies::trust())
+}
+
+/// Lambda may pull the image, for this function only.
+///
+/// # Errors
+///
+/// Where a name would not be what it seems in a policy.
+pub fn repository(account: &Account, names: &Names) -> Result<Value, PolicyError> {
+    policies::repository(&place(account), &names.function).map(document::canonical)
+}
+
+/// Untagged leftovers go; what carries a tag is never expired, so the deployed image stays.
+#[must_use]
+pub fn lifecycle() -> Value {
+    document::canonical(json!({"rules": [{
+        "rulePriority": 1,
+        "description": "leftovers of interrupted pushes",
+        "selection": {
+            "tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days",
+            "countNumber": 7
+        },
+        "action": {"type": "expire"}
+    }]}))
+}
+
+/// The function may ask the models that its `environment` names, and use its own table.
+///
+/// # Errors
+///
+/// Where a setting would not be what it seems in a policy.
+pub fn execution(
+    account: &Account,
+    names: &Names,
+    environment: &BTreeMap<String, String>,
+) -> Result<Value, PolicyError> {
+    let get = |key: &str| environment.get(key).map(|v| v.trim()).filter(|v| !v.is_empty());
+    let own = account.region.as_str();
+    let regions: Vec<&str> =
+        get("BEDROCK_REGIONS").map_or_else(|| vec![own], |all| list(all).collect());
+    let mut prefixes = match get("BEDROCK_PROFILE_PREFIX") {
+        Some(prefix) => vec![prefix],
+        None => regions.iter().flat_map(|region| near(region)).collect(),
+    };
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    let models: BTreeMap<String, String> = get("BEDROCK_MODEL_MAP")
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let models: Vec<&str> = models.values().map(String::as_str).collect();
+    let policy = ExecutionPolicy {
+        place: place(account),
+        table: &names.table,
+        bedrock_regions: &regions,
+        prefixes: &prefixes,
+        models: &models,
+    };
+    policies::execution(&policy).map(document::canonical)
+}
+
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|word| !word.is_empty())
+}
+
+fn near(region: &str) -> impl Iterator<Item = &'static str> + use<> {
+    let near = NEAREST.iter().find(|(start, _)| region.starts_with(start));
+    near.map_or(&[][..], |(_, near)| near).iter().copied().chain(["global"])
+}

@@ -1,0 +1,268 @@
+//! What was asked for on the command line, checked before any call is made.
+//!
+//! Values are checked when they are made: one that exists is one that AWS takes. Nothing here reads
+//! the environment, a file or an account.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use function::settings::{Options, Settings as FunctionSettings, VARIABLES};
+
+use crate::image::{Architecture, Digest};
+use crate::names::Name;
+
+/// A number that AWS bounds.
+macro_rules! bounded {
+    ($(#[$doc:meta])* $name:ident, $from:literal..=$to:literal $unit:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct $name(i32);
+
+        impl $name {
+            /// A constant: a number out of bounds does not compile.
+            #[must_use]
+            pub const fn new(number: i32) -> Self {
+                assert!(number >= $from && number <= $to, "out of AWS's bounds");
+                Self(number)
+            }
+
+            /// The number.
+            #[must_use]
+            pub const fn get(self) -> i32 {
+                self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                let number = text.parse().ok().filter(|number| ($from..=$to).contains(number));
+                number.map(Self).ok_or_else(|| {
+                    format!("AWS takes a whole number from {} to {} {}", $from, $to, $unit)
+                })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+bounded!(
+    /// The function's memory, in MiB.
+    Memory, 128..=10_240 "MiB"
+);
+bounded!(
+    /// How long one request may take, in seconds.
+    Timeout, 1..=900 "seconds"
+);
+bounded!(
+    /// How many requests the function answers at once, at most and at least.
+    Concurrency, 0..=100_000 "requests"
+);
+
+/// How long log lines are kept, in days: only certain numbers exist (`PutRetentionPolicy`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention(i32);
+
+impl Retention {
+    const DAYS: [i32; 22] = [
+        1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557,
+        2922, 3288, 3653,
+    ];
+
+    /// A constant: a number that `CloudWatch` does not have does not compile.
+    #[must_use]
+    pub const fn days(days: i32) -> Self {
+        let mut index = 0;
+        while index < Self::DAYS.len() {
+            if Self::DAYS[index] == days {
+                return Self(days);
+            }
+            index += 1;
+        }
+        panic!("CloudWatch has no such retention")
+    }
+
+    /// In days.
+    #[must_use]
+    pub const fn get(self) -> i32 {
+        self.0
+    }
+}
+
+impl FromStr for Retention {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let days = text.parse().ok().filter(|days| Self::DAYS.contains(days));
+        days.map(Self).ok_or_else(|| {
+            let all: Vec<_> = Self::DAYS.iter().map(i32::to_string).collect();
+            format!("CloudWatch knows these numbers of days only: {}", all.join(", "))
+        })
+    }
+}
+
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The ARN of a policy that bounds what the role may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boundary(pub String);
+
+impl FromStr for Boundary {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let good = text.starts_with("arn:") && text.contains(":iam::") && text.contains(":policy/");
+        good.then(|| Self(text.to_owned())).ok_or(
+            "a boundary is the ARN of a policy, such as arn:aws:iam::123456789012:policy/NAME",
+        )
+    }
+}
+
+/// Where the image comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The bytes of a ready binary.
+    Binary(Vec<u8>),
+    /// One that the repository still has.
+    Kept(Digest),
+    /// It is not looked at.
+    NotCompared,
+}
+
+/// Everything that the person who runs a command decides about the stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub name: Name,
+    pub memory: Memory,
+    pub timeout: Timeout,
+    pub retention: Retention,
+    /// `None` reserves nothing.
+    pub concurrency: Option<Concurrency>,
+    pub boundary: Option<Boundary>,
+    /// `None` keeps what is deployed; arm64 where nothing is.
+    pub architecture: Option<Architecture>,
+    pub environment: Environment,
+    /// Take over what does not carry our tags.
+    pub adopt: bool,
+}
+
+impl Settings {
+    /// What a stack is without any option.
+    #[must_use]
+    pub const fn defaults(name: Name) -> Self {
+        const MEMORY: Memory = Memory::new(256);
+        const TIMEOUT: Timeout = Timeout::new(900);
+        const RETENTION: Retention = Retention::days(30);
+        Self {
+            name,
+            memory: MEMORY,
+            timeout: TIMEOUT,
+            retention: RETENTION,
+            concurrency: None,
+            boundary: None,
+            architecture: None,
+            environment: Environment(BTreeMap::new()),
+            adopt: false,
+        }
+    }
+}
+
+/// Variables of the function, each with a name that it knows and a value that it takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment(BTreeMap<String, String>);
+
+/// What the stack itself decides; nobody else may set it.
+pub const OWNED: [&str; 2] = ["RATE_LIMIT_STORE", "RATE_LIMIT_TABLE_NAME"];
+
+/// What has a meaning on a machine only.
+const LOCAL: [&str; 2] = ["LISTEN_ADDRESS", "RATE_LIMIT_STORE_PATH"];
+
+/// What only the function on Lambda obeys; its own start checks the values.
+const ON_LAMBDA: [&str; 3] = ["ACCESS_MODE", "ALLOWED_ORGANIZATIONS", "PROXY_KEYS"];
+
+/// All that Lambda takes, in bytes of names and values (AWS, *Lambda quotas*).
+pub const LARGEST_ENVIRONMENT: usize = 4096;
+
+impl Environment {
+    /// Checks `KEY=VALUE` words with the very code that the function starts with.
+    ///
+    /// # Errors
+    ///
+    /// One line for each problem, all at once. No line repeats what could be a secret.
+    pub fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut variables = BTreeMap::new();
+        for word in words {
+            match word.split_once('=') {
+                Some((key, value)) if !key.is_empty() => {
+                    variables.insert(key.to_owned(), value.to_owned());
+                }
+                Some(_) | None => problems.push("a setting is written KEY=VALUE".to_owned()),
+            }
+        }
+        let theirs = |key: &str| ![&OWNED[..], &LOCAL, &ON_LAMBDA].concat().contains(&key);
+        let checked = variables.iter().filter(|(key, _)| theirs(key));
+        let checked = checked.map(|(key, value)| (OsString::from(key), OsString::from(value)));
+        // The embedded store wants a place; which one is not our business here.
+        if let Err(found) =
+            FunctionSettings::from_vars(checked, Options::default(), Some(PathBuf::from("/")))
+        {
+            problems.extend(found.to_string().lines().map(str::to_owned));
+        }
+        for key in variables.keys() {
+            if let Some(problem) =
+                refusal(key).filter(|_| !problems.iter().any(|p| p.starts_with(key)))
+            {
+                problems.push(problem);
+            }
+        }
+        if problems.is_empty() { Ok(Self(variables)) } else { Err(problems) }
+    }
+
+    /// Checks the whole environment as the function on Lambda will, when it starts.
+    ///
+    /// # Errors
+    ///
+    /// One line for each problem.
+    pub fn check_whole(environment: &BTreeMap<String, String>) -> Result<(), Vec<String>> {
+        let size: usize = environment.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if size > LARGEST_ENVIRONMENT {
+            let most = LARGEST_ENVIRONMENT;
+            return Err(vec![format!("all settings have {size} bytes; Lambda takes {most}")]);
+        }
+        let on_lambda = [("AWS_LAMBDA_RUNTIME_API".into(), "127.0.0.1:9001".into())];
+        let all = environment.iter().map(|(key, value)| (key.into(), value.into()));
+        FunctionSettings::from_vars(all.chain(on_lambda), Options::default(), None)
+            .map(drop)
+            .map_err(|problems| problems.to_string().lines().map(str::to_owned).collect())
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+}
+
+fn refusal(key: &str) -> Option<String> {
+    if OWNED.contains(&key) {
+        return Some(format!("{key} belongs to the stack: it cannot be set"));
+    }
+    if LOCAL.contains(&key) {
+        return Some(format!("{key} means nothing on AWS Lambda"));
+    }
+    let known = VARIABLES.iter().any(|variable| variable.name == key) || ON_LAMBDA.contains(&key);
+    (!known).then(|| format!("{key} is not a setting of the function"))
+}
