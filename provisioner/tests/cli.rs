@@ -1,40 +1,56 @@
-//! Is the binary honest about what it cannot do yet?
-//!
-//! Runs the real binary; must not need a network or AWS credentials.
+//! What does a person see who asks for help, or types something wrong?
 
-#![expect(clippy::unwrap_used, reason = "a binary that cannot be run fails the test")]
+#![expect(clippy::unwrap_used, reason = "helpers fail where a program does not run")]
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 #[test]
-fn the_help_says_that_the_commands_are_to_come() {
-    for option in ["--help", "-h"] {
-        let (exit, stdout, stderr) = run(&[option]);
-        assert_eq!((exit, stderr.as_str()), (0, ""));
-        assert!(stdout.contains("Nothing of this is built yet"), "{stdout}");
-        assert!(stdout.contains("cargo run -p function"), "{stdout}");
+fn help_is_what_is_on_record() {
+    insta::assert_snapshot!("help", stdout(&["--help"]));
+    for command in ["up", "plan", "down", "status"] {
+        insta::assert_snapshot!(format!("help-{command}"), stdout(&[command, "--help"]));
     }
 }
 
 #[test]
-fn the_version_is_that_of_the_crate() {
-    let expected = concat!("provisioner ", env!("CARGO_PKG_VERSION"), "\n");
-    assert_eq!(run(&["--version"]), (0, expected.to_owned(), String::new()));
-}
-
-#[test]
-fn anything_else_is_wrong_usage() {
-    for args in [&[][..], &["up"], &["plan", "--help"], &["--nope"], &["-x"]] {
-        let (exit, stdout, stderr) = run(args);
-        assert_eq!((exit, stdout.as_str()), (64, ""), "{args:?}");
-        assert!(stderr.starts_with("error: ") && stderr.contains("--help"), "{args:?}: {stderr}");
-        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+fn wrong_usage_ends_with_64() {
+    for words in [
+        &["destroy"][..],
+        &["up", "--memory", "64", "--binary", "x"],
+        &["up", "--name", "Bad_Name"],
+        &["up", "--env", "RATE_LIMIT_STORE=memory", "--binary", "x"],
+        &["up", "--log-retention-days", "15"],
+        &["up"],
+    ] {
+        assert_eq!(run(words).status.code(), Some(64), "{words:?}");
     }
 }
 
-/// Returns the exit code, standard output and standard error.
-fn run(args: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_provisioner")).args(args).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+#[test]
+fn wrong_usage_is_one_object_where_one_is_wanted() {
+    let ended = run(&["up", "--memory", "64", "--json"]);
+    let object: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(object["error"]["hint"], "see provisioner --help");
+    assert!(ended.stderr.is_empty());
+}
+
+#[test]
+fn without_a_region_it_stops_before_any_call() {
+    let ended = run(&["status"]);
+    assert_eq!(ended.status.code(), Some(4));
+    insta::assert_snapshot!(String::from_utf8(ended.stderr).unwrap(), @r#"
+    error: no AWS region is set
+
+    hint: name one: --region us-east-1, or AWS_REGION
+    "#);
+}
+
+fn run(words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_provisioner"));
+    command.args(words).env_clear().env("AWS_EC2_METADATA_DISABLED", "true");
+    command.env("AWS_CONFIG_FILE", "/dev/null").output().unwrap()
+}
+
+fn stdout(words: &[&str]) -> String {
+    String::from_utf8(run(words).stdout).unwrap()
 }

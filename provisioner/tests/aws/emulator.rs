@@ -1,0 +1,113 @@
+//! Where does an AWS without an account come from? Two emulators, at pinned versions,
+//! installed once per machine, started on loopback, and ended with the test program.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+const REQUIREMENTS: &str = include_str!("requirements.txt");
+const NEED: &str = "these tests emulate AWS: install python3 with its venv module and pip";
+
+/// Which of the two. Their gaps hardly overlap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Emulator {
+    MiniStack,
+    Moto,
+}
+
+impl Emulator {
+    /// Where it listens; started if it is not running yet.
+    pub(crate) fn address(self) -> SocketAddr {
+        static MINISTACK: OnceLock<(SocketAddr, Child)> = OnceLock::new();
+        static MOTO: OnceLock<(SocketAddr, Child)> = OnceLock::new();
+        match self {
+            Self::MiniStack => MINISTACK.get_or_init(ministack).0,
+            Self::Moto => MOTO.get_or_init(moto).0,
+        }
+    }
+}
+
+fn moto() -> (SocketAddr, Child) {
+    start("moto", |bin, port| {
+        let mut command = vec![bin.join("moto_server").display().to_string()];
+        command.extend(["-H", "127.0.0.1", "-p", port].map(str::to_owned));
+        let variables =
+            [("MOTO_IAM_LOAD_MANAGED_POLICIES", "true"), ("MOTO_LAMBDA_STUB_ECR", "true")];
+        (command, variables.map(|(key, value)| (key, value.to_owned())).into())
+    })
+}
+
+fn ministack() -> (SocketAddr, Child) {
+    start("ministack", |bin, port| {
+        let state = bin.parent().unwrap().join(format!("state-{port}")).display().to_string();
+        let variables = [
+            // It listens everywhere unless told otherwise.
+            ("BIND_HOST", "127.0.0.1".to_owned()),
+            ("MINISTACK_HOST", "127.0.0.1".to_owned()),
+            ("GATEWAY_PORT", port.to_owned()),
+            ("LOG_LEVEL", "ERROR".to_owned()),
+            ("STATE_DIR", state.clone()),
+            ("S3_DATA_DIR", state),
+        ];
+        (vec![bin.join("ministack").display().to_string()], variables.into())
+    })
+}
+
+type Started = (Vec<String>, Vec<(&'static str, String)>);
+
+fn start(name: &str, command: impl Fn(&Path, &str) -> Started) -> (SocketAddr, Child) {
+    let bin = installed().join("bin");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (words, variables) = command(&bin, &free.port().to_string());
+    // Standard input ends with this process, however that ends; then so does the emulator.
+    let script = "\"$@\" </dev/null & pid=$!; cat >/dev/null; kill $pid";
+    let child = Command::new("sh")
+        .args(["-c", script, name])
+        .args(words)
+        .envs(variables)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while TcpStream::connect(free).is_err() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{name} does not listen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    (free, child)
+}
+
+/// The virtual environment that has both. A marker, written last, says that it is whole.
+fn installed() -> PathBuf {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulators");
+    fs::create_dir_all(&home).unwrap();
+    let (folder, marker) = (home.join("python"), home.join("installed"));
+    let lock = File::create(home.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let whole = format!("{}\n{REQUIREMENTS}", folder.display());
+    if fs::read_to_string(&marker).is_ok_and(|known| known == whole) {
+        return folder;
+    }
+    drop(fs::remove_file(&marker));
+    drop(fs::remove_dir_all(&folder));
+    let requirements = home.join("requirements.txt");
+    fs::write(&requirements, REQUIREMENTS).unwrap();
+    step(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+    step(
+        Command::new(folder.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(&requirements),
+    );
+    fs::write(marker, whole).unwrap();
+    folder
+}
+
+fn step(command: &mut Command) {
+    let ended = command.output().expect(NEED);
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{NEED} ({command:?} failed: {said})");
+}

@@ -1,0 +1,18 @@
+//! The whole tool on two emulations of AWS: what it makes, mends, leaves alone and removes, and what
+//! is left of it when it is stopped at any call.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests fail where something is not as they made it"
+)]
+
+mod crash;
+mod drift;
+mod emulator;
+mod lifecycle;
+#[expect(dead_code, reason = "this needs one kind of processor only")]
+#[path = "../image/program.rs"]
+mod program;
+mod proxy;
+mod world;

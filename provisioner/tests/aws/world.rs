@@ -1,0 +1,151 @@
+//! One stack's world: an emulator behind a proxy of its own, and the tool as a person runs it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_lambda::config::{Credentials, SharedCredentialsProvider};
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use serde_json::Value;
+
+use crate::emulator::Emulator;
+use crate::program::{AARCH64, program};
+use crate::proxy::Proxy;
+
+/// A stack of a name that nobody else uses.
+pub(crate) struct World {
+    pub(crate) name: String,
+    pub(crate) proxy: Proxy,
+    folder: tempfile::TempDir,
+}
+
+/// How the tool ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// `None` if it was killed.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl World {
+    pub(crate) fn new(emulator: Emulator) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("t{number}");
+        Self { name, proxy: Proxy::start(emulator), folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// A function binary that differs from others by its `code`.
+    pub(crate) fn binary(&self, code: &str) -> PathBuf {
+        let path = self.folder.path().join(code);
+        std::fs::write(&path, program(AARCH64, code.as_bytes()).bytes()).unwrap();
+        path
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_provisioner"));
+        command
+            .args(words)
+            .args(["--name", &self.name])
+            .env_clear()
+            .env("AWS_ENDPOINT_URL", format!("http://{}", self.proxy.address))
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .env("PROVISIONER_WAIT_UNIT_MS", "20")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn run(&self, words: &[&str]) -> Ended {
+        let child = self.command(words).spawn().unwrap();
+        self.proxy.tool(child.id());
+        child.wait_with_output().unwrap().into()
+    }
+
+    pub(crate) fn up(&self, more: &[&str]) -> Ended {
+        let binary = self.binary("one");
+        let mut words = vec!["up", "--yes", "--no-probe"];
+        words.extend(more);
+        if !words.contains(&"--binary") {
+            words.extend(["--binary", binary.to_str().unwrap()]);
+        }
+        self.run(&words)
+    }
+
+    /// Two at the same moment.
+    pub(crate) fn up_twice(&self) -> [Ended; 2] {
+        let binary = self.binary("one");
+        let words = ["up", "--yes", "--no-probe", "--binary", binary.to_str().unwrap()];
+        let both = [(); 2].map(|()| self.command(&words).spawn().unwrap());
+        both.map(|child| child.wait_with_output().unwrap().into())
+    }
+
+    /// The addresses that would change, and how.
+    pub(crate) fn plan(&self) -> BTreeMap<String, String> {
+        let binary = self.binary("one");
+        let ended = self.run(&["plan", "--json", "--binary", binary.to_str().unwrap()]);
+        ended.expect(0);
+        let changes = ended.json()["changes"].as_array().unwrap().clone();
+        let text = |change: &Value, key: &str| change[key].as_str().unwrap().to_owned();
+        let pairs = changes.iter().map(|change| (text(change, "address"), text(change, "action")));
+        pairs.filter(|(_, action)| action != "keep").collect()
+    }
+
+    /// The state of each resource.
+    pub(crate) fn states(&self) -> BTreeMap<String, String> {
+        let ended = self.run(&["status", "--json", "--no-probe"]);
+        ended.expect(0);
+        let resources = ended.json()["resources"].as_array().unwrap().clone();
+        let text = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
+        resources.iter().map(|one| (text(one, "address"), text(one, "state"))).collect()
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.states().values().all(|state| state == "absent")
+    }
+
+    /// For whoever changes things behind the tool's back.
+    pub(crate) fn sdk(&self) -> SdkConfig {
+        let credentials = Credentials::new("test", "test", None, None, "test");
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        SdkConfig::builder()
+            .http_client(http)
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(format!("http://{}", self.proxy.address))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build()
+    }
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        Self { code: output.status.code(), stdout, stderr }
+    }
+}
+
+impl Ended {
+    #[track_caller]
+    pub(crate) fn expect(&self, code: i32) {
+        let Self { code: ended, stdout, stderr } = self;
+        assert_eq!(*ended, Some(code), "\n{stdout}\n{stderr}");
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+}

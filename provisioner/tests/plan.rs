@@ -1,0 +1,343 @@
+//! Two worlds, nothing there and all there, and what a plan says when one thing differs.
+
+#![expect(clippy::unwrap_used, reason = "helpers fail where a world is not as they made it")]
+
+use std::collections::BTreeMap;
+
+use provisioner::image::Digest;
+use provisioner::names::{Account, Name};
+use provisioner::plan::{self, Plan, Style};
+use provisioner::resources::function::FunctionLive;
+use provisioner::resources::image::{ImageLive, Stored, Wanted};
+use provisioner::resources::log_group::LogGroupLive;
+use provisioner::resources::permission::PermissionLive;
+use provisioner::resources::repository::RepositoryLive;
+use provisioner::resources::role::RoleLive;
+use provisioner::resources::table::TableLive;
+use provisioner::resources::url::UrlLive;
+use provisioner::settings::{Concurrency, Environment, Memory, Settings};
+use provisioner::stack::{Observed, Remembered, Stack};
+use serde_json::json;
+
+#[test]
+fn nothing_there_means_that_all_is_created_in_order() {
+    let plan = stack(&settings()).plan(&Observed::default());
+    let changes: Vec<_> =
+        plan.changes.iter().map(|c| format!("{} {}", c.action.as_str(), c.address)).collect();
+    insta::assert_snapshot!(changes.join("\n"), @r#"
+    create iam-role/claude-proxy-api-role
+    create ecr/claude-proxy
+    keep image/claude-proxy
+    create dynamodb/claude-proxy-rate-limits
+    create log-group//aws/lambda/claude-proxy-api
+    create lambda/claude-proxy-api
+    create permission/FunctionURLAllowPublicAccess
+    create permission/FunctionURLInvokeAllowPublicAccess
+    create function-url/claude-proxy-api
+    "#);
+}
+
+#[test]
+fn all_there_means_no_changes() {
+    assert_eq!(said(|_| ()), "No changes.\n");
+}
+
+#[test]
+fn a_setting_that_somebody_set_stays() {
+    let set = |there: &mut Observed| {
+        function(there).environment.insert("LOG_LEVEL".into(), "debug".into());
+    };
+    assert_eq!(said(set), "No changes.\n");
+}
+
+#[test]
+fn what_the_stack_decides_is_enforced() {
+    let said = said(|there| {
+        function(there).environment.insert("RATE_LIMIT_STORE".into(), "memory".into());
+    });
+    insta::assert_snapshot!(said, @r#"
+    ~ update  lambda/claude-proxy-api
+          Environment.RATE_LIMIT_STORE: memory → dynamodb
+
+    Plan: 1 to update.
+    "#);
+}
+
+#[test]
+fn a_stranger_s_policy_is_shown_and_taken_off() {
+    let said = said(|there| {
+        let all = json!({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}});
+        there.role.as_mut().unwrap().policies.insert("Stranger".into(), all);
+    });
+    insta::assert_snapshot!(said, @r#"
+    ~ update  iam-role/claude-proxy-api-role
+          Policies.Stranger: {"Statement":{"Action":"*","Effect":"Allow","Resource":"*"}} → (none)
+
+    Plan: 1 to update.
+    "#);
+}
+
+#[test]
+fn a_setting_that_touches_rights_changes_the_role_and_says_so() {
+    let mut settings = settings();
+    settings.environment = Environment::parse(["BEDROCK_REGIONS=us-east-1,us-west-2"]).unwrap();
+    let plan = stack(&settings).plan(&deployed());
+    insta::assert_snapshot!(plan::text(&plan, Style::Plain), @r#"
+    ~ update  iam-role/claude-proxy-api-role
+          Policies.BedrockAndDynamoDB: (a policy of 5 statements) → (a policy of 5 statements)
+          ! widens what the function may do in this account
+    ~ update  lambda/claude-proxy-api
+          Environment.BEDROCK_REGIONS: (none) → us-east-1,us-west-2
+
+    Plan: 2 to update.
+    "#);
+}
+
+#[test]
+fn a_policy_in_other_words_is_the_same_policy() {
+    let said = said(|there| {
+        let policies = &mut there.role.as_mut().unwrap().policies;
+        let policy = policies.get("BedrockAndDynamoDB").unwrap().to_string();
+        let encoded = policy.replace('{', "%7B").replace('"', "%22").replace(':', "%3a");
+        let read = provisioner::document::parse_encoded(&encoded);
+        policies.insert("BedrockAndDynamoDB".into(), read);
+    });
+    assert_eq!(said, "No changes.\n");
+}
+
+#[test]
+fn a_statement_of_lambda_s_own_in_the_repository_is_no_drift() {
+    let said = said(|there| {
+        let policy = &mut there.repository.as_mut().unwrap().policy;
+        let ours = policy["Statement"].clone();
+        policy["Statement"] = json!([ours, {"Sid": "LambdaECRImageRetrievalPolicy"}]);
+    });
+    assert_eq!(said, "No changes.\n");
+}
+
+#[test]
+fn a_new_url_for_a_function_that_had_one_is_flagged() {
+    insta::assert_snapshot!(said(|there| there.url = None), @r#"
+    + create  function-url/claude-proxy-api
+          AuthType: NONE
+          InvokeMode: RESPONSE_STREAM
+          ! changes the URL that clients are configured with
+
+    Plan: 1 to create.
+    "#);
+}
+
+#[test]
+fn a_statement_that_is_wider_is_replaced() {
+    let wide = |there: &mut Observed| {
+        there.call_lambda.as_mut().unwrap().0["Condition"] = json!(null);
+    };
+    insta::assert_snapshot!(said(wide), @r#"
+    ± replace permission/FunctionURLInvokeAllowPublicAccess
+          Statement: (a document of 84 characters) → (a document of 128 characters)
+          ! opens the function to the internet; its own access check decides
+
+    Plan: 1 to replace.
+    "#);
+}
+
+#[test]
+fn three_images_before_the_deployed_one_are_kept() {
+    let said = said(|there| {
+        let images = &mut there.image.as_mut().unwrap().images;
+        images.extend((1..=5).map(|age| stored(&format!("older {age}"), -age)));
+        // Somebody else's: without our tag.
+        images[5].tags = vec!["latest".into()];
+    });
+    insta::assert_snapshot!(said, @r#"
+    - delete  image/claude-proxy
+          imageDigest: sha256:405a3611a0d2f59c25cfe1f069774bdd6d76dedc5ec317a80889fd912de087d1 → (none)
+
+    Plan: 1 to delete.
+    "#);
+}
+
+#[test]
+fn strangers_may_knock_so_organization_mode_reserves_concurrency() {
+    let mut settings = settings();
+    settings.environment = Environment::parse(["ACCESS_MODE=organization"]).unwrap();
+    assert_eq!(stack(&settings).function.concurrency, Some(Concurrency::new(50)));
+}
+
+#[test]
+fn an_option_that_is_not_given_is_the_default() {
+    let mut settings = settings();
+    settings.memory = Memory::new(512);
+    let there = live(&stack(&settings));
+    insta::assert_snapshot!(text(&stack(&self::settings()).plan(&there)), @r#"
+    ~ update  lambda/claude-proxy-api
+          MemorySize: 512 → 256
+
+    Plan: 1 to update.
+    "#);
+}
+
+#[test]
+fn a_table_with_other_keys_is_never_ours() {
+    let mut there = deployed();
+    there.table.as_mut().unwrap().keys.pop();
+    let survey = stack(&settings()).survey(&there);
+    let foreign: Vec<_> =
+        survey.into_iter().filter_map(|found| Some((found.address, found.foreign?))).collect();
+    assert_eq!(foreign.len(), 1);
+    assert!(!foreign[0].1.adoptable());
+}
+
+#[test]
+fn what_belongs_to_a_foreign_function_is_foreign_too() {
+    let mut there = deployed();
+    function(&mut there).tags.clear();
+    there.log_group.as_mut().unwrap().tags.clear();
+    let survey = stack(&settings()).survey(&there);
+    let foreign = survey.iter().filter(|found| found.foreign.is_some());
+    let foreign: Vec<_> = foreign.map(|found| found.address.to_string()).collect();
+    insta::assert_snapshot!(foreign.join("\n"), @r#"
+    log-group//aws/lambda/claude-proxy-api
+    lambda/claude-proxy-api
+    permission/FunctionURLAllowPublicAccess
+    permission/FunctionURLInvokeAllowPublicAccess
+    function-url/claude-proxy-api
+    "#);
+}
+
+#[test]
+fn the_account_s_other_stacks_are_told_apart() {
+    let mut there = deployed();
+    let tags = &mut there.role.as_mut().unwrap().tags;
+    tags.insert("claude-proxy:stack-id".into(), "0123456789ab".into());
+    let survey = stack(&settings()).survey(&there);
+    let why = survey[0].foreign.clone().unwrap();
+    assert!(!why.adoptable());
+    insta::assert_snapshot!(why, @r#"it belongs to the stack of this name in another region or account"#);
+}
+
+#[test]
+fn wrong_settings_are_told_all_at_once_and_never_repeat_a_value() {
+    let words = ["LOG_LEVL=secret", "RATE_LIMIT_STORE=secret", "LISTEN_ADDRESS=x", "WHAT=secret"];
+    let problems = Environment::parse(words).unwrap_err().join("\n");
+    assert!(!problems.contains("secret"), "{problems}");
+    insta::assert_snapshot!(problems, @r#"
+    LOG_LEVL is not a setting: did you mean LOG_LEVEL? (rename it, or unset it if it is not meant for claude-proxy)
+    LISTEN_ADDRESS means nothing on AWS Lambda
+    RATE_LIMIT_STORE belongs to the stack: it cannot be set
+    WHAT is not a setting of the function
+    "#);
+}
+
+fn settings() -> Settings {
+    Settings::defaults("claude-proxy".parse::<Name>().unwrap())
+}
+
+fn account() -> Account {
+    let text = |text: &str| text.to_owned();
+    Account { id: text("123456789012"), region: text("us-east-1"), partition: text("aws") }
+}
+
+fn digest() -> Digest {
+    Digest::of(b"the image")
+}
+
+fn stack(settings: &Settings) -> Stack {
+    let past = Remembered::default();
+    Stack::new(settings, &account(), &past, Wanted::Kept(digest())).unwrap()
+}
+
+/// What a plan says of the default stack, all of it there, once `drift` has changed something.
+fn said(drift: impl FnOnce(&mut Observed)) -> String {
+    let mut there = deployed();
+    drift(&mut there);
+    let past = Remembered::of(there.function.as_ref().unwrap());
+    let stack = Stack::new(&settings(), &account(), &past, Wanted::Kept(digest())).unwrap();
+    text(&stack.plan(&there))
+}
+
+fn text(plan: &Plan) -> String {
+    plan::text(plan, Style::Plain)
+}
+
+fn function(there: &mut Observed) -> &mut FunctionLive {
+    there.function.as_mut().unwrap()
+}
+
+fn deployed() -> Observed {
+    live(&stack(&settings()))
+}
+
+fn stored(name: &str, pushed: i64) -> Stored {
+    let digest = Digest::of(name.as_bytes());
+    Stored { tags: vec![digest.tag().to_owned()], digest, pushed }
+}
+
+/// An account in which `stack` is whole.
+fn live(stack: &Stack) -> Observed {
+    let tags: BTreeMap<String, String> =
+        stack.role.tags.wanted().map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let uri = "123456789012.dkr.ecr.us-east-1.amazonaws.com/claude-proxy".to_owned();
+    Observed {
+        role: Some(RoleLive {
+            trust: stack.role.trust.clone(),
+            policies: [("BedrockAndDynamoDB".to_owned(), stack.role.policy.clone())].into(),
+            attached: [stack.role.managed.clone()].into(),
+            boundary: None,
+            tags: tags.clone(),
+        }),
+        repository: Some(RepositoryLive {
+            arn: "arn".to_owned(),
+            uri: uri.clone(),
+            scan: true,
+            mutability: "IMMUTABLE".to_owned(),
+            policy: stack.repository.policy.clone(),
+            lifecycle: stack.repository.lifecycle.clone(),
+            tags: tags.clone(),
+        }),
+        image: Some(ImageLive { images: vec![stored("the image", 0)] }),
+        table: Some(table(tags.clone())),
+        log_group: Some(LogGroupLive {
+            arn: "arn".to_owned(),
+            retention: Some(stack.log_group.retention.get()),
+            tags: tags.clone(),
+        }),
+        function: Some(FunctionLive {
+            arn: "arn".to_owned(),
+            image: format!("{uri}@{}", digest()),
+            is_image: true,
+            architecture: "arm64".to_owned(),
+            memory: stack.function.memory.get(),
+            timeout: stack.function.timeout.get(),
+            concurrency: None,
+            role: stack.function.role.clone(),
+            environment: stack.function.environment.clone(),
+            tags,
+            state: "Active".to_owned(),
+            state_reason: String::new(),
+            last_update: "Successful".to_owned(),
+            revision: None,
+        }),
+        call_url: Some(PermissionLive(stack.call_url.statement())),
+        call_lambda: Some(PermissionLive(stack.call_lambda.statement())),
+        url: Some(UrlLive {
+            url: "https://x.lambda-url.us-east-1.on.aws/".to_owned(),
+            auth_type: "NONE".to_owned(),
+            invoke_mode: "RESPONSE_STREAM".to_owned(),
+            cors: false,
+        }),
+    }
+}
+
+fn table(tags: BTreeMap<String, String>) -> TableLive {
+    let key = |name: &str, kind: &str| (name.to_owned(), kind.to_owned(), "S".to_owned());
+    TableLive {
+        arn: "arn".to_owned(),
+        keys: vec![key("pk", "HASH"), key("sk", "RANGE")],
+        billing: "PAY_PER_REQUEST".to_owned(),
+        expiry: Some("expires_at".to_owned()),
+        protected: false,
+        status: "ACTIVE".to_owned(),
+        tags,
+    }
+}
