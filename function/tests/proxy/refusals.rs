@@ -1,6 +1,11 @@
 //! Bedrock cannot serve: the client gets Anthropic's own answer, with an honest hint, and never a
 //! word about the operator's account.
 
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
 use crate::support::{
     answer::{access_denied, limited, ok, overloaded, refused, throttled, window},
     bedrock::region,
@@ -139,4 +144,27 @@ fn assert_is_the_original_429(reply: &Reply) {
     assert_eq!(reply.header("request-id"), "req_011CTestTestTestTestTest");
     let all = format!("{:?} {:?}", reply.headers, reply.body);
     assert!(!all.contains("arn:aws") && !all.contains("123456789012"), "{all}");
+}
+
+#[tokio::test]
+async fn a_second_try_that_gets_no_answer_leaves_the_first_429() {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+    let url = format!("http://{}", upstream.local_addr().expect("it is bound"));
+    let once = async move {
+        let (mut socket, _) = upstream.accept().await.expect("the proxy asks");
+        let mut request = [0; 64 * 1024];
+        let asked = socket.read(&mut request).await.expect("a request comes");
+        assert!(request[..asked].starts_with(b"POST /v1/messages"));
+        let body = r#"{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}"#;
+        let answer = format!(
+            "HTTP/1.1 429 Too Many Requests\r\nrequest-id: req_1\r\nretry-after: 1\r\nconnection: \
+             close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        socket.write_all(answer.as_bytes()).await.expect("the proxy listens");
+    };
+    let world = World::with("ANTHROPIC_UPSTREAM_URL", &url).start();
+    let (reply, ()) = tokio::join!(world.call(Call::message()), once);
+    assert_eq!((reply.status, reply.header("request-id")), (429, "req_1"));
+    assert!(world.bedrock.requests().is_empty(), "being unreachable is no reason by default");
 }
