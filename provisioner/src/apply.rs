@@ -5,14 +5,15 @@
 //! job.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
+use futures_util::future::join_all;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::cloud::{CloudError, Kind, Writer};
-use crate::names::Ownership;
+use crate::cloud::{CloudError, Writer};
 use crate::plan::{Action, Address, Change, Plan};
-use crate::resource::Resource;
-use crate::stack::{Observed, Stack};
+use crate::stack::{Observed, Part, Stack};
 
 /// How it went.
 #[derive(Debug, Default)]
@@ -27,50 +28,46 @@ struct Walk<'a> {
     cloud: &'a Writer,
     adopt: bool,
     applied: RefCell<Applied>,
+    /// Whose turn is over, however it went.
+    over: watch::Sender<BTreeSet<Address>>,
 }
 
 /// Does all that `plan` says.
 pub async fn up(
     stack: &Stack,
-    there: Observed,
+    there: &Observed,
     plan: &Plan,
     cloud: &Writer,
     adopt: bool,
 ) -> Applied {
-    let surplus = stack.surplus(&there);
-    let walk = Walk { plan, cloud, adopt, applied: RefCell::default() };
-    let Stack { role, repository, image, table, log_group, function, call_url, call_lambda, url } =
-        stack;
-    let pushed = async {
-        walk.step(repository, there.repository).await;
-        walk.step(image, there.image).await;
-    };
-    tokio::join!(
-        walk.step(role, there.role),
-        pushed,
-        walk.step(table, there.table),
-        walk.step(log_group, there.log_group),
-    );
-    walk.step(function, there.function).await;
-    // One after the other: two changes to a function's policy at once are refused.
-    walk.step(call_url, there.call_url).await;
-    walk.step(call_lambda, there.call_lambda).await;
-    walk.step(url, there.url).await;
-    if let Some(change) = image.prune(&surplus) {
-        walk.take(&change, image.remove(&surplus, cloud)).await;
+    let over = watch::Sender::new(BTreeSet::new());
+    let walk = Walk { plan, cloud, adopt, applied: RefCell::default(), over };
+    let parts = stack.parts(there);
+    join_all(parts.iter().map(|part| walk.step(part.as_ref()))).await;
+    let surplus = stack.surplus(there);
+    if let Some(change) = stack.image.prune(&surplus) {
+        walk.take(&change, stack.image.remove(&surplus, cloud)).await;
     }
     walk.applied.into_inner()
 }
 
 impl Walk<'_> {
-    /// Does what the plan says of one resource.
-    async fn step<R: Resource>(&self, resource: &R, live: Option<R::Live>) {
-        let address = resource.address();
+    /// Does what the plan says of one resource, after those that have to be there before it.
+    async fn step(&self, part: &dyn Part) {
+        let mut over = self.over.subscribe();
+        let ready =
+            |over: &BTreeSet<Address>| part.after().iter().all(|first| over.contains(first));
+        drop(over.wait_for(ready).await);
+        let address = part.address();
         let of_it = |change: &&Change| {
             change.address == address && !matches!(change.action, Action::Delete(_))
         };
-        let Some(change) = self.plan.pending().find(of_it) else { return };
-        self.take(change, Box::pin(self.settle(resource, live))).await;
+        if let Some(change) = self.plan.pending().find(of_it) {
+            self.take(change, part.settle(self.adopt, self.cloud)).await;
+        }
+        self.over.send_modify(|over| {
+            over.insert(address);
+        });
     }
 
     /// Takes one step, unless one has failed already or it is time to stop.
@@ -104,51 +101,18 @@ impl Walk<'_> {
             }
         }
     }
-
-    /// Applies; where somebody was quicker, looks again and applies what is left. That somebody may
-    /// have been this very run, whose answer was lost.
-    async fn settle<R: Resource>(
-        &self,
-        resource: &R,
-        live: Option<R::Live>,
-    ) -> Result<(), CloudError> {
-        let mut live = live;
-        let mut rounds = 0;
-        loop {
-            let error = match resource.apply(live, self.cloud).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            rounds += 1;
-            if !matches!(error.kind, Kind::Exists | Kind::Busy) || rounds > ROUNDS {
-                return Err(error);
-            }
-            self.cloud.reader().rest(1.0).await;
-            live = resource.read(self.cloud.reader()).await?;
-            if let Some(live) = &live {
-                if let Ownership::Foreign(why) = resource.ownership(live)
-                    && !(self.adopt && why.adoptable())
-                {
-                    let why = format!("somebody else has just made it: {why}");
-                    return Err(CloudError::new(Kind::Foreign, why));
-                }
-                if resource.diff(Some(live)).action == Action::Keep {
-                    return Ok(());
-                }
-            }
-        }
-    }
 }
 
-/// How often somebody else may be quicker.
-const ROUNDS: u32 = 5;
-
 /// Deletes one resource, and says so.
-pub async fn delete<R: Resource>(resource: &R, cloud: &Writer) -> Result<(), CloudError> {
-    let (address, printer) = (resource.address(), cloud.printer());
+///
+/// # Errors
+///
+/// If it may still be there.
+pub async fn delete(part: &dyn Part, cloud: &Writer) -> Result<(), CloudError> {
+    let (address, printer) = (part.address(), cloud.printer());
     printer.progress(&format!("  deleting {address}"));
     let start = Instant::now();
-    Box::pin(resource.delete(cloud)).await.map_err(|error| error.at(&address))?;
+    part.delete(cloud).await.map_err(|error| error.at(&address))?;
     let seconds = start.elapsed().as_secs_f64();
     printer.progress(&format!("  deleted {address} ({seconds:.1} s)"));
     Ok(())

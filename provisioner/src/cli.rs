@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::image::{Architecture, Digest};
 use crate::names::Name;
-use crate::settings::{Boundary, Concurrency, Memory, Retention, Timeout};
+use crate::values::{Boundary, Concurrency, Memory, Retention, Timeout};
 
 /// Create, show and remove claude-proxy in an AWS account
 #[derive(Debug, Parser)]

@@ -23,7 +23,7 @@ use crate::plan::Address;
 use crate::printer::Printer;
 use crate::resources::image::Wanted;
 use crate::settings::{Environment, Settings, Source};
-use crate::stack::{self, Found, Observed, Remembered, Stack};
+use crate::stack::{Found, Observed, Remembered, Stack};
 
 /// How a command ended, for whoever started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,7 +258,7 @@ impl Session {
         let reader: Reader = cloud.reader();
         self.unless_stopped(async {
             let past = Remembered::read(settings, &reader).await?;
-            let wanted = wanted(source, stack::architecture(settings, &past))?;
+            let wanted = wanted(source, past.architecture(settings))?;
             let stack = Stack::new(settings, &cloud.account, &past, wanted)
                 .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
             let there = stack.observe(&reader).await?;

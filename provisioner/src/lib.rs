@@ -17,7 +17,7 @@
 //!
 //! ```text
 //! main → cli → commands ─┬→ apply, probe, printer, cloud      edges
-//!                        └→ stack → resources → plan, document, names, settings      core
+//!                        └→ stack → resources → plan, document, names, values      core
 //! ```
 //!
 //! A file in [`resources`] has two halves: what it wants and how it differs is pure; how it is
@@ -39,3 +39,4 @@ pub mod resources;
 pub mod rights;
 pub mod settings;
 pub mod stack;
+pub mod values;

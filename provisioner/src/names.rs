@@ -28,6 +28,9 @@ pub struct Name(String);
 pub struct BadName;
 
 impl Name {
+    const SHORTEST: usize = 2;
+    const LONGEST: usize = 40;
+
     /// The name itself.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -42,7 +45,7 @@ impl FromStr for Name {
     /// lower case without double hyphens (ECR).
     fn from_str(text: &str) -> Result<Self, BadName> {
         let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let good = (2..=40).contains(&text.len())
+        let good = (Self::SHORTEST..=Self::LONGEST).contains(&text.len())
             && text.bytes().all(letters)
             && text.starts_with(|first: char| first.is_ascii_lowercase())
             && !text.ends_with('-')
@@ -75,6 +78,12 @@ impl Account {
         format!("arn:{partition}:{service}:{region}:{id}:{resource}")
     }
 
+    /// The ARN of a policy that AWS itself maintains.
+    #[must_use]
+    pub fn policy_of_aws(&self, path: &str) -> String {
+        format!("arn:{}:iam::aws:policy/{path}", self.partition)
+    }
+
     /// The ARN of something of IAM, which knows no regions.
     #[must_use]
     pub fn iam_arn(&self, resource: &str) -> String {
@@ -93,15 +102,35 @@ pub struct Names {
     pub log_group: String,
 }
 
+/// What is put around the name, and how much AWS takes of the whole, in characters: a name that
+/// could be too long somewhere does not compile.
+const FUNCTION: Affix = Affix::new("", "-api", 64);
+const ROLE: Affix = Affix::new("", "-api-role", 64);
+const TABLE: Affix = Affix::new("", "-rate-limits", 255);
+const LOG_GROUP: Affix = Affix::new("/aws/lambda/", "-api", 512);
+
+struct Affix(&'static str, &'static str);
+
+impl Affix {
+    const fn new(before: &'static str, after: &'static str, most: usize) -> Self {
+        assert!(before.len() + Name::LONGEST + after.len() <= most, "longer than AWS takes");
+        Self(before, after)
+    }
+
+    fn around(&self, name: &Name) -> String {
+        format!("{}{name}{}", self.0, self.1)
+    }
+}
+
 impl From<&Name> for Names {
     fn from(name: &Name) -> Self {
         Self {
             name: name.clone(),
             repository: name.to_string(),
-            function: format!("{name}-api"),
-            role: format!("{name}-api-role"),
-            table: format!("{name}-rate-limits"),
-            log_group: format!("/aws/lambda/{name}-api"),
+            function: FUNCTION.around(name),
+            role: ROLE.around(name),
+            table: TABLE.around(name),
+            log_group: LOG_GROUP.around(name),
         }
     }
 }

@@ -15,8 +15,9 @@ use provisioner::resources::repository::RepositoryLive;
 use provisioner::resources::role::RoleLive;
 use provisioner::resources::table::TableLive;
 use provisioner::resources::url::UrlLive;
-use provisioner::settings::{Concurrency, Environment, Memory, Settings};
+use provisioner::settings::{Environment, Settings};
 use provisioner::stack::{Observed, Remembered, Stack};
+use provisioner::values::{Concurrency, Memory};
 use serde_json::json;
 
 #[test]
@@ -227,6 +228,17 @@ fn wrong_settings_are_told_all_at_once_and_never_repeat_a_value() {
     RATE_LIMIT_STORE belongs to the stack: it cannot be set
     WHAT is not a setting of the function
     "#);
+}
+
+#[test]
+fn whatever_has_to_be_there_first_stands_earlier_in_the_list() {
+    let (stack, nothing) = (stack(&settings()), Observed::default());
+    let mut earlier = Vec::new();
+    for part in stack.parts(&nothing) {
+        let first = part.after().iter().all(|first| earlier.contains(first));
+        assert!(first, "{} waits for what comes later", part.address());
+        earlier.push(part.address());
+    }
 }
 
 fn settings() -> Settings {

@@ -10,7 +10,7 @@ use crate::apply;
 use crate::cli::StackArgs;
 use crate::cloud::{CloudError, Writer};
 use crate::plan::{Address, Danger, Style};
-use crate::resource::Resource;
+use crate::resource::Resource as _;
 use crate::settings::Source;
 use crate::stack::{Found, Observed, Stack};
 
@@ -43,7 +43,7 @@ pub(super) async fn run(session: &mut Session) -> Result<Exit, Failure> {
     let question = format!("Delete all this in account {}, region {}?", account.id, account.region);
     session.consent(&question).await?;
     let writer = cloud.writer(printer, session.stop.clone());
-    let mut failed = delete(&stack, &ours, &writer).await;
+    let mut failed = delete(&stack, &there, &ours, &writer).await;
     let left = again(&stack, &writer, &mut failed).await;
     let (deleted, remaining): (Vec<_>, Vec<_>) =
         ours.into_iter().partition(|address| !left.contains(address));
@@ -102,38 +102,23 @@ fn list(ours: &[Address], there: &Observed, style: Style) -> String {
 }
 
 /// Deletes backwards, and goes on past a failure.
-async fn delete(stack: &Stack, ours: &[Address], cloud: &Writer) -> Vec<CloudError> {
-    let Stack { role, repository, image, table, log_group, function, call_url, call_lambda, url } =
-        stack;
-    let mut walk = Walk { ours, cloud, failed: Vec::new() };
-    walk.step(url).await;
-    walk.step(call_lambda).await;
-    walk.step(call_url).await;
-    walk.step(function).await;
-    walk.step(log_group).await;
-    walk.step(table).await;
-    walk.step(image).await;
-    walk.step(repository).await;
-    walk.step(role).await;
-    walk.failed
-}
-
-struct Walk<'a> {
-    ours: &'a [Address],
-    cloud: &'a Writer,
-    failed: Vec<CloudError>,
-}
-
-impl Walk<'_> {
-    async fn step<R: Resource>(&mut self, resource: &R) {
-        if !self.ours.contains(&resource.address()) || self.cloud.stop().said() {
-            return;
+async fn delete(
+    stack: &Stack,
+    there: &Observed,
+    ours: &[Address],
+    cloud: &Writer,
+) -> Vec<CloudError> {
+    let mut failed = Vec::new();
+    for part in stack.parts(there).iter().rev() {
+        if !ours.contains(&part.address()) || cloud.stop().said() {
+            continue;
         }
-        if let Err(error) = apply::delete(resource, self.cloud).await {
-            self.cloud.printer().error(&error.to_string(), None);
-            self.failed.push(error);
+        if let Err(error) = apply::delete(part.as_ref(), cloud).await {
+            cloud.printer().error(&error.to_string(), None);
+            failed.push(error);
         }
     }
+    failed
 }
 
 /// Looks again: a late line of the function makes its log group anew, which goes once more.
@@ -142,10 +127,11 @@ async fn again(stack: &Stack, cloud: &Writer, failed: &mut Vec<CloudError>) -> B
         sort(&stack.survey(there)).0.into_iter().collect()
     };
     let mut there = stack.observe(cloud.reader()).await;
-    let resurrected = there.as_ref().is_ok_and(|there| there.log_group.is_some());
-    if resurrected && !cloud.stop().said() {
-        if let Err(error) = apply::delete(&stack.log_group, cloud).await {
-            failed.push(error);
+    if let Ok(Observed { log_group: Some(_), .. }) = &there
+        && !cloud.stop().said()
+    {
+        if let Err(error) = stack.log_group.delete(cloud).await {
+            failed.push(error.at(&stack.log_group.address()));
         }
         there = stack.observe(cloud.reader()).await;
     }

@@ -32,7 +32,7 @@ pub(super) async fn run(session: &mut Session, args: Up) -> Result<Exit, Failure
         let question = format!("Do this in account {}, region {}?", account.id, account.region);
         session.consent(&question).await?;
         let writer = cloud.writer(printer, session.stop.clone());
-        let applied = apply::up(&stack, there, &plan, &writer, settings.adopt).await;
+        let applied = apply::up(&stack, &there, &plan, &writer, settings.adopt).await;
         conclude(applied, &plan, &writer)?;
         stack.observe(&cloud.reader()).await.map_err(|error| partly(&error))?
     };

@@ -16,7 +16,7 @@ use crate::names::{Foreign, Ownership, Tags};
 use crate::plan::{Address, Change, Fields};
 use crate::resource::{Resource, State};
 use crate::resources::repository::Repository;
-use crate::settings::{Concurrency, Memory, Timeout};
+use crate::values::{Concurrency, Memory, Timeout};
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +81,12 @@ impl FunctionLive {
 }
 
 impl Function {
+    /// The address of the function `name`.
+    #[must_use]
+    pub fn address_of(name: &str) -> Address {
+        Address::new("lambda", name)
+    }
+
     fn is_deployed(&self, live: &FunctionLive) -> bool {
         let Some(digest) = &self.image else { return true };
         let ours = live.image.rsplit_once('@').is_some_and(|(repository, _)| {
@@ -309,7 +315,7 @@ impl Resource for Function {
     type Live = FunctionLive;
 
     fn address(&self) -> Address {
-        Address::new("lambda", &self.name)
+        Self::address_of(&self.name)
     }
 
     fn ownership(&self, live: &FunctionLive) -> Ownership {

@@ -11,6 +11,7 @@ use crate::image::{self, Digest};
 use crate::names::Ownership;
 use crate::plan::{Action, Address, Change, Deleted, Fields};
 use crate::resource::Resource;
+use crate::resources::repository::Repository;
 
 /// How many images before the deployed one are kept, as a way back.
 const KEPT: usize = 3;
@@ -173,6 +174,10 @@ impl Resource for Image {
 
     fn ownership(&self, _live: &ImageLive) -> Ownership {
         Ownership::Ours
+    }
+
+    fn belongs_to(&self, _live: &ImageLive) -> Option<Address> {
+        Some(Repository::address_of(&self.repository))
     }
 
     fn diff(&self, live: Option<&ImageLive>) -> Change {

@@ -9,12 +9,15 @@ use crate::cloud::{CloudError, OrAbsent as _, Reader, Writer, call};
 use crate::names::{Ownership, Tags};
 use crate::plan::{Address, Change, Fields};
 use crate::resource::Resource;
-use crate::settings::Retention;
+use crate::resources::function::Function;
+use crate::values::Retention;
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogGroup {
     pub name: String,
+    /// Whose lines it keeps.
+    pub function: String,
     pub retention: Retention,
     pub tags: Tags,
 }
@@ -52,6 +55,11 @@ impl Resource for LogGroup {
 
     fn ownership(&self, live: &LogGroupLive) -> Ownership {
         if live.tags.is_empty() { Ownership::Ours } else { self.tags.judge(&live.tags) }
+    }
+
+    /// Lambda makes the group, without tags, for whichever function has the name.
+    fn belongs_to(&self, live: &LogGroupLive) -> Option<Address> {
+        live.tags.is_empty().then(|| Function::address_of(&self.function))
     }
 
     fn diff(&self, live: Option<&LogGroupLive>) -> Change {

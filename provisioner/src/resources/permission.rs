@@ -11,6 +11,8 @@ use crate::document;
 use crate::names::Ownership;
 use crate::plan::{Action, Address, Change, Danger, Fields, Replaced};
 use crate::resource::Resource;
+use crate::resources::function::Function;
+use crate::values::StatementId;
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +37,12 @@ pub struct PermissionLive(pub Value);
 impl Permission {
     /// The id of the statement.
     #[must_use]
-    pub const fn id(&self) -> &'static str {
+    pub const fn id(&self) -> StatementId {
+        const CALL_URL: StatementId = StatementId::new("FunctionURLAllowPublicAccess");
+        const CALL_FUNCTION: StatementId = StatementId::new("FunctionURLInvokeAllowPublicAccess");
         match self.grant {
-            Grant::CallUrl => "FunctionURLAllowPublicAccess",
-            Grant::CallFunction => "FunctionURLInvokeAllowPublicAccess",
+            Grant::CallUrl => CALL_URL,
+            Grant::CallFunction => CALL_FUNCTION,
         }
     }
 
@@ -60,7 +64,7 @@ impl Permission {
     async fn add(&self, cloud: &Writer) -> Result<(), CloudError> {
         let add = async || {
             let add = cloud.clients().lambda.add_permission().function_name(&self.function);
-            let add = add.statement_id(self.id()).principal("*");
+            let add = add.statement_id(self.id().as_str()).principal("*");
             let add = match self.grant {
                 Grant::CallUrl => add
                     .action("lambda:InvokeFunctionUrl")
@@ -96,11 +100,15 @@ impl Resource for Permission {
     type Live = PermissionLive;
 
     fn address(&self) -> Address {
-        Address::new("permission", self.id())
+        Address::new("permission", self.id().as_str())
     }
 
     fn ownership(&self, _live: &PermissionLive) -> Ownership {
         Ownership::Ours
+    }
+
+    fn belongs_to(&self, _live: &PermissionLive) -> Option<Address> {
+        Some(Function::address_of(&self.function))
     }
 
     fn diff(&self, live: Option<&PermissionLive>) -> Change {
@@ -122,7 +130,7 @@ impl Resource for Permission {
     async fn read(&self, cloud: &Reader) -> Result<Option<PermissionLive>, CloudError> {
         let policy = cloud.clients().lambda.get_policy().function_name(&self.function).send();
         let policy = call("Lambda", "GetPolicy", policy).await.or_absent()?;
-        Ok(policy.and_then(|found| statement(found.policy()?, self.id())))
+        Ok(policy.and_then(|found| statement(found.policy()?, self.id().as_str())))
     }
 
     async fn apply(&self, live: Option<PermissionLive>, cloud: &Writer) -> Result<(), CloudError> {
@@ -135,7 +143,8 @@ impl Resource for Permission {
     async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
         let remove = async || {
             let remove = cloud.clients().lambda.remove_permission();
-            let remove = remove.function_name(&self.function).statement_id(self.id()).send();
+            let remove =
+                remove.function_name(&self.function).statement_id(self.id().as_str()).send();
             call("Lambda", "RemovePermission", remove).await.or_absent()
         };
         cloud.persist(remove).await.map(drop)

@@ -44,6 +44,12 @@ const IMMUTABLE: &str = "IMMUTABLE";
 const OF_LAMBDA: &str = "LambdaECRImageRetrievalPolicy";
 
 impl Repository {
+    /// The address of the repository `name`.
+    #[must_use]
+    pub fn address_of(name: &str) -> Address {
+        Address::new("ecr", name)
+    }
+
     fn fields(&self, live: &RepositoryLive) -> Fields {
         let mutability = Some(live.mutability.clone()).filter(|word| !word.is_empty());
         let scan = (!live.uri.is_empty()).then_some(live.scan);
@@ -146,7 +152,7 @@ impl Resource for Repository {
     type Live = RepositoryLive;
 
     fn address(&self) -> Address {
-        Address::new("ecr", &self.name)
+        Self::address_of(&self.name)
     }
 
     fn ownership(&self, live: &RepositoryLive) -> Ownership {

@@ -12,7 +12,7 @@ use crate::document;
 use crate::names::{Ownership, Tags};
 use crate::plan::{Address, Change, Danger, Fields};
 use crate::resource::Resource;
-use crate::settings::Boundary;
+use crate::values::{Boundary, PolicyName};
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Role {
     /// Who may take it.
     pub trust: Value,
     /// The one policy that is written into it.
-    pub policy_name: &'static str,
+    pub policy_name: PolicyName,
     pub policy: Value,
     /// The ARN of the one policy of AWS's own that is attached to it.
     pub managed: String,
@@ -48,7 +48,7 @@ impl Role {
             .field("PermissionsBoundary", live.boundary.clone(), boundary)
             .field(
                 format!("Policies.{}", self.policy_name),
-                before(self.policy_name),
+                before(self.policy_name.as_str()),
                 self.policy.clone(),
             );
         for name in self.strange_policies(live) {
@@ -63,7 +63,7 @@ impl Role {
     }
 
     fn strange_policies<'a>(&self, live: &'a RoleLive) -> impl Iterator<Item = &'a str> + use<'a> {
-        let ours = self.policy_name;
+        let ours = self.policy_name.as_str();
         live.policies.keys().map(String::as_str).filter(move |name| *name != ours)
     }
 
@@ -146,11 +146,12 @@ impl Role {
         for arn in live.attached.iter().filter(|arn| **arn != self.managed) {
             self.detach(arn, cloud).await?;
         }
-        if live.policies.get(self.policy_name) != Some(&self.policy) {
+        if live.policies.get(self.policy_name.as_str()) != Some(&self.policy) {
             let document = self.policy.to_string();
             let put = async || {
                 let put = iam.put_role_policy().role_name(&self.name);
-                let put = put.policy_name(self.policy_name).policy_document(&document).send();
+                let put =
+                    put.policy_name(self.policy_name.as_str()).policy_document(&document).send();
                 call("IAM", "PutRolePolicy", put).await
             };
             cloud.persist(put).await?;
@@ -214,7 +215,7 @@ impl Resource for Role {
         let nothing = RoleLive::default();
         let before = live.unwrap_or(&nothing);
         let fields = self.fields(before);
-        let had = before.policies.get(self.policy_name).unwrap_or(&Value::Null);
+        let had = before.policies.get(self.policy_name.as_str()).unwrap_or(&Value::Null);
         let widens = document::widens(had, &self.policy)
             || document::widens(&before.trust, &self.trust)
             || !before.attached.contains(&self.managed)

@@ -14,6 +14,7 @@ use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
 use crate::names::{Foreign, Ownership, Tags};
 use crate::plan::{Address, Change, Fields};
 use crate::resource::{Resource, State};
+use crate::values::Attribute;
 
 /// The keys' names, both strings.
 const KEYS: [(&str, &str); 2] = [("pk", "HASH"), ("sk", "RANGE")];
@@ -23,7 +24,7 @@ const KEYS: [(&str, &str); 2] = [("pk", "HASH"), ("sk", "RANGE")];
 pub struct Table {
     pub name: String,
     /// Items go after the moment in this attribute.
-    pub expiry: &'static str,
+    pub expiry: Attribute,
     pub tags: Tags,
 }
 
@@ -52,7 +53,7 @@ impl Table {
     fn fields(&self, live: &TableLive) -> Fields {
         Fields::new()
             .field("BillingModeSummary.BillingMode", or_null(&live.billing), ON_DEMAND)
-            .field("TimeToLiveDescription.AttributeName", live.expiry.clone(), self.expiry)
+            .field("TimeToLiveDescription.AttributeName", live.expiry.clone(), self.expiry.as_str())
             .at_least("Tags", &live.tags, self.tags.wanted())
     }
 
@@ -116,7 +117,7 @@ impl Table {
     }
 
     async fn expire(&self, live: &TableLive, cloud: &Writer) -> Result<(), CloudError> {
-        if live.expiry.as_deref() == Some(self.expiry) {
+        if live.expiry.as_deref() == Some(self.expiry.as_str()) {
             return Ok(());
         }
         if let Some(other) = &live.expiry {
@@ -130,8 +131,9 @@ impl Table {
             ));
         }
         let update = async || {
-            let expiry =
-                TimeToLiveSpecification::builder().enabled(true).attribute_name(self.expiry);
+            let expiry = TimeToLiveSpecification::builder()
+                .enabled(true)
+                .attribute_name(self.expiry.as_str());
             let expiry = expiry.build().expect("it has an attribute");
             let update = cloud.clients().dynamodb.update_time_to_live().table_name(&self.name);
             let update = update.time_to_live_specification(expiry).send();

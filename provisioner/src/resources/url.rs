@@ -9,6 +9,7 @@ use crate::cloud::{CloudError, OrAbsent as _, Reader, Writer, call};
 use crate::names::Ownership;
 use crate::plan::{Address, Change, Danger, Fields};
 use crate::resource::Resource;
+use crate::resources::function::Function;
 
 /// What is wanted: no signature, streamed answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,10 @@ impl Resource for Url {
 
     fn ownership(&self, _live: &UrlLive) -> Ownership {
         Ownership::Ours
+    }
+
+    fn belongs_to(&self, _live: &UrlLive) -> Option<Address> {
+        Some(Function::address_of(&self.function))
     }
 
     fn diff(&self, live: Option<&UrlLive>) -> Change {

@@ -1,0 +1,56 @@
+//! What was once decided and holds until it is decided otherwise? There is no file: the deployed
+//! function says it.
+
+use std::collections::BTreeMap;
+
+use crate::cloud::{CloudError, Reader};
+use crate::image::Architecture;
+use crate::names::Names;
+use crate::resources::function::{Function, FunctionLive};
+use crate::settings::Settings;
+
+/// What the deployed function says; nothing, if there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remembered {
+    pub environment: BTreeMap<String, String>,
+    pub architecture: Option<Architecture>,
+}
+
+impl Remembered {
+    /// What the deployed function of this name says.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub async fn read(settings: &Settings, cloud: &Reader) -> Result<Self, CloudError> {
+        let name = Names::from(&settings.name).function;
+        Ok(Function::find(&name, cloud).await?.map_or_else(Self::default, |live| Self::of(&live)))
+    }
+
+    /// What `live` says.
+    #[must_use]
+    pub fn of(live: &FunctionLive) -> Self {
+        let architecture = live.architecture.parse().ok();
+        Self { environment: live.environment.clone(), architecture }
+    }
+
+    /// Which processors: those asked for, else those it runs on, else arm64.
+    #[must_use]
+    pub fn architecture(&self, settings: &Settings) -> Architecture {
+        settings.architecture.or(self.architecture).unwrap_or_default()
+    }
+
+    /// What is remembered, then what is asked for now, then what only the stack decides.
+    pub(super) fn environment(
+        &self,
+        settings: &Settings,
+        names: &Names,
+    ) -> BTreeMap<String, String> {
+        let mut environment = self.environment.clone();
+        let asked = settings.environment.iter();
+        environment.extend(asked.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        environment.insert("RATE_LIMIT_STORE".to_owned(), "dynamodb".to_owned());
+        environment.insert("RATE_LIMIT_TABLE_NAME".to_owned(), names.table.clone());
+        environment
+    }
+}
