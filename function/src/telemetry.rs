@@ -4,6 +4,7 @@
 //! for labels, counts and durations only.
 
 pub mod metrics;
+mod reading;
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -18,6 +19,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::clock;
 use crate::failover::{Reason, Upstream};
 use crate::wire::usage::Usage;
+
+pub use reading::{RequestLine, Tokens};
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +197,10 @@ fn write_line(id: &str, duration: Duration, entries: &Entries) {
         let _nobody_reads = writeln!(std::io::stderr(), "{line}");
         return;
     }
+    write_event(id, duration, entries);
+}
+
+fn write_event(id: &str, duration: Duration, entries: &Entries) {
     tracing::info!(
         request.id = id,
         call = entries.call,

@@ -75,7 +75,7 @@ fn fields(entries: &Entries) -> Map<String, Value> {
         ("reason", reason.map(Value::from)),
         ("status", entries.status.map(|status| status.as_u16().into())),
         ("attempts", Some(entries.attempts.into())),
-        ("fault", entries.fault.map(Value::from)),
+        ("fault", entries.fault().map(Value::from)),
         ("cooldown_s", entries.cooldown.map(|cooldown| cooldown.as_secs().into())),
     ];
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()

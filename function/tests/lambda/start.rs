@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use function::telemetry::RequestLine;
 use serde_json::Value;
 use tokio::{
     io::copy_bidirectional,
@@ -136,5 +137,11 @@ async fn every_line_of_the_log_is_json_with_the_fields_of_the_request() {
     }
     assert_eq!((&line["status"], &line["attempts"]), (&200.into(), &2.into()));
     assert!(line["duration_ms"].is_u64() && line["timestamp"].is_string(), "{line}");
+    let read = RequestLine::parse(&line.to_string()).unwrap();
+    assert_eq!(
+        (read.user.as_deref(), read.reason.as_deref()),
+        (Some("alice"), Some("rate_limited"))
+    );
+    assert!(read.first_byte_ms.is_some() && read.tokens.output.is_some(), "{read:?}");
     assert!(!log.contains(ALICE));
 }
