@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
+use function::caller::{InvalidUser, User};
 
 use crate::image::{Architecture, Digest};
+use crate::logs::Since;
 use crate::names::Name;
 use crate::values::{Boundary, Concurrency, Memory, Retention, Timeout};
 
@@ -46,6 +48,22 @@ pub enum Command {
     Down,
     /// Show every resource, its state and how it differs, and ask the URL whether it is well
     Status(StatusArgs),
+    /// Show the function's log: one line for each request, and what else it says
+    ///
+    /// Times are local. With --json there is one object a line. The lines that AWS Lambda itself
+    /// writes for every request are shown with -v. Ctrl-C ends it with 130.
+    Logs(LogsArgs),
+}
+
+impl Command {
+    /// Whether it changes nothing, so that it can be left at any moment.
+    #[must_use]
+    pub const fn only_reads(&self) -> bool {
+        match self {
+            Self::Plan(_) | Self::Status(_) | Self::Logs(_) => true,
+            Self::Up(_) | Self::Down => false,
+        }
+    }
 }
 
 /// What all commands take
@@ -117,6 +135,23 @@ pub struct StatusArgs {
     /// Do not ask the URL whether it works
     #[arg(long)]
     pub no_probe: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Go on as lines come
+    #[arg(long, short)]
+    pub follow: bool,
+    /// How long ago to begin (90s, 15m, 1h, 2d), or when (RFC 3339)
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub since: Since,
+    /// Only the requests of this user
+    #[arg(long, value_name = "NAME", value_parser = user)]
+    pub user: Option<String>,
+}
+
+fn user(text: &str) -> Result<String, InvalidUser> {
+    User::try_from(text.to_owned()).map(|user| user.as_str().to_owned())
 }
 
 /// What the function runs

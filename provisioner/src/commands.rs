@@ -1,6 +1,7 @@
 //! What each command does, and how it ends: read, plan, show, ask, apply.
 
 mod down;
+mod logs;
 mod plan;
 mod status;
 mod up;
@@ -134,6 +135,7 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
 async fn run(cli: Cli) -> Exit {
     let Cli { global, command } = cli;
     let printer = Printer::new(global.json, global.no_color);
+    let calm = command.only_reads();
     let (say, heard) = watch::channel(false);
     let mut session = Session { global, printer, stop: Stop::new(heard), report: Map::new() };
     let stop = session.stop.clone();
@@ -143,11 +145,12 @@ async fn run(cli: Cli) -> Exit {
             Command::Plan(args) => plan::run(&mut session, args).await,
             Command::Down => down::run(&mut session).await,
             Command::Status(args) => status::run(&mut session, args).await,
+            Command::Logs(args) => logs::run(&mut session, args).await,
         }
     };
     let ended = tokio::select! {
         ended = command => ended,
-        () = interrupts(&say, printer) => {
+        () = interrupts(&say, printer, calm) => {
             Err(Failure::new(Exit::Interrupted, "interrupted in the middle of a step")
                 .hint("run it again: it finishes the job"))
         }
@@ -167,20 +170,24 @@ fn finish(session: &Session, ended: Result<Exit, Failure>) -> Exit {
             failure.exit
         }
     };
-    if printer.is_json() {
+    // A command that has printed line by line has nothing left to report.
+    if printer.is_json() && !report.is_empty() {
         printer.data(Value::Object(report));
     }
     exit
 }
 
 /// Hears Ctrl-C: the first asks to stop, the second does not wait for it. Returns after the second.
-async fn interrupts(say: &watch::Sender<bool>, printer: Printer) {
+async fn interrupts(say: &watch::Sender<bool>, printer: Printer, calm: bool) {
     loop {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
         if say.send_replace(true) {
             return;
+        }
+        if calm {
+            continue;
         }
         printer.progress("\nstopping after the step that is under way (Ctrl-C again: at once)");
     }

@@ -29,6 +29,7 @@ pub mod cloud;
 pub mod commands;
 pub mod document;
 pub mod image;
+pub mod logs;
 pub mod names;
 pub mod plan;
 pub mod policies;

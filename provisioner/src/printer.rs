@@ -50,6 +50,21 @@ impl Printer {
         drop(writeln!(io::stdout(), "{text}"));
     }
 
+    /// Prints one of many lines.
+    ///
+    /// # Errors
+    ///
+    /// If nobody reads standard output any more.
+    pub fn line(self, text: impl Display) -> io::Result<()> {
+        writeln!(io::stdout(), "{text}")
+    }
+
+    /// Whether a person looks at standard output.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        io::stdout().is_terminal()
+    }
+
     /// Prints what was asked for, as text, unless an object is wanted.
     pub fn text(self, text: impl Display) {
         if !self.json {

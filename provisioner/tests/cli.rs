@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 #[test]
 fn help_is_what_is_on_record() {
     insta::assert_snapshot!("help", stdout(&["--help"]));
-    for command in ["up", "plan", "down", "status"] {
+    for command in ["up", "plan", "down", "status", "logs"] {
         insta::assert_snapshot!(format!("help-{command}"), stdout(&[command, "--help"]));
     }
 }
@@ -20,6 +20,8 @@ fn wrong_usage_ends_with_64() {
         &["up", "--name", "Bad_Name"],
         &["up", "--env", "RATE_LIMIT_STORE=memory", "--binary", "x"],
         &["up", "--log-retention-days", "15"],
+        &["logs", "--since", "yesterday"],
+        &["logs", "--user", "no such name"],
         &["up"],
     ] {
         assert_eq!(run(words).status.code(), Some(64), "{words:?}");

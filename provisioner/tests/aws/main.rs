@@ -11,6 +11,7 @@ mod crash;
 mod drift;
 mod emulator;
 mod lifecycle;
+mod logs;
 #[expect(dead_code, reason = "this needs one kind of processor only")]
 #[path = "../image/program.rs"]
 mod program;

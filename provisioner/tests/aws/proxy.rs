@@ -41,6 +41,16 @@ struct State {
     seen: usize,
     struck: bool,
     tool: Option<u32>,
+    pages: Pages,
+}
+
+/// How log lines are given.
+#[derive(Debug, Default)]
+struct Pages {
+    /// Lines in a page; 0 gives all at once.
+    lines: usize,
+    throttles: usize,
+    left: usize,
 }
 
 /// A running proxy; it ends with the test program.
@@ -86,6 +96,11 @@ impl Proxy {
     /// Says whom to kill.
     pub(crate) fn tool(&self, pid: u32) {
         self.state.lock().unwrap().tool = Some(pid);
+    }
+
+    /// Gives log lines in pages of so many, and calls each page too much so many times first.
+    pub(crate) fn page_logs(&self, lines: usize, throttles: usize) {
+        self.state.lock().unwrap().pages = Pages { lines, throttles, left: throttles };
     }
 
     /// The mutating calls since the last time.
@@ -135,6 +150,9 @@ impl Wire {
         let action = action(&head, &body);
         let (method, path) = (head.method.clone(), head.uri.path().to_owned());
         let call = Call { method, path, action, head, body };
+        if call.action == "FilterLogEvents" {
+            return self.page(call).await;
+        }
         let fault = self.note(&call);
         match fault {
             None => self.forward(&call).await,
@@ -170,6 +188,38 @@ impl Wire {
         }
         state.struck = true;
         Some(fault)
+    }
+
+    /// A page of log lines, by a token that says how many were given before.
+    async fn page(&self, mut call: Call) -> Answered {
+        let lines = {
+            let mut state = self.state.lock().unwrap();
+            let pages = &mut state.pages;
+            if pages.left > 0 {
+                pages.left -= 1;
+                return Ok(throttled(&call));
+            }
+            pages.left = pages.throttles;
+            pages.lines
+        };
+        if lines == 0 {
+            return self.forward(&call).await;
+        }
+        let mut asked: Value = serde_json::from_slice(&call.body).unwrap();
+        let before = asked.as_object_mut().unwrap().remove("nextToken");
+        let before = before.map_or(0, |token| token.as_str().unwrap().parse().unwrap());
+        call.body = asked.to_string().into();
+        let (head, body) = self.forward(&call).await?.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let mut answer: Value = serde_json::from_slice(&body).unwrap();
+        if let Some(events) = answer["events"].as_array_mut() {
+            let all = events.len();
+            *events = events.iter().skip(before).take(lines).cloned().collect();
+            if before + lines < all {
+                answer["nextToken"] = (before + lines).to_string().into();
+            }
+        }
+        Ok(Response::from_parts(head, Full::from(answer.to_string())))
     }
 
     fn kill(&self) {
@@ -312,7 +362,7 @@ impl Call {
         if self.path.starts_with("/v2/") || self.action.contains(' ') {
             return ![Method::GET, Method::HEAD].contains(&self.method);
         }
-        let questions = ["Get", "List", "Describe", "BatchGet", "BatchCheck"];
+        let questions = ["Get", "List", "Describe", "BatchGet", "BatchCheck", "Filter"];
         !questions.iter().any(|start| self.action.starts_with(start))
     }
 }

@@ -46,7 +46,7 @@ impl World {
         path
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_provisioner"));
         command
             .args(words)
