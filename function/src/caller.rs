@@ -23,7 +23,7 @@ pub use target::{Call, Place, Refused, Target};
 pub(crate) const USER_HEADER: &str = "x-claude-code-user";
 
 /// The header that carries a proxy key.
-pub(crate) const KEY_HEADER: &str = "x-claude-proxy-key";
+pub const KEY_HEADER: &str = "x-claude-proxy-key";
 
 /// The name that a person goes by in logs and reports; never a credential.
 ///

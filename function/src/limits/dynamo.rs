@@ -4,7 +4,7 @@
 //! too early meets the limit once more. Writes are conditional, so that instances need no lock.
 //! Deletion by TTL is never relied upon. The table is made by the operator, never here.
 
-mod item;
+pub mod item;
 
 use std::error::Error;
 use std::time::Duration;

@@ -6,7 +6,7 @@
 //! - `pk = limit#FINGERPRINT`, `sk` = model class or `*`: `user`, `limited_until`,
 //!   `limited_until_epoch`, `reason`, `retry_after_seconds`, `model`, `recorded_at`, `expires_at`
 //! - `pk = proof#FINGERPRINT`, `sk = proof`: `organization`, `proven_at`, `expires_at`
-//! - `pk = key#DIGEST`, `sk = key`: `user`, `created_at`; read here, never written
+//! - `pk = key#DIGEST`, `sk = key`: `user`, `created_at`; written by `provisioner`, never by the proxy
 //! - `pk = lesson#MODEL`, `sk = lesson`: `refused` (a set of strings), `recorded_at`, `expires_at`
 //!
 //! Moments are RFC 3339; `limited_until_epoch` and `expires_at`, the table's TTL attribute, are
@@ -23,7 +23,12 @@ use crate::failover::cooldown::{
 };
 use crate::translate::mend::Lesson;
 
-pub(super) type Item = HashMap<String, AttributeValue>;
+/// An item, or the key of one, as the SDK has it.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// How the partition key of each kind of item begins.
+pub const LIMIT: &str = "limit#";
+pub const KEY: &str = "key#";
 
 pub(super) const EXPIRES_AT: &str = "expires_at";
 pub(super) const LIMITED_UNTIL_EPOCH: &str = "limited_until_epoch";
@@ -33,8 +38,10 @@ pub(super) const REFUSED: &str = "refused";
 /// A text that is longer was not written by us, in bytes; the longest is the model's name.
 const LONGEST_TEXT: usize = 2048;
 
-pub(super) fn limit_key(key: &LimitKey) -> Item {
-    item_key(format!("limit#{}", key.fingerprint), key.scope.as_str())
+/// Where a limit stands.
+#[must_use]
+pub fn limit_key(key: &LimitKey) -> Item {
+    item_key(format!("{LIMIT}{}", key.fingerprint), key.scope.as_str())
 }
 
 pub(super) fn proof_key(fingerprint: &Fingerprint) -> Item {
@@ -45,8 +52,10 @@ pub(super) fn lesson_key(model: &str) -> Item {
     item_key(format!("lesson#{model}"), "lesson")
 }
 
-fn owner_key(digest: &Fingerprint) -> Item {
-    item_key(format!("key#{digest}"), "key")
+/// Where the owner of a proxy key stands, by the digest of the key.
+#[must_use]
+pub fn owner_key(digest: &Fingerprint) -> Item {
+    item_key(format!("{KEY}{digest}"), "key")
 }
 
 fn item_key(pk: String, sk: &str) -> Item {
@@ -137,6 +146,43 @@ pub(super) fn proof_item(fingerprint: &Fingerprint, proof: &Proof) -> Item {
 pub(super) fn proof(item: &Item) -> Option<Proof> {
     let organization = text(item, "organization").map(str::to_owned);
     Some(Proof { proven_at: moment(item, "proven_at")?, organization })
+}
+
+/// The item that lets a proxy key in, under its owner's name.
+#[must_use]
+pub fn owner_item(digest: &Fingerprint, user: &User, created_at: Timestamp) -> Item {
+    let mut item = owner_key(digest);
+    item.extend(attributes([("user", string(user)), ("created_at", string(created_at))]));
+    item
+}
+
+/// A limit, and whose it is; `None` where the item is none.
+#[must_use]
+pub fn stored_limit(item: &Item) -> Option<(LimitKey, Cooldown)> {
+    let fingerprint = Fingerprint::from_hex(text(item, "pk")?.strip_prefix(LIMIT)?)?;
+    let scope = match text(item, "sk")? {
+        "*" => Scope::Account,
+        class => Scope::Class(ModelClass::of(class)?),
+    };
+    Some((LimitKey { fingerprint, scope }, limit(item)?))
+}
+
+/// A proxy key as the table knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredKey {
+    pub digest: Fingerprint,
+    pub user: User,
+    /// `None` where nobody has written that down.
+    pub created_at: Option<Timestamp>,
+}
+
+/// A proxy key that is somebody's; `None` where the item is none.
+#[must_use]
+pub fn stored_key(item: &Item) -> Option<StoredKey> {
+    let digest = Fingerprint::from_hex(text(item, "pk")?.strip_prefix(KEY)?)?;
+    (text(item, "sk")? == "key").then_some(())?;
+    let user = text(item, "user")?.parse().ok()?;
+    Some(StoredKey { digest, user, created_at: moment(item, "created_at") })
 }
 
 /// A key whose owner cannot be read is nobody's.
