@@ -53,6 +53,22 @@ pub enum Command {
     /// Times are local. With --json there is one object a line. The lines that AWS Lambda itself
     /// writes for every request are shown with -v. Ctrl-C ends it with 130.
     Logs(LogsArgs),
+    /// Give people keys to the proxy, and take them back
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// Show who is limited, on which models, until when, and how often Bedrock has answered since
+    #[command(args_conflicts_with_subcommands = true)]
+    Limits {
+        #[command(subcommand)]
+        command: Option<LimitsCommand>,
+    },
+    /// Show and change the settings of the function, one by one
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
 }
 
 impl Command {
@@ -61,9 +77,70 @@ impl Command {
     pub const fn only_reads(&self) -> bool {
         match self {
             Self::Plan(_) | Self::Status(_) | Self::Logs(_) => true,
+            Self::User { command } => matches!(command, UserCommand::List),
+            Self::Limits { command } => command.is_none(),
+            Self::Config { command } => matches!(command, ConfigCommand::List),
             Self::Up(_) | Self::Down => false,
         }
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Make a key for somebody, and show it once
+    ///
+    /// Only its digest is kept. Somebody who has a key gets a second one: hand it over, and make
+    /// everybody a new one before you remove the old ones.
+    Add(UserAdd),
+    /// Show who has keys
+    List,
+    /// Take all keys of somebody back
+    Remove {
+        /// 1 to 64 of A-Z a-z 0-9 . _ @ + -
+        #[arg(value_name = "NAME")]
+        user: User,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct UserAdd {
+    /// 1 to 64 of A-Z a-z 0-9 . _ @ + -: how the log and `limits` call them
+    #[arg(value_name = "NAME")]
+    pub user: User,
+    /// Put the key into this settings.json of Claude Code instead of showing it
+    ///
+    /// What else is in the file stays as it is; a file that is not there is made.
+    #[arg(long, value_name = "PATH")]
+    pub write_settings: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LimitsCommand {
+    /// Forget the limits of somebody: Anthropic is asked again
+    Clear {
+        /// A name, or at least 8 digits of a credential that `limits` shows
+        #[arg(value_name = "NAME")]
+        who: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show all settings, their defaults, and who decides them
+    List,
+    /// Change settings; all others stay as they are
+    ///
+    /// They are checked by the code that the function itself starts with, and shown before and
+    /// after. Returns when the function runs with them.
+    Set {
+        #[arg(value_name = "KEY=VALUE", required = true)]
+        settings: Vec<String>,
+    },
+    /// Return settings to their defaults
+    Unset {
+        #[arg(value_name = "KEY", required = true)]
+        names: Vec<String>,
+    },
 }
 
 /// What all commands take

@@ -276,7 +276,7 @@ impl Intercept for Notes {
 }
 
 fn is_question(operation: &str) -> bool {
-    ["Get", "List", "Describe", "BatchGet", "BatchCheck", "Filter"]
+    ["Get", "List", "Describe", "BatchGet", "BatchCheck", "Scan", "Query", "Filter"]
         .iter()
         .any(|start| operation.starts_with(start))
 }

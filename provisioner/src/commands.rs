@@ -1,10 +1,14 @@
 //! What each command does, and how it ends: read, plan, show, ask, apply.
 
+mod config;
+mod deployed;
 mod down;
+mod limits;
 mod logs;
 mod plan;
 mod status;
 mod up;
+mod user;
 
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
@@ -146,6 +150,9 @@ async fn run(cli: Cli) -> Exit {
             Command::Down => down::run(&mut session).await,
             Command::Status(args) => status::run(&mut session, args).await,
             Command::Logs(args) => logs::run(&mut session, args).await,
+            Command::User { command } => user::run(&mut session, command).await,
+            Command::Limits { command } => limits::run(&mut session, command).await,
+            Command::Config { command } => config::run(&mut session, command).await,
         }
     };
     let ended = tokio::select! {

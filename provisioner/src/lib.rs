@@ -23,12 +23,16 @@
 //! A file in [`resources`] has two halves: what it wants and how it differs is pure; how it is
 //! read, made and deleted takes a `Reader` or a `Writer`.
 
+pub mod answers;
 pub mod apply;
+pub mod claude_settings;
 pub mod cli;
 pub mod cloud;
+pub mod columns;
 pub mod commands;
 pub mod document;
 pub mod image;
+pub mod items;
 pub mod logs;
 pub mod names;
 pub mod plan;
@@ -41,3 +45,4 @@ pub mod rights;
 pub mod settings;
 pub mod stack;
 pub mod values;
+pub mod when;

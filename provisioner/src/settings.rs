@@ -70,7 +70,7 @@ pub struct Environment(BTreeMap<String, String>);
 pub const OWNED: [&str; 2] = ["RATE_LIMIT_STORE", "RATE_LIMIT_TABLE_NAME"];
 
 /// What has a meaning on a machine only.
-const LOCAL: [&str; 2] = ["LISTEN_ADDRESS", "RATE_LIMIT_STORE_PATH"];
+pub const LOCAL: [&str; 2] = ["LISTEN_ADDRESS", "RATE_LIMIT_STORE_PATH"];
 
 /// What only the function on Lambda obeys; its own start checks the values.
 const ON_LAMBDA: [&str; 3] = ["ACCESS_MODE", "ALLOWED_ORGANIZATIONS", "PROXY_KEYS"];
@@ -138,7 +138,9 @@ impl Environment {
     }
 }
 
-fn refusal(key: &str) -> Option<String> {
+/// Why somebody may not set or unset this variable, if they may not.
+#[must_use]
+pub fn refusal(key: &str) -> Option<String> {
     if OWNED.contains(&key) {
         return Some(format!("{key} belongs to the stack: it cannot be set"));
     }

@@ -38,8 +38,10 @@ parts::resources! {
     url: Url after call_lambda;
 }
 
-const ROLE_POLICY: PolicyName = PolicyName::new("BedrockAndDynamoDB");
-const EXPIRY: Attribute = Attribute::new("expires_at");
+/// The one policy that is written into the role.
+pub const ROLE_POLICY: PolicyName = PolicyName::new("BedrockAndDynamoDB");
+/// Items of the table go after the moment in it.
+pub const EXPIRY: Attribute = Attribute::new("expires_at");
 /// Strangers may knock in `organization` mode: so many at once may be answered.
 const STRANGERS: Concurrency = Concurrency::new(50);
 

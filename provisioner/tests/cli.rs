@@ -7,8 +7,12 @@ use std::process::{Command, Output};
 #[test]
 fn help_is_what_is_on_record() {
     insta::assert_snapshot!("help", stdout(&["--help"]));
-    for command in ["up", "plan", "down", "status", "logs"] {
+    for command in ["up", "plan", "down", "status", "logs", "user", "limits", "config"] {
         insta::assert_snapshot!(format!("help-{command}"), stdout(&[command, "--help"]));
+    }
+    for (command, part) in [("user", "add"), ("limits", "clear"), ("config", "set")] {
+        let name = format!("help-{command}-{part}");
+        insta::assert_snapshot!(name, stdout(&[command, part, "--help"]));
     }
 }
 
@@ -23,6 +27,16 @@ fn wrong_usage_ends_with_64() {
         &["logs", "--since", "yesterday"],
         &["logs", "--user", "no such name"],
         &["up"],
+        &["user"],
+        &["user", "add", "not a name"],
+        &["config", "set"],
+        &["config", "set", "LOG_LEVEL"],
+        &["config", "set", "LOG_LEVEL=loud"],
+        &["config", "set", "LOG_LEVELS=info"],
+        &["config", "set", "RATE_LIMIT_STORE=memory"],
+        &["config", "set", "LISTEN_ADDRESS=127.0.0.1:1"],
+        &["config", "unset", "RATE_LIMIT_TABLE_NAME"],
+        &["config", "unset", "NO_SUCH_SETTING"],
     ] {
         assert_eq!(run(words).status.code(), Some(64), "{words:?}");
     }

@@ -1,14 +1,16 @@
 //! `down`: removes all that is ours, goes on past a failure, and looks again at the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use function::caller::User;
 use serde_json::json;
 
-use super::{Exit, Failure, Session};
+use super::{Exit, Failure, Session, user};
 use crate::apply;
 use crate::cli::StackArgs;
 use crate::cloud::{CloudError, Writer};
+use crate::items::Items;
 use crate::plan::{Address, Danger, Style};
 use crate::resource::Resource as _;
 use crate::settings::Source;
@@ -38,7 +40,13 @@ pub(super) async fn run(session: &mut Session) -> Result<Exit, Failure> {
             }
         };
     }
-    printer.progress(list(&ours, &there, printer.stderr_style()).trim_end());
+    let mut text = list(&ours, &there, printer.stderr_style());
+    if ours.contains(&stack.table.address()) {
+        let items = Items::of(stack.table.name.clone());
+        let users = async { Ok(user::holders(&items, &cloud.reader()).await) };
+        text += &keys(session.unless_stopped(users).await?, printer.stderr_style());
+    }
+    printer.progress(text.trim_end());
     let account = &cloud.account;
     let question = format!("Delete all this in account {}, region {}?", account.id, account.region);
     session.consent(&question).await?;
@@ -99,6 +107,27 @@ fn list(ours: &[Address], there: &Observed, style: Style) -> String {
         text += &style.paint("1;31", format!("      ! {}\n", Danger::LosesData));
     }
     text
+}
+
+/// Who can no longer use the proxy. That it cannot be told is no reason not to go on.
+fn keys(users: Result<BTreeMap<User, user::Held>, CloudError>, style: Style) -> String {
+    let users = match users {
+        Ok(users) if users.is_empty() => return String::new(),
+        Ok(users) => users,
+        Err(error) => return format!("      (whose keys go with it cannot be read: {error})\n"),
+    };
+    let names = users.iter().map(|(user, held)| match held.keys {
+        1 => user.to_string(),
+        keys => format!("{user} ({keys})"),
+    });
+    let number = |count: usize, what: &str| match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    };
+    let all = users.values().map(|held| held.keys).sum();
+    let (keys, people) = (number(all, "key"), number(users.len(), "user"));
+    let names = names.collect::<Vec<_>>().join(", ");
+    style.paint("1;31", format!("      ! {keys} of {people} go with it: {names}\n"))
 }
 
 /// Deletes backwards, and goes on past a failure.

@@ -216,10 +216,47 @@ impl Function {
             .map(drop)
     }
 
-    /// Returns when nothing is being done to it any more.
-    async fn settled(&self, cloud: &Writer) -> Result<FunctionLive, CloudError> {
+    /// Changes the variables of the function of this name, and nothing else; returns when it runs
+    /// with them.
+    ///
+    /// Whoever changes it at the same moment is not overwritten: their change is read, and `merge`
+    /// is asked again.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read or changed, or `merge` refuses.
+    pub async fn configure(
+        name: &str,
+        merge: impl Fn(&BTreeMap<String, String>) -> Result<BTreeMap<String, String>, CloudError>,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
+        let change = async || {
+            let live = Self::settled(name, cloud).await?;
+            let variables = merge(&live.environment)?;
+            if variables == live.environment {
+                return Ok(());
+            }
+            let update = cloud.clients().lambda.update_function_configuration();
+            let variables = Some(variables.into_iter().collect());
+            let update = update
+                .function_name(name)
+                .environment(Environment::builder().set_variables(variables).build())
+                .set_revision_id(live.revision);
+            call("Lambda", "UpdateFunctionConfiguration", update.send()).await.map(drop)
+        };
+        cloud.persist(change).await?;
+        let live = Self::settled(name, cloud).await?;
+        if live.last_update == FAILED {
+            let why = format!("Lambda could not change it: {}", live.state_reason);
+            return Err(CloudError::new(Kind::Other, why));
+        }
+        Ok(())
+    }
+
+    /// Returns when nothing is being done to the function of this name any more.
+    async fn settled(name: &str, cloud: &Writer) -> Result<FunctionLive, CloudError> {
         let look = async || {
-            Ok(match self.read(cloud.reader()).await? {
+            Ok(match Self::find(name, cloud.reader()).await? {
                 Some(live) if !live.changing() => Wait::Done(live),
                 Some(FunctionLive { state, state_reason, .. }) if state == "Pending" => {
                     let reason = if state_reason.is_empty() {
@@ -262,7 +299,7 @@ impl Function {
             call("Lambda", "UpdateFunctionCode", update.send()).await
         };
         cloud.persist(update).await?;
-        self.settled(cloud).await
+        Self::settled(&self.name, cloud).await
     }
 
     async fn update_configuration(
@@ -285,7 +322,7 @@ impl Function {
             call("Lambda", "UpdateFunctionConfiguration", update.send()).await
         };
         cloud.persist(update).await?;
-        self.settled(cloud).await
+        Self::settled(&self.name, cloud).await
     }
 
     async fn reserve(&self, live: &FunctionLive, cloud: &Writer) -> Result<(), CloudError> {
@@ -356,7 +393,7 @@ impl Resource for Function {
         }
         let live = match live {
             Some(live) if !live.changing() => live,
-            Some(_) | None => self.settled(cloud).await?,
+            Some(_) | None => Self::settled(&self.name, cloud).await?,
         };
         let live = self.update_code(live, cloud).await?;
         let live = self.update_configuration(live, cloud).await?;

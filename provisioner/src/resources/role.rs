@@ -40,6 +40,39 @@ pub struct RoleLive {
 }
 
 impl Role {
+    /// The role as far as its one policy goes: for reading it, and for [`Self::write_policy`].
+    #[must_use]
+    pub fn with_policy(
+        name: String,
+        (policy_name, policy): (PolicyName, Value),
+        tags: Tags,
+    ) -> Self {
+        Self {
+            name,
+            trust: Value::Null,
+            policy_name,
+            policy,
+            managed: String::new(),
+            boundary: None,
+            tags,
+        }
+    }
+
+    /// Writes the one policy into the role that is there, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// If IAM does not take it.
+    pub async fn write_policy(&self, cloud: &Writer) -> Result<(), CloudError> {
+        let document = self.policy.to_string();
+        let put = async || {
+            let put = cloud.clients().iam.put_role_policy().role_name(&self.name);
+            let put = put.policy_name(self.policy_name.as_str()).policy_document(&document).send();
+            call("IAM", "PutRolePolicy", put).await
+        };
+        cloud.persist(put).await.map(drop)
+    }
+
     fn fields(&self, live: &RoleLive) -> Fields {
         let boundary = self.boundary.as_ref().map(|boundary| boundary.0.clone());
         let before = |name: &str| live.policies.get(name).cloned().unwrap_or_default();
@@ -147,14 +180,7 @@ impl Role {
             self.detach(arn, cloud).await?;
         }
         if live.policies.get(self.policy_name.as_str()) != Some(&self.policy) {
-            let document = self.policy.to_string();
-            let put = async || {
-                let put = iam.put_role_policy().role_name(&self.name);
-                let put =
-                    put.policy_name(self.policy_name.as_str()).policy_document(&document).send();
-                call("IAM", "PutRolePolicy", put).await
-            };
-            cloud.persist(put).await?;
+            self.write_policy(cloud).await?;
         }
         if !live.attached.contains(&self.managed) {
             let attach = async || {

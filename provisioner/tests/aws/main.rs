@@ -7,11 +7,14 @@
     reason = "helpers of tests fail where something is not as they made it"
 )]
 
+mod config;
 mod crash;
 mod drift;
 mod emulator;
 mod lifecycle;
+mod limits;
 mod logs;
+mod people;
 #[expect(dead_code, reason = "this needs one kind of processor only")]
 #[path = "../image/program.rs"]
 mod program;

@@ -40,6 +40,8 @@ struct State {
     fault: Option<(usize, Fault)>,
     seen: usize,
     struck: bool,
+    /// A variable that somebody else sets just before the next change of the function's.
+    race: Option<(String, String)>,
     tool: Option<u32>,
     pages: Pages,
 }
@@ -91,6 +93,11 @@ impl Proxy {
         let mut state = self.state.lock().unwrap();
         state.fault = None;
         state.struck
+    }
+
+    /// Lets somebody else set a variable of the function just before the tool does.
+    pub(crate) fn race(&self, name: &str, value: &str) {
+        self.state.lock().unwrap().race = Some((name.to_owned(), value.to_owned()));
     }
 
     /// Says whom to kill.
@@ -154,6 +161,7 @@ impl Wire {
             return self.page(call).await;
         }
         let fault = self.note(&call);
+        self.race(&call).await?;
         match fault {
             None => self.forward(&call).await,
             Some(Fault::DropBefore) => Err(broken()),
@@ -220,6 +228,21 @@ impl Wire {
             }
         }
         Ok(Response::from_parts(head, Full::from(answer.to_string())))
+    }
+
+    /// Somebody else is quicker, if that was asked for.
+    async fn race(&self, call: &Call) -> Result<(), std::io::Error> {
+        if call.method != Method::PUT || !call.path.ends_with("/configuration") {
+            return Ok(());
+        }
+        let Some((name, value)) = self.state.lock().unwrap().race.take() else { return Ok(()) };
+        let mut head = call.head.clone();
+        head.method = Method::GET;
+        let found = self.send(head, Bytes::new()).await?.into_body().0;
+        let mut all = serde_json::from_slice::<Value>(&found).unwrap()["Environment"].take();
+        all["Variables"][name] = value.into();
+        let body = json!({ "Environment": all }).to_string();
+        self.send(call.head.clone(), body.into()).await.map(drop)
     }
 
     fn kill(&self) {
@@ -362,7 +385,8 @@ impl Call {
         if self.path.starts_with("/v2/") || self.action.contains(' ') {
             return ![Method::GET, Method::HEAD].contains(&self.method);
         }
-        let questions = ["Get", "List", "Describe", "BatchGet", "BatchCheck", "Filter"];
+        let questions =
+            ["Get", "List", "Describe", "BatchGet", "BatchCheck", "Scan", "Query", "Filter"];
         !questions.iter().any(|start| self.action.starts_with(start))
     }
 }

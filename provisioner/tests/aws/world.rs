@@ -1,7 +1,7 @@
 //! One stack's world: an emulator behind a proxy of its own, and the tool as a person runs it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -9,6 +9,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_lambda::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use regex_lite::Regex;
 use serde_json::Value;
 
 use crate::emulator::Emulator;
@@ -44,6 +45,28 @@ impl World {
         let path = self.folder.path().join(code);
         std::fs::write(&path, program(AARCH64, code.as_bytes()).bytes()).unwrap();
         path
+    }
+
+    /// Where files of this world may be.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What was printed, without what differs from run to run.
+    pub(crate) fn filtered(&self, text: &str) -> String {
+        let name = format!(r"\b{}\b", self.name);
+        let filters = [
+            (self.folder.path().to_str().unwrap(), "FOLDER"),
+            (r"ccp_[0-9a-f]{64}", "KEY"),
+            (r"https?://[a-z0-9]+\.lambda-url\.[a-z0-9.:-]+[a-z0-9]", "URL"),
+            (r"([A-Z][a-z]{2} \d+ [A-Z][a-z]{2} )?\d\d:\d\d (UTC|[+-]\d\d)(, in \d+ min)?", "WHEN"),
+            (&name, "NAME"),
+            // Columns are as wide as what has just been taken out.
+            (r"\b {2,}", "  "),
+        ];
+        filters.iter().fold(text.to_owned(), |text, (pattern, word)| {
+            Regex::new(pattern).unwrap().replace_all(&text, *word).into_owned()
+        })
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {

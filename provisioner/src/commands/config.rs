@@ -1,0 +1,284 @@
+//! `config`: the function's settings, one by one.
+//!
+//! What is set is merged into what is there, checked by the very code that the function starts
+//! with, and shown before it is done. Where it touches rights, the role's policy goes first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use function::settings::{VARIABLES, Variable};
+use serde_json::{Value, json};
+
+use super::deployed::{Deployed, partly};
+use super::{Exit, Failure, Session};
+use crate::cli::ConfigCommand;
+use crate::cloud::{CloudError, Kind};
+use crate::columns::columns;
+use crate::plan::{self, Address, Change, Danger, Field, Fields, Plan};
+use crate::resource::Resource as _;
+use crate::resources::function::Function;
+use crate::resources::role::Role;
+use crate::settings::{Environment, LOCAL, OWNED};
+use crate::stack::ROLE_POLICY;
+use crate::{document, rights};
+
+/// Variables by name.
+type Variables = BTreeMap<String, String>;
+
+/// What decides which models the role may ask, and where.
+const RIGHTS: [&str; 3] = ["BEDROCK_REGIONS", "BEDROCK_PROFILE_PREFIX", "BEDROCK_MODEL_MAP"];
+
+pub(super) async fn run(session: &mut Session, command: ConfigCommand) -> Result<Exit, Failure> {
+    match command {
+        ConfigCommand::List => list(session).await,
+        ConfigCommand::Set { settings } => {
+            let wanted = Environment::parse(settings.iter().map(String::as_str)).map_err(usage)?;
+            let wanted = wanted.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+            change(session, &Wanted { set: wanted.collect(), unset: BTreeSet::new() }).await
+        }
+        ConfigCommand::Unset { names } => {
+            let refused = names.iter().filter_map(|name| crate::settings::refusal(name));
+            let refused: Vec<_> = refused.collect();
+            if !refused.is_empty() {
+                return Err(usage(refused));
+            }
+            let unset = names.into_iter().collect();
+            change(session, &Wanted { set: Variables::new(), unset }).await
+        }
+    }
+}
+
+fn usage(problems: Vec<String>) -> Failure {
+    Failure::new(Exit::Usage, problems.join("\n"))
+        .hint("`config list` shows all settings; the README says what they mean")
+}
+
+/// What is to be different.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Wanted {
+    set: Variables,
+    unset: BTreeSet<String>,
+}
+
+impl Wanted {
+    /// The whole environment, changed; all else stays.
+    fn merged(&self, live: &Variables) -> Result<Variables, Vec<String>> {
+        let mut merged = live.clone();
+        merged.retain(|name, _| !self.unset.contains(name));
+        merged.extend(self.set.clone());
+        Environment::check_whole(&merged)?;
+        Ok(merged)
+    }
+
+    fn touches_rights(&self) -> bool {
+        RIGHTS.iter().any(|name| self.set.contains_key(*name) || self.unset.contains(*name))
+    }
+}
+
+async fn change(session: &mut Session, wanted: &Wanted) -> Result<Exit, Failure> {
+    let deployed = Deployed::connect(session).await?;
+    let live = deployed.function().await?;
+    let merged = wanted.merged(&live.environment).map_err(usage)?;
+    let role = match wanted.touches_rights() {
+        true => Some(role(&deployed, &merged)?),
+        false => None,
+    };
+    let mut changes = Vec::new();
+    if let Some(role) = &role {
+        changes.push(rights_change(&deployed, role).await?);
+    }
+    changes.push(settings_change(&deployed.names.function, &live.environment, &merged));
+    let plan = Plan { changes };
+    session.report = plan.json();
+    let printer = session.printer;
+    printer.text(plan::text(&plan, printer.stdout_style()).trim_end());
+    if plan.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let writer = deployed.writer(session);
+    if let Some(role) = role.filter(|role| plan.pending().any(|c| c.address == role.address())) {
+        printer.progress(&format!("  updating {}", role.address()));
+        let written = role.write_policy(&writer).await;
+        written.map_err(|error| partly(error.at(&role.address()), &writer))?;
+    }
+    let address = Address::new("lambda", &deployed.names.function);
+    printer.progress(&format!("  updating {address}"));
+    let merge = |live: &Variables| {
+        wanted.merged(live).map_err(|problems| {
+            let why = format!("somebody else has just changed it: {}", problems.join("; "));
+            CloudError::new(Kind::Other, why)
+        })
+    };
+    let done = Function::configure(&deployed.names.function, merge, &writer).await;
+    done.map_err(|error| partly(error.at(&address), &writer))?;
+    printer.progress("The function runs with it.");
+    if wanted.set.contains_key("ACCESS_MODE") {
+        printer.progress("note: `up` sets the reserved concurrency that belongs to the mode");
+    }
+    Ok(Exit::Done)
+}
+
+/// The role as far as its one policy goes.
+fn role(deployed: &Deployed, environment: &Variables) -> Result<Role, Failure> {
+    let (account, names) = (&deployed.cloud.account, &deployed.names);
+    let policy = rights::execution(account, names, environment)
+        .map_err(|error| usage(vec![error.to_string()]))?;
+    Ok(Role::with_policy(names.role.clone(), (ROLE_POLICY, policy), deployed.tags.clone()))
+}
+
+async fn rights_change(deployed: &Deployed, role: &Role) -> Result<Change, Failure> {
+    let live = deployed.ours(role, role.read(&deployed.reader).await)?;
+    let before = live.policies.get(ROLE_POLICY.as_str()).cloned().unwrap_or_default();
+    let widens = document::widens(&before, &role.policy);
+    let path = format!("Policies.{}", role.policy_name);
+    let fields = Fields::new().field(path, before, role.policy.clone());
+    Ok(Change::compare(role.address(), fields).flag(Danger::WidensRights, widens))
+}
+
+/// Before and after of each variable that differs; what may be a secret is not shown.
+fn settings_change(function: &str, before: &Variables, after: &Variables) -> Change {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let fields = names.into_iter().fold(Fields::new(), |fields, name| {
+        let (was, is) = (before.get(name), after.get(name));
+        fields.field(format!("Environment.{name}"), was.cloned(), is.cloned())
+    });
+    let mut change = Change::compare(Address::new("lambda", function), fields);
+    for Field { path, before, after } in &mut change.fields {
+        for value in [before, after] {
+            if let Some(text) = value.as_str() {
+                *value = shown(path.trim_start_matches("Environment."), text).into();
+            }
+        }
+    }
+    change
+}
+
+/// A value as it may be read over somebody's shoulder.
+fn shown(name: &str, value: &str) -> String {
+    let telling = ["KEY", "SECRET", "TOKEN", "PASSWORD", "CREDENTIAL"];
+    let secret = telling.iter().any(|word| name.to_uppercase().contains(word));
+    match (name, secret || value.contains('@')) {
+        ("PROXY_KEYS", _) => format!("({} hidden)", count(value, "key")),
+        (_, true) => "(hidden)".to_owned(),
+        (_, false) => value.to_owned(),
+    }
+}
+
+fn count(list: &str, what: &str) -> String {
+    match list.split(',').filter(|item| !item.trim().is_empty()).count() {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
+    }
+}
+
+async fn list(session: &mut Session) -> Result<Exit, Failure> {
+    let deployed = Deployed::connect(session).await?;
+    let live = deployed.function().await?;
+    let lines = lines(&live.environment);
+    session.report.insert("settings".to_owned(), lines.iter().map(Line::json).collect());
+    let mut rows = vec![["SETTING", "VALUE", "OWNER"].map(str::to_owned)];
+    rows.extend(lines.iter().map(|line| {
+        let value = match (&line.value, &line.default) {
+            (Some(value), _) => value.clone(),
+            (None, Some(default)) => format!("(default: {default})"),
+            (None, None) => String::new(),
+        };
+        [line.name.clone(), value, line.owner.to_owned()]
+    }));
+    session.printer.text(columns(&rows).trim_end());
+    Ok(Exit::Done)
+}
+
+/// One setting, as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    name: String,
+    /// `None` where the default counts.
+    value: Option<String>,
+    /// `None` where the variable is not the function's own.
+    default: Option<String>,
+    owner: &'static str,
+}
+
+impl Line {
+    fn json(&self) -> Value {
+        let Self { name, value, default, owner } = self;
+        json!({"name": name, "value": value, "default": default, "owner": owner})
+    }
+}
+
+/// All settings that mean something on Lambda, then what else is in the environment.
+fn lines(environment: &Variables) -> Vec<Line> {
+    let value = |name: &str| environment.get(name).map(|value| shown(name, value));
+    let ours = VARIABLES.iter().filter(|variable| !LOCAL.contains(&variable.name));
+    let ours = ours.map(|variable| Line {
+        name: variable.name.to_owned(),
+        value: value(variable.name),
+        default: Some(default(variable)),
+        owner: if OWNED.contains(&variable.name) { "stack" } else { "operator" },
+    });
+    let known = |name: &str| VARIABLES.iter().any(|v| v.name == name && !LOCAL.contains(&name));
+    let others = environment.keys().filter(|name| !known(name)).map(|name| Line {
+        name: name.clone(),
+        value: value(name),
+        default: None,
+        owner: "operator",
+    });
+    ours.chain(others).collect()
+}
+
+/// What counts on Lambda where nothing is set, without the README's marks.
+fn default(variable: &Variable) -> String {
+    match variable.name {
+        "ACCESS_MODE" => "key".to_owned(),
+        "RATE_LIMIT_STORE" => "dynamodb".to_owned(),
+        _ => variable.default.replace('`', ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_merged_and_checked_as_a_whole() {
+        let live = variables(&[("RATE_LIMIT_STORE", "dynamodb"), ("LOG_LEVEL", "warn")]);
+        let set = |pairs: &[(&str, &str)]| Wanted { set: variables(pairs), ..Wanted::default() };
+        let merged = set(&[("FALLBACK_ON", "rate_limit")]).merged(&live).unwrap();
+        let wanted = [
+            ("FALLBACK_ON", "rate_limit"),
+            ("LOG_LEVEL", "warn"),
+            ("RATE_LIMIT_STORE", "dynamodb"),
+        ];
+        assert_eq!(merged, variables(&wanted));
+        let unset = Wanted { unset: ["LOG_LEVEL".to_owned()].into(), ..Wanted::default() };
+        assert_eq!(unset.merged(&live).unwrap(), variables(&[("RATE_LIMIT_STORE", "dynamodb")]));
+        // One that is good alone, and not with what is there.
+        let problems = set(&[("ACCESS_MODE", "organization")]).merged(&live).unwrap_err();
+        assert!(problems[0].contains("ALLOWED_ORGANIZATIONS"), "{problems:?}");
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        assert_eq!(shown("PROXY_KEYS", "a:00,b:11"), "(2 keys hidden)");
+        assert_eq!(shown("SOME_TOKEN", "x"), "(hidden)");
+        assert_eq!(shown("HTTP_PROXY", "http://user:pass@host"), "(hidden)");
+        assert_eq!(shown("LOG_LEVEL", "warn"), "warn");
+        let change = settings_change("f", &variables(&[]), &variables(&[("PROXY_KEYS", "a:00")]));
+        assert_eq!(change.fields[0].after, "(1 key hidden)");
+    }
+
+    #[test]
+    fn every_setting_of_lambda_has_a_line_and_an_owner() {
+        let lines = lines(&variables(&[("RATE_LIMIT_STORE", "dynamodb"), ("AWS_X", "y")]));
+        assert_eq!(lines.len(), VARIABLES.len() - LOCAL.len() + 1);
+        let line = |name: &str| lines.iter().find(|line| line.name == name).unwrap();
+        assert_eq!(line("RATE_LIMIT_STORE").owner, "stack");
+        let mode = line("ACCESS_MODE");
+        assert_eq!((&mode.value, mode.default.as_deref()), (&None, Some("key")));
+        assert_eq!(line("AWS_X").default, None);
+    }
+
+    fn variables(pairs: &[(&str, &str)]) -> Variables {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+}

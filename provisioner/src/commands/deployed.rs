@@ -1,0 +1,116 @@
+//! What of a stack that must be there is there: its table, its function, its URL.
+//!
+//! Whatever a command is about to read or change by name is looked at first: a stranger's table of
+//! our name is not ours.
+
+use super::{Exit, Failure, Session};
+use crate::cloud::{Cloud, CloudError, Reader, Writer};
+use crate::items::Items;
+use crate::names::{Names, Ownership, Tags};
+use crate::plan::Address;
+use crate::resource::Resource;
+use crate::resources::function::{Function, FunctionLive};
+use crate::resources::table::Table;
+use crate::resources::url::Url;
+use crate::stack::EXPIRY;
+
+/// The stack of the session's name, as the account has it.
+pub(super) struct Deployed {
+    pub(super) names: Names,
+    pub(super) tags: Tags,
+    pub(super) cloud: Cloud,
+    pub(super) reader: Reader,
+}
+
+impl Deployed {
+    /// Finds out who asks. Whether there is a stack is found out by what is asked for next.
+    pub(super) async fn connect(session: &Session) -> Result<Self, Failure> {
+        let cloud = session.connect().await?;
+        let name = &session.global.name;
+        let tags = Tags::new(name, &cloud.account);
+        Ok(Self { names: Names::from(name), tags, reader: cloud.reader(), cloud })
+    }
+
+    /// A way in that may change things.
+    pub(super) fn writer(&self, session: &Session) -> Writer {
+        self.cloud.writer(session.printer, session.stop.clone())
+    }
+
+    /// The items of the stack's table.
+    pub(super) async fn items(&self) -> Result<Items, Failure> {
+        let table = self.table();
+        self.ours(&table, table.read(&self.reader).await)?;
+        Ok(Items::of(table.name))
+    }
+
+    /// The stack's function.
+    pub(super) async fn function(&self) -> Result<FunctionLive, Failure> {
+        let name = &self.names.function;
+        let address = Address::new("lambda", name);
+        let found = Function::find(name, &self.reader).await.map_err(|e| e.at(&address))?;
+        let Some(live) = found else { return Err(self.absent(&address)) };
+        match self.tags.judge(&live.tags) {
+            Ownership::Ours => Ok(live),
+            Ownership::Foreign(why) => Err(foreign(&address, &why.to_string())),
+        }
+    }
+
+    /// Where clients reach the function, without a slash at its end.
+    pub(super) async fn url(&self) -> Result<String, Failure> {
+        let url = Url { function: self.names.function.clone() };
+        let live = self.ours(&url, url.read(&self.reader).await)?;
+        Ok(live.url.trim_end_matches('/').to_owned())
+    }
+
+    fn table(&self) -> Table {
+        let name = self.names.table.clone();
+        Table { name, expiry: EXPIRY, tags: self.tags.clone() }
+    }
+
+    /// What was read of a resource that must be there and ours.
+    pub(super) fn ours<R: Resource>(
+        &self,
+        resource: &R,
+        read: Result<Option<R::Live>, CloudError>,
+    ) -> Result<R::Live, Failure> {
+        let address = resource.address();
+        let live = read.map_err(|error| error.at(&address))?;
+        let Some(live) = live else { return Err(self.absent(&address)) };
+        match resource.ownership(&live) {
+            Ownership::Ours => Ok(live),
+            Ownership::Foreign(why) => Err(foreign(&address, &why.to_string())),
+        }
+    }
+
+    fn absent(&self, address: &Address) -> Failure {
+        let Self { names, cloud, .. } = self;
+        let (name, account) = (&names.name, &cloud.account);
+        let message = format!(
+            "there is no stack named {name} in account {}, region {}: {address} does not exist",
+            account.id, account.region
+        );
+        let failure = Failure::new(Exit::Failed, message);
+        let hint = "make it (provisioner up), or name another: --name, --region, --profile";
+        Failure { resource: Some(address.clone()), ..failure.hint(hint) }
+    }
+}
+
+fn foreign(address: &Address, why: &str) -> Failure {
+    let failure = Failure::new(Exit::Refused, format!("{address} is not ours: {why}"));
+    Failure { resource: Some(address.clone()), ..failure.hint("use another --name") }
+}
+
+/// A failure of something that may have been done in part.
+pub(super) fn partly(error: CloudError, writer: &Writer) -> Failure {
+    let changed = writer.has_changed();
+    let failure = Failure::from(error);
+    if !changed || failure.exit == Exit::Interrupted {
+        return failure;
+    }
+    let again = "run it again: it finishes the job";
+    let hint = match &failure.hint {
+        Some(hint) if !hint.contains("run it again") => format!("{hint}; then {again}"),
+        Some(_) | None => again.to_owned(),
+    };
+    Failure { exit: Exit::Partly, ..failure.hint(hint) }
+}

@@ -1,0 +1,184 @@
+//! `user`: who has a key to the proxy.
+//!
+//! A key is made here, shown once, and nowhere kept: the table has its digest. It must be in no
+//! error and in no log.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use function::access::ProxyKey;
+use function::caller::User;
+use function::clock;
+use function::limits::dynamo::item::{self, StoredKey};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::deployed::{Deployed, partly};
+use super::{Exit, Failure, Session};
+use crate::claude_settings::{Access, file};
+use crate::cli::{UserAdd, UserCommand};
+use crate::cloud::{CloudError, Reader};
+use crate::columns::columns;
+use crate::items::Items;
+use crate::when;
+
+pub(super) async fn run(session: &mut Session, command: UserCommand) -> Result<Exit, Failure> {
+    match command {
+        UserCommand::Add(args) => add(session, args).await,
+        UserCommand::List => list(session).await,
+        UserCommand::Remove { user } => remove(session, &user).await,
+    }
+}
+
+async fn add(session: &mut Session, args: UserAdd) -> Result<Exit, Failure> {
+    let key = random_key()?;
+    let UserAdd { user, write_settings } = args;
+    let deployed = Deployed::connect(session).await?;
+    let items = deployed.items().await?;
+    let mode = deployed.function().await?.environment.get("ACCESS_MODE").cloned();
+    let url = deployed.url().await?;
+    let access = Access { url: &url, key: &key };
+    // A key that cannot be handed over is not made.
+    if let Some(path) = &write_settings {
+        file::check(path, access).map_err(|why| Failure::new(Exit::Failed, why.to_string()))?;
+    }
+    let writer = deployed.writer(session);
+    let stored = item::owner_item(&key.digest(), &user, clock::now());
+    items.put(&stored, &writer).await.map_err(|error| {
+        let failure = partly(error, &writer);
+        let left = "should the key be in `user list` nevertheless, nobody has it: `user remove`";
+        let hint =
+            failure.hint.as_deref().map_or_else(|| left.to_owned(), |h| format!("{h}; {left}"));
+        failure.hint(hint)
+    })?;
+    let mut report = json!({
+        "user": user.as_str(), "key": key.reveal(), "settings": access.document(),
+    });
+    if let Some(path) = &write_settings {
+        if let Err(why) = file::write(path, access) {
+            let taken_back = items.remove(&stored, &writer).await;
+            let what = if taken_back.is_ok() {
+                "the key was taken back"
+            } else {
+                "nobody has the key: `user remove` takes it back"
+            };
+            return Err(Failure::new(Exit::Failed, why.to_string()).hint(what));
+        }
+        // The file has it now: that was the one time.
+        report["key"] = Value::Null;
+        report["settings"] = Value::Null;
+        report["written"] = path.display().to_string().into();
+    }
+    session.report = report.as_object().cloned().unwrap_or_default();
+    if let Some(mode) = mode.filter(|mode| !mode.is_empty() && mode != "key") {
+        let note = format!("note: ACCESS_MODE is {mode}, so nobody is asked for a key");
+        session.printer.progress(&note);
+    }
+    session.printer.text(shown(&user, access, write_settings.as_deref()));
+    Ok(Exit::Done)
+}
+
+/// What the operator hands over, or where it went.
+fn shown(user: &User, access: Access<'_>, path: Option<&Path>) -> String {
+    if let Some(path) = path {
+        let path = path.display();
+        return format!(
+            "{user} has a new key. It is in {path}, and nowhere else: Claude Code finds it there."
+        );
+    }
+    let (key, document, curl) = (access.key.reveal(), access.document(), access.curl());
+    format!(
+        "The key of {user}. It is shown this once:\n\n{key}\n\n\
+         For Claude Code, in ~/.claude/settings.json (--write-settings PATH puts it there):\n\n\
+         {document:#}\n\nTo try it:\n\n{curl}"
+    )
+}
+
+/// 256 bits of the operating system's random numbers.
+fn random_key() -> Result<ProxyKey, Failure> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Failure::new(Exit::Failed, format!("the system gives no random numbers: {error}"))
+    })?;
+    Ok(ProxyKey::from_random(bytes))
+}
+
+/// One user's keys.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) keys: usize,
+    /// When the oldest of them was made; `None` where that is not written down.
+    created_at: Option<Timestamp>,
+}
+
+/// Everybody who has a key, by name.
+pub(super) async fn holders(
+    items: &Items,
+    cloud: &Reader,
+) -> Result<BTreeMap<User, Held>, CloudError> {
+    let mut users = BTreeMap::<User, Held>::new();
+    for StoredKey { user, created_at, .. } in keys(items, cloud).await? {
+        let held = users.entry(user).or_default();
+        let oldest = match held.keys {
+            0 => created_at,
+            _ => held.created_at.zip(created_at).map(|(one, other)| one.min(other)),
+        };
+        *held = Held { keys: held.keys + 1, created_at: oldest };
+    }
+    Ok(users)
+}
+
+async fn keys(items: &Items, cloud: &Reader) -> Result<Vec<StoredKey>, CloudError> {
+    let all = items.of_kind(item::KEY, cloud).await?;
+    Ok(all.iter().filter_map(item::stored_key).collect())
+}
+
+async fn list(session: &mut Session) -> Result<Exit, Failure> {
+    let deployed = Deployed::connect(session).await?;
+    let items = deployed.items().await?;
+    let read = async { Ok(holders(&items, &deployed.reader).await?) };
+    let users = session.unless_stopped(read).await?;
+    let json = users.iter().map(|(user, held)| {
+        let created_at = held.created_at.map(|at| at.to_string());
+        json!({"user": user.as_str(), "keys": held.keys, "created_at": created_at})
+    });
+    session.report.insert("users".to_owned(), json.collect());
+    let (now, zone) = (clock::now(), TimeZone::try_system().unwrap_or(TimeZone::UTC));
+    let mut rows = vec![["USER", "KEYS", "OLDEST KEY"].map(str::to_owned)];
+    rows.extend(users.iter().map(|(user, held)| {
+        let made = held.created_at.map_or_else(|| "–".to_owned(), |at| when::local(at, now, &zone));
+        [user.to_string(), held.keys.to_string(), made]
+    }));
+    session.printer.text(match users.is_empty() {
+        true => "Nobody has a key. `user add NAME` makes one.".to_owned(),
+        false => columns(&rows).trim_end().to_owned(),
+    });
+    Ok(Exit::Done)
+}
+
+async fn remove(session: &mut Session, user: &User) -> Result<Exit, Failure> {
+    let deployed = Deployed::connect(session).await?;
+    let items = deployed.items().await?;
+    let theirs = keys(&items, &deployed.reader).await?;
+    let theirs: Vec<_> = theirs.into_iter().filter(|key| key.user == *user).collect();
+    session.report.insert("user".to_owned(), user.as_str().into());
+    session.report.insert("removed".to_owned(), 0.into());
+    if theirs.is_empty() {
+        let message = format!("{user} has no key here");
+        return Err(Failure::new(Exit::Failed, message).hint("`user list` shows who has one"));
+    }
+    let writer = deployed.writer(session);
+    for (removed, key) in theirs.iter().enumerate() {
+        let at = item::owner_key(&key.digest);
+        items.remove(&at, &writer).await.map_err(|error| partly(error, &writer))?;
+        session.report.insert("removed".to_owned(), (removed + 1).into());
+    }
+    let count = match theirs.len() {
+        1 => "the one key".to_owned(),
+        number => format!("all {number} keys"),
+    };
+    session.printer.text(format!("Removed {count} of {user}."));
+    session.printer.progress("A warm instance of the function may take a key for 10 s more.");
+    Ok(Exit::Done)
+}
