@@ -310,7 +310,12 @@ mod tests {
             }
         }
         "#);
-        insta::assert_snapshot!(merged(r#"{"model":"opus"}"#).unwrap(), @r#"{"model":"opus", "env": {"ANTHROPIC_BASE_URL": "https://proxy.example", "ANTHROPIC_CUSTOM_HEADERS": "x-claude-proxy-key: KEY"}}"#);
+        let on_one_line = merged(r#"{"model":"opus"}"#).unwrap().replace(", \"", ",\n\"");
+        insta::assert_snapshot!(on_one_line, @r#"
+        {"model":"opus",
+        "env": {"ANTHROPIC_BASE_URL": "https://proxy.example",
+        "ANTHROPIC_CUSTOM_HEADERS": "x-claude-proxy-key: KEY"}}
+        "#);
         insta::assert_snapshot!(merged("{}").unwrap(), @r#"
         {
           "env": {
@@ -331,8 +336,9 @@ mod tests {
 
     #[test]
     fn other_headers_stay_and_an_old_key_goes() {
-        let text = r#"{"env": {"ANTHROPIC_CUSTOM_HEADERS": "x-team: a\nX-Claude-Proxy-Key: old\n\nx-b: c:d"}}"#;
-        let merged: Value = serde_json::from_str(&merged(text).unwrap()).unwrap();
+        let old = r"x-team: a\nX-Claude-Proxy-Key: old\n\nx-b: c:d";
+        let text = format!(r#"{{"env": {{"ANTHROPIC_CUSTOM_HEADERS": "{old}"}}}}"#);
+        let merged: Value = serde_json::from_str(&merged(&text).unwrap()).unwrap();
         let headers = merged["env"]["ANTHROPIC_CUSTOM_HEADERS"].as_str().unwrap();
         assert_eq!(headers, "x-team: a\nx-b: c:d\nx-claude-proxy-key: KEY");
     }

@@ -121,7 +121,7 @@ impl CloudError {
                 "policies/operator.json lists what is needed; where every role must have a \
                  boundary, add --permissions-boundary ARN"
             }
-            Kind::Denied => "policies/operator.json lists what `up` and `down` need",
+            Kind::Denied => "policies/operator.json lists what is needed",
             Kind::Busy | Kind::NotYet | Kind::TimedOut | Kind::Throttled => {
                 "run it again: what is done already stays done"
             }

@@ -6,7 +6,7 @@
 //! - `pk = limit#FINGERPRINT`, `sk` = model class or `*`: `user`, `limited_until`,
 //!   `limited_until_epoch`, `reason`, `retry_after_seconds`, `model`, `recorded_at`, `expires_at`
 //! - `pk = proof#FINGERPRINT`, `sk = proof`: `organization`, `proven_at`, `expires_at`
-//! - `pk = key#DIGEST`, `sk = key`: `user`, `created_at`; written by `provisioner`, never by the proxy
+//! - `pk = key#DIGEST`, `sk = key`: `user`, `created_at`; written by `provisioner` only
 //! - `pk = lesson#MODEL`, `sk = lesson`: `refused` (a set of strings), `recorded_at`, `expires_at`
 //!
 //! Moments are RFC 3339; `limited_until_epoch` and `expires_at`, the table's TTL attribute, are
