@@ -79,13 +79,7 @@ impl Walk<'_> {
             return;
         }
         let printer = self.cloud.printer();
-        let (doing, done) = match change.action {
-            Action::Create => ("creating", "created"),
-            Action::Update => ("updating", "updated"),
-            Action::Replace(_) => ("replacing", "replaced"),
-            Action::Delete(_) => ("deleting", "deleted"),
-            Action::Keep => ("keeping", "kept"),
-        };
+        let (doing, done) = change.action.words();
         printer.progress(&format!("  {doing} {address}"));
         let start = Instant::now();
         match step.await {

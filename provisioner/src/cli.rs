@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 use function::caller::{InvalidUser, User};
 
@@ -154,7 +153,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "PROFILE")]
     pub profile: Option<String>,
     /// The name of the stack; all other names derive from it
-    #[arg(long, global = true, value_name = "NAME", default_value = "claude-proxy")]
+    #[arg(long, global = true, value_name = "NAME", default_value = Self::NAME)]
     pub name: Name,
     /// Print one JSON object on standard output
     #[arg(long, global = true)]
@@ -163,8 +162,7 @@ pub struct Global {
     #[arg(long, short, global = true)]
     pub yes: bool,
     /// No colours (`NO_COLOR` does the same)
-    #[arg(long, global = true, env = "NO_COLOR", hide_env = true)]
-    #[arg(value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true)]
     pub no_color: bool,
     /// Say more about what happens
     #[arg(long, short, global = true)]
@@ -178,6 +176,11 @@ pub struct Global {
         default_value_t = 1000
     )]
     pub wait_unit_ms: u64,
+}
+
+impl Global {
+    /// The name of a stack that is not given one.
+    pub const NAME: &str = "claude-proxy";
 }
 
 #[derive(Debug, Args)]

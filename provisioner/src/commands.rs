@@ -11,10 +11,12 @@ mod up;
 mod user;
 
 use std::ffi::OsString;
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, Write as _};
 use std::process::ExitCode;
+use std::slice;
 use std::time::Duration;
 
+use anstream::ColorChoice;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use serde_json::{Map, Value, json};
@@ -24,11 +26,12 @@ use crate::cli::{Cli, Command, Global, ImageArgs, StackArgs};
 use crate::cloud::{Cloud, CloudError, Kind, Pace, Place, Reader, Stop};
 use crate::image::{Architecture, Image};
 use crate::names::Foreign;
-use crate::plan::Address;
+use crate::plan::{Address, Style};
 use crate::printer::Printer;
 use crate::resources::image::Wanted;
 use crate::settings::{Environment, Settings, Source};
 use crate::stack::{Found, Observed, Remembered, Stack};
+use crate::view::Scope;
 
 /// How a command ended, for whoever started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,13 +59,15 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     pub exit: Exit,
     pub message: String,
+    /// What it came of, the nearest first.
+    pub causes: Vec<String>,
     pub resource: Option<Address>,
     pub hint: Option<String>,
 }
 
 impl Failure {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), resource: None, hint: None }
+        Self { exit, message: message.into(), causes: Vec::new(), resource: None, hint: None }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -70,9 +75,21 @@ impl Failure {
         self
     }
 
+    /// What was attempted at a resource, and why it failed.
+    fn at(exit: Exit, attempt: &str, error: &CloudError) -> Self {
+        let hint = error.hint();
+        let Some(address) = error.address.as_deref().cloned() else {
+            return Self { hint, ..Self::new(exit, error.to_string()) };
+        };
+        let cause = CloudError { address: None, ..error.clone() }.to_string();
+        let message = format!("{address} {attempt}");
+        Self { exit, message, causes: vec![cause], resource: Some(address), hint }
+    }
+
     fn json(&self) -> Value {
         let resource = self.resource.as_ref().map(ToString::to_string);
-        json!({"message": self.message, "resource": resource, "hint": self.hint})
+        let message = [slice::from_ref(&self.message), &self.causes].concat().join(": ");
+        json!({"message": message, "resource": resource, "hint": self.hint})
     }
 }
 
@@ -93,8 +110,7 @@ impl From<CloudError> for Failure {
             | Kind::TimedOut
             | Kind::Other => Exit::Failed,
         };
-        let (message, hint) = (error.to_string(), error.hint());
-        Self { exit, message, resource: error.address.map(|address| *address), hint }
+        Self::at(exit, "could not be read", &error)
     }
 }
 
@@ -111,6 +127,9 @@ struct Session {
 /// Runs what was typed.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().collect();
+    if words.iter().any(|word| word == "--no-color") {
+        ColorChoice::Never.write_global();
+    }
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         Err(error) => return usage(&error, words.iter().any(|word| word == "--json")),
@@ -172,7 +191,7 @@ fn finish(session: &Session, ended: Result<Exit, Failure>) -> Exit {
     let exit = match ended {
         Ok(exit) => exit,
         Err(failure) => {
-            printer.error(&failure.message, failure.hint.as_deref());
+            printer.error(&failure.message, &failure.causes, failure.hint.as_deref());
             report.insert("error".to_owned(), failure.json());
             failure.exit
         }
@@ -201,6 +220,11 @@ async fn interrupts(say: &watch::Sender<bool>, printer: Printer, calm: bool) {
 }
 
 impl Session {
+    /// Where the stack is, for texts.
+    fn scope<'a>(&'a self, cloud: &'a Cloud) -> Scope<'a> {
+        Scope { global: &self.global, account: &cloud.account }
+    }
+
     async fn connect(&self) -> Result<Cloud, Failure> {
         let Global { region, profile, wait_unit_ms, .. } = &self.global;
         let place = Place { region: region.clone(), profile: profile.clone() };
@@ -227,9 +251,9 @@ impl Session {
         if self.global.yes {
             return Ok(());
         }
-        if !io::stdin().is_terminal() {
-            return Err(Failure::new(Exit::Refused, "nobody is there to say yes")
-                .hint("--yes says it beforehand"));
+        if !self.printer.can_ask() {
+            let message = "nobody is there to say yes: this is no terminal, so nothing was changed";
+            return Err(Failure::new(Exit::Refused, message).hint("--yes says it beforehand"));
         }
         drop(write!(io::stderr(), "\n{question} [y/N] "));
         let line = tokio::task::spawn_blocking(|| {
@@ -238,6 +262,9 @@ impl Session {
         });
         let read = async { Ok(line.await.ok().and_then(Result::ok).unwrap_or_default()) };
         let line = self.unless_stopped(read).await?;
+        if !line.ends_with('\n') {
+            self.printer.progress("");
+        }
         match line.trim().to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(Failure::new(Exit::Refused, "nothing was changed: the answer was not yes")),
@@ -280,6 +307,11 @@ impl Session {
         })
         .await
     }
+}
+
+/// What a plan is for.
+fn heading(scope: &Scope<'_>, style: Style) -> String {
+    style.paint("1", format!("Plan for the {scope}"))
 }
 
 /// Reads what the image is to be made of.

@@ -4,13 +4,14 @@
 //! writes an account.
 
 mod render;
+mod secret;
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-pub use render::{Style, text};
+pub use render::{Style, clean, details, text};
 
 /// Which resource: `KIND/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +79,20 @@ impl Action {
     }
 }
 
+impl Action {
+    /// What is being done, and what was done.
+    #[must_use]
+    pub const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Create => ("creating", "created"),
+            Self::Update => ("updating", "updated"),
+            Self::Replace(_) => ("replacing", "replaced"),
+            Self::Delete(_) => ("deleting", "deleted"),
+            Self::Keep => ("keeping", "kept"),
+        }
+    }
+}
+
 /// What a person should think about before saying yes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Danger {
@@ -85,6 +100,19 @@ pub enum Danger {
     Exposes,
     ChangesUrl,
     LosesData,
+}
+
+impl Danger {
+    /// In two words.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::WidensRights => "widens rights",
+            Self::Exposes => "public",
+            Self::ChangesUrl => "new URL",
+            Self::LosesData => "loses data",
+        }
+    }
 }
 
 impl fmt::Display for Danger {
@@ -202,7 +230,7 @@ impl Fields {
         Self(Vec::new())
     }
 
-    /// Notes `path` if `before` is not `after`.
+    /// Notes `path` if `before` is not `after`. What is known to be a secret is noted as hidden.
     #[must_use]
     pub fn field(
         mut self,
@@ -212,7 +240,9 @@ impl Fields {
     ) -> Self {
         let (before, after) = (before.into(), after.into());
         if before != after {
-            self.0.push(Field { path: path.into(), before, after });
+            let path = path.into();
+            let (before, after) = (secret::hide(&path, before), secret::hide(&path, after));
+            self.0.push(Field { path, before, after });
         }
         self
     }

@@ -5,7 +5,9 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 
-use crate::plan::Style;
+use anstream::{AutoStream, ColorChoice};
+
+use crate::plan::{Style, clean};
 
 /// Where and how things are printed.
 #[derive(Debug, Clone, Copy)]
@@ -16,15 +18,26 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// Colour is for terminals only, and only if nobody has said no.
+    /// Colour is for terminals only, and only if nobody has said no: `--no-color`, `NO_COLOR`,
+    /// `CLICOLOR=0`, `TERM=dumb`.
     #[must_use]
     pub fn new(json: bool, no_colour: bool) -> Self {
-        let style = |terminal| if terminal && !no_colour { Style::Colour } else { Style::Plain };
+        let style = |choice| match choice {
+            ColorChoice::Never => Style::Plain,
+            _ if no_colour => Style::Plain,
+            ColorChoice::Auto | ColorChoice::AlwaysAnsi | ColorChoice::Always => Style::Colour,
+        };
         Self {
             json,
-            stdout: style(io::stdout().is_terminal()),
-            stderr: style(io::stderr().is_terminal()),
+            stdout: style(AutoStream::choice(&io::stdout())),
+            stderr: style(AutoStream::choice(&io::stderr())),
         }
+    }
+
+    /// Whether somebody is there to read a question and to answer it.
+    #[must_use]
+    pub fn can_ask(self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// Whether one object is wanted instead of text.
@@ -83,11 +96,15 @@ impl Printer {
         self.progress(&self.stderr.paint("2", text));
     }
 
-    /// Says what went wrong, and what can be done.
-    pub fn error(self, message: &str, hint: Option<&str>) {
-        self.progress(&format!("{} {message}", self.stderr.paint("1;31", "error:")));
+    /// Says what went wrong, what it came of, and what can be done.
+    pub fn error(self, message: &str, causes: &[String], hint: Option<&str>) {
+        let errors = message.lines().map(|line| ("error:", line));
+        let causes = causes.iter().map(|cause| ("caused by:", cause.as_str()));
+        for (title, line) in errors.chain(causes) {
+            self.progress(&format!("{} {}", self.stderr.paint("1;31", title), clean(line)));
+        }
         if let Some(hint) = hint {
-            self.progress(&format!("\n{} {hint}", self.stderr.paint("1", "hint:")));
+            self.progress(&format!("\n{} {hint}", self.stderr.paint("1;36", "hint:")));
         }
     }
 }

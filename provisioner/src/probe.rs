@@ -2,12 +2,12 @@
 //!
 //! `/healthz` answers without any credential and without asking anybody. With `?stream=1` it comes
 //! in two pieces 300 ms apart: if both arrive at once, something on the way has held the first
-//! back.
+//! back. Permissions take a while to be known everywhere, so a refusal is asked about again.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Uri};
+use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
@@ -25,6 +25,8 @@ pub struct Health {
     pub first_byte_ms: Option<u64>,
     /// Why it is not well, in a sentence.
     pub why: Option<String>,
+    /// What can be done about it.
+    pub hint: Option<&'static str>,
 }
 
 impl Health {
@@ -55,6 +57,25 @@ const APART: Duration = Duration::from_millis(100);
 /// The largest answer that is read, in bytes.
 const LARGEST: usize = 64 * 1024;
 
+/// How often the URL is asked before it counts as ill.
+pub const ASKED: u32 = 12;
+
+/// What `/healthz` says, whichever way it comes.
+const WELL: &[u8] = b"ok\n";
+
+/// Asks until it is well, or until asking again would not help; `rest` is awaited in between.
+pub async fn persist(url: &str, mut rest: impl AsyncFnMut(&Health)) -> Health {
+    let mut health = ask(url).await;
+    for _ in 1..ASKED {
+        if !health.may_pass() {
+            break;
+        }
+        rest(&health).await;
+        health = ask(url).await;
+    }
+    health
+}
+
 /// Asks once, plainly and streaming.
 pub async fn ask(url: &str) -> Health {
     let base = url.trim_end_matches('/');
@@ -68,7 +89,10 @@ pub async fn ask(url: &str) -> Health {
     }
     if streamed.spread < APART {
         let why = "it answers, but not as a stream: both pieces came at once";
-        return Health { ok: false, why: Some(why.to_owned()), ..streamed.health };
+        let hint = "something on the way holds answers back: is a proxy between here and AWS, or \
+                    is the URL's InvokeMode not RESPONSE_STREAM (provisioner status)?";
+        let why = Some(why.to_owned());
+        return Health { ok: false, why, hint: Some(hint), ..streamed.health };
     }
     plain.health
 }
@@ -83,8 +107,44 @@ async fn get(url: &str) -> Answer {
     let asked = tokio::time::timeout(ANSWER, exchange(url)).await;
     let seconds = ANSWER.as_secs();
     let answer = asked.unwrap_or_else(|_| Err(format!("no answer within {seconds} s")));
-    let nothing = |why| Answer { health: Health::ill(None, why), spread: Duration::ZERO };
-    answer.unwrap_or_else(nothing)
+    answer.unwrap_or_else(|why| {
+        let hint = "look at the network from here; everything in the account is done";
+        let health = Health { hint: Some(hint), ..Health::ill(None, why) };
+        Answer { health, spread: Duration::ZERO }
+    })
+}
+
+/// What an answer says about the health of what gave it.
+fn judge(status: StatusCode, by_aws: bool, body: &[u8]) -> Health {
+    let ill =
+        |why: String, hint| Health { hint: Some(hint), ..Health::ill(Some(status.as_u16()), why) };
+    match status.as_u16() {
+        200 if body == WELL => {
+            Health { ok: true, status: Some(status.as_u16()), ..Health::default() }
+        }
+        403 if by_aws => ill(
+            "AWS refuses the call before the function sees it (403)".to_owned(),
+            "new permissions take up to a few minutes; if it stays so, an organisation's policy \
+             (SCP or RCP) or the account's block on public functions forbids it: ask whoever runs \
+             the account",
+        ),
+        404 if by_aws => ill(
+            "AWS does not know the URL yet (404)".to_owned(),
+            "a new URL takes a moment to be known everywhere: look again in a minute",
+        ),
+        429 => ill(
+            "the function may not run any more at once (429)".to_owned(),
+            "look at its reserved concurrency (0 switches it off) and at the account's limit",
+        ),
+        500..=599 => ill(
+            format!("the function does not answer as it should ({status})"),
+            "its log says why: the group is named above, or by provisioner status",
+        ),
+        _ => ill(
+            format!("something else answers at this address ({status})"),
+            "is a company's proxy between here and AWS?",
+        ),
+    }
 }
 
 async fn exchange(url: &str) -> Result<Answer, String> {
@@ -101,12 +161,14 @@ async fn exchange(url: &str) -> Result<Answer, String> {
     let start = Instant::now();
     let answer = client.request(request).await.map_err(|error| chain(&error))?;
     let status = answer.status();
+    let by_aws = answer.headers().contains_key("x-amzn-errortype")
+        || answer.headers().contains_key("x-amzn-requestid");
     let mut body = answer.into_body();
-    let (mut first, mut last, mut size) = (None, None, 0);
+    let (mut first, mut last, mut read) = (None, None, Vec::new());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| format!("the answer broke off: {error}"))?;
-        size += frame.data_ref().map_or(0, Bytes::len);
-        if size > LARGEST {
+        read.extend_from_slice(frame.data_ref().map_or(&[][..], Bytes::as_ref));
+        if read.len() > LARGEST {
             return Err("the answer does not end: this is not claude-proxy".to_owned());
         }
         first = first.or_else(|| Some(start.elapsed()));
@@ -115,9 +177,7 @@ async fn exchange(url: &str) -> Result<Answer, String> {
     let first_byte = first.unwrap_or_else(|| start.elapsed());
     let spread = last.map_or(Duration::ZERO, |last| last - first_byte);
     let first_byte_ms = u64::try_from(first_byte.as_millis()).ok();
-    let ok = status.is_success();
-    let why = (!ok).then(|| format!("it answers {status}"));
-    let health = Health { ok, status: Some(status.as_u16()), first_byte_ms, why };
+    let health = Health { first_byte_ms, ..judge(status, by_aws, &read) };
     Ok(Answer { health, spread })
 }
 

@@ -57,10 +57,11 @@ fn what_the_stack_decides_is_enforced() {
         function(there).environment.insert("RATE_LIMIT_STORE".into(), "memory".into());
     });
     insta::assert_snapshot!(said, @r#"
-    ~ update  lambda/claude-proxy-api
-          Environment.RATE_LIMIT_STORE: memory → dynamodb
+    Update
+      ~ lambda/claude-proxy-api
+          Environment.RATE_LIMIT_STORE  memory → dynamodb
 
-    Plan: 1 to update.
+    Plan: 1 to update, 8 unchanged.
     "#);
 }
 
@@ -71,10 +72,13 @@ fn a_stranger_s_policy_is_shown_and_taken_off() {
         there.role.as_mut().unwrap().policies.insert("Stranger".into(), all);
     });
     insta::assert_snapshot!(said, @r#"
-    ~ update  iam-role/claude-proxy-api-role
-          Policies.Stranger: {"Statement":{"Action":"*","Effect":"Allow","Resource":"*"}} → (none)
+    Update
+      ~ iam-role/claude-proxy-api-role
+          Policies.Stranger
+            - allow *
+            -   on *
 
-    Plan: 1 to update.
+    Plan: 1 to update, 8 unchanged.
     "#);
 }
 
@@ -84,13 +88,27 @@ fn a_setting_that_touches_rights_changes_the_role_and_says_so() {
     settings.environment = Environment::parse(["BEDROCK_REGIONS=us-east-1,us-west-2"]).unwrap();
     let plan = stack(&settings).plan(&deployed());
     insta::assert_snapshot!(plan::text(&plan, Style::Plain), @r#"
-    ~ update  iam-role/claude-proxy-api-role
-          Policies.BedrockAndDynamoDB: (a policy of 5 statements) → (a policy of 5 statements)
-          ! widens what the function may do in this account
-    ~ update  lambda/claude-proxy-api
-          Environment.BEDROCK_REGIONS: (none) → us-east-1,us-west-2
+    Update
+      ~ iam-role/claude-proxy-api-role  ! widens rights
+          Policies.BedrockAndDynamoDB
+            ~ CountTokens: allow
+            +   on arn:aws:bedrock:us-west-2::foundation-model/anthropic.claude-*
+            ~ InvokeModelsThroughProfiles: allow
+            +   if bedrock:InferenceProfileArn is like arn:aws:bedrock:us-west-2:123456789012:inference-profile/global.anthropic.claude-*
+            +   if bedrock:InferenceProfileArn is like arn:aws:bedrock:us-west-2:123456789012:inference-profile/us.anthropic.claude-*
+            ~ InvokeModelsThroughGlobalProfiles: allow
+            +   if bedrock:InferenceProfileArn is like arn:aws:bedrock:us-west-2:123456789012:inference-profile/global.anthropic.claude-*
+            ~ InvokeProfiles: allow
+            +   on arn:aws:bedrock:us-west-2:123456789012:inference-profile/global.anthropic.claude-*
+            +   on arn:aws:bedrock:us-west-2:123456789012:inference-profile/us.anthropic.claude-*
+              (1 statement as before)
+      ~ lambda/claude-proxy-api
+          Environment.BEDROCK_REGIONS  (none) → us-east-1,us-west-2
 
-    Plan: 2 to update.
+    ! widens what the function may do in this account:
+        iam-role/claude-proxy-api-role
+
+    Plan: 2 to update, 7 unchanged.
     "#);
 }
 
@@ -119,12 +137,17 @@ fn a_statement_of_lambda_s_own_in_the_repository_is_no_drift() {
 #[test]
 fn a_new_url_for_a_function_that_had_one_is_flagged() {
     insta::assert_snapshot!(said(|there| there.url = None), @r#"
-    + create  function-url/claude-proxy-api
-          AuthType: NONE
-          InvokeMode: RESPONSE_STREAM
-          ! changes the URL that clients are configured with
+    Create
+      + function-url/claude-proxy-api  ! public  ! new URL
+          AuthType    NONE
+          InvokeMode  RESPONSE_STREAM
 
-    Plan: 1 to create.
+    ! opens the function to the internet; its own access check decides:
+        function-url/claude-proxy-api
+    ! changes the URL that clients are configured with:
+        function-url/claude-proxy-api
+
+    Plan: 1 to create, 8 unchanged.
     "#);
 }
 
@@ -134,11 +157,19 @@ fn a_statement_that_is_wider_is_replaced() {
         there.call_lambda.as_mut().unwrap().0["Condition"] = json!(null);
     };
     insta::assert_snapshot!(said(wide), @r#"
-    ± replace permission/FunctionURLInvokeAllowPublicAccess
-          Statement: (a document of 84 characters) → (a document of 128 characters)
-          ! opens the function to the internet; its own access check decides
+    Replace
+      ± permission/FunctionURLInvokeAllowPublicAccess  ! public
+          Statement
+            - allow lambda:InvokeFunction
+            -   by everyone
+            + allow lambda:InvokeFunction
+            +   by everyone
+            +   if lambda:InvokedViaFunctionUrl is true
 
-    Plan: 1 to replace.
+    ! opens the function to the internet; its own access check decides:
+        permission/FunctionURLInvokeAllowPublicAccess
+
+    Plan: 1 to replace, 8 unchanged.
     "#);
 }
 
@@ -151,10 +182,11 @@ fn three_images_before_the_deployed_one_are_kept() {
         images[5].tags = vec!["latest".into()];
     });
     insta::assert_snapshot!(said, @r#"
-    - delete  image/claude-proxy
-          imageDigest: sha256:405a3611a0d2f59c25cfe1f069774bdd6d76dedc5ec317a80889fd912de087d1 → (none)
+    Delete
+      - image/claude-proxy
+          imageDigest  sha256:405a3611a0d2 → (none)
 
-    Plan: 1 to delete.
+    Plan: 1 to delete, 9 unchanged.
     "#);
 }
 
@@ -171,10 +203,11 @@ fn an_option_that_is_not_given_is_the_default() {
     settings.memory = Memory::new(512);
     let there = live(&stack(&settings));
     insta::assert_snapshot!(text(&stack(&self::settings()).plan(&there)), @r#"
-    ~ update  lambda/claude-proxy-api
-          MemorySize: 512 → 256
+    Update
+      ~ lambda/claude-proxy-api
+          MemorySize  512 → 256
 
-    Plan: 1 to update.
+    Plan: 1 to update, 8 unchanged.
     "#);
 }
 
@@ -312,6 +345,7 @@ fn live(stack: &Stack) -> Observed {
         log_group: Some(LogGroupLive {
             arn: "arn".to_owned(),
             retention: Some(stack.log_group.retention.get()),
+            stored: None,
             tags: tags.clone(),
         }),
         function: Some(FunctionLive {
@@ -349,6 +383,7 @@ fn table(tags: BTreeMap<String, String>) -> TableLive {
         billing: "PAY_PER_REQUEST".to_owned(),
         expiry: Some("expires_at".to_owned()),
         protected: false,
+        items: None,
         status: "ACTIVE".to_owned(),
         tags,
     }

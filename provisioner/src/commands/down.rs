@@ -1,7 +1,6 @@
 //! `down`: removes all that is ours, goes on past a failure, and looks again at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use function::caller::User;
 use serde_json::json;
@@ -11,10 +10,11 @@ use crate::apply;
 use crate::cli::StackArgs;
 use crate::cloud::{CloudError, Writer};
 use crate::items::Items;
-use crate::plan::{Address, Danger, Style};
+use crate::plan::{Address, Style};
 use crate::resource::Resource as _;
 use crate::settings::Source;
 use crate::stack::{Found, Observed, Stack};
+use crate::view::{number, removal};
 
 pub(super) async fn run(session: &mut Session) -> Result<Exit, Failure> {
     let settings = session.settings(&StackArgs::default())?;
@@ -22,15 +22,15 @@ pub(super) async fn run(session: &mut Session) -> Result<Exit, Failure> {
     let (stack, there) = session.look(&cloud, &settings, Source::NotCompared).await?;
     let survey = stack.survey(&there);
     let (ours, kept) = sort(&survey);
-    let names = |all: &[Address]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
     let printer = session.printer;
     session.report = report(&[], &kept, &[]);
-    for found in survey.iter().filter(|found| found.foreign.is_some()) {
-        let why = found.foreign.as_ref().map(ToString::to_string).unwrap_or_default();
-        printer.progress(&format!("kept: {} ({why})", found.address));
+    let scope = session.scope(&cloud);
+    let foreign = removal::kept(&survey);
+    if !foreign.is_empty() {
+        printer.progress(&foreign);
     }
     if ours.is_empty() {
-        printer.text("There is nothing to delete.");
+        printer.text(format!("There is nothing to delete of the {scope}."));
         return match kept.first() {
             None => Ok(Exit::Done),
             Some(first) => {
@@ -40,23 +40,23 @@ pub(super) async fn run(session: &mut Session) -> Result<Exit, Failure> {
             }
         };
     }
-    let mut text = list(&ours, &there, printer.stderr_style());
+    let mut text = removal::list(&ours, &stack, &there, printer.stderr_style());
     if ours.contains(&stack.table.address()) {
         let items = Items::of(stack.table.name.clone());
         let users = async { Ok(user::holders(&items, &cloud.reader()).await) };
         text += &keys(session.unless_stopped(users).await?, printer.stderr_style());
     }
     printer.progress(text.trim_end());
-    let account = &cloud.account;
-    let question = format!("Delete all this in account {}, region {}?", account.id, account.region);
+    let question = format!("Delete all {} of the {scope}? Nothing can be undone.", ours.len());
     session.consent(&question).await?;
     let writer = cloud.writer(printer, session.stop.clone());
     let mut failed = delete(&stack, &there, &ours, &writer).await;
     let left = again(&stack, &writer, &mut failed).await;
     let (deleted, remaining): (Vec<_>, Vec<_>) =
         ours.into_iter().partition(|address| !left.contains(address));
+    let scope = session.scope(&cloud);
+    printer.text(removal::gone(&deleted, &remaining, &scope, printer.stdout_style()).trim_end());
     session.report = report(&deleted, &kept, &remaining);
-    printer.text(format!("Deleted and gone: {}", names(&deleted).join(", ")));
     match failed.into_iter().next() {
         None if remaining.is_empty() => Ok(Exit::Done),
         _ if session.stop.said() => {
@@ -64,12 +64,15 @@ pub(super) async fn run(session: &mut Session) -> Result<Exit, Failure> {
                 .hint("run it again to finish the job"))
         }
         first => {
-            let still = format!("still there: {}", names(&remaining).join(", "));
-            let message = first.as_ref().map_or_else(|| still.clone(), |e| format!("{e}\n{still}"));
-            let hint = first.as_ref().and_then(CloudError::hint);
+            let attempt = "was not deleted";
+            let failure = match &first {
+                Some(error) => Failure::at(Exit::Partly, attempt, error),
+                None => Failure::new(Exit::Partly, "not all of it is gone"),
+            };
+            let hint = failure.hint.clone();
             let hint = hint.unwrap_or_else(|| "run it again: it finishes the job".to_owned());
-            let failure = Failure::new(Exit::Partly, message).hint(hint);
-            Err(Failure { resource: remaining.into_iter().next(), ..failure })
+            let resource = failure.resource.clone().or_else(|| remaining.into_iter().next());
+            Err(Failure { resource, ..failure }.hint(hint))
         }
     }
 }
@@ -91,43 +94,21 @@ fn report(
     report.as_object().cloned().unwrap_or_default()
 }
 
-/// What will go, and what cannot be brought back.
-fn list(ours: &[Address], there: &Observed, style: Style) -> String {
-    let sign = style.paint("31", "- delete");
-    let mut text: String = ours.iter().rev().map(|address| format!("{sign} {address}\n")).collect();
-    if let Some(live) = &there.image {
-        let images = live.images.len();
-        writeln!(text, "      (images in the repository: {images})").expect("a string takes all");
-    }
-    if there.url.is_some() {
-        text +=
-            &style.paint("1;31", "      ! clients that are configured with the URL stop working\n");
-    }
-    if there.table.is_some() {
-        text += &style.paint("1;31", format!("      ! {}\n", Danger::LosesData));
-    }
-    text
-}
-
 /// Who can no longer use the proxy. That it cannot be told is no reason not to go on.
 fn keys(users: Result<BTreeMap<User, user::Held>, CloudError>, style: Style) -> String {
     let users = match users {
         Ok(users) if users.is_empty() => return String::new(),
         Ok(users) => users,
-        Err(error) => return format!("      (whose keys go with it cannot be read: {error})\n"),
+        Err(error) => return format!("(whose keys go with it cannot be read: {error})\n"),
     };
     let names = users.iter().map(|(user, held)| match held.keys {
         1 => user.to_string(),
         keys => format!("{user} ({keys})"),
     });
-    let number = |count: usize, what: &str| match count {
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
-    };
     let all = users.values().map(|held| held.keys).sum();
     let (keys, people) = (number(all, "key"), number(users.len(), "user"));
     let names = names.collect::<Vec<_>>().join(", ");
-    style.paint("1;31", format!("      ! {keys} of {people} go with it: {names}\n"))
+    style.paint("1;31", format!("! {keys} of {people} stop working: {names}\n"))
 }
 
 /// Deletes backwards, and goes on past a failure.
@@ -143,7 +124,7 @@ async fn delete(
             continue;
         }
         if let Err(error) = apply::delete(part.as_ref(), cloud).await {
-            cloud.printer().error(&error.to_string(), None);
+            cloud.printer().progress(&format!("  not deleted: {error}"));
             failed.push(error);
         }
     }

@@ -1,7 +1,7 @@
 //! `plan`: what `up` would do. Only ever reads.
 
 use super::{
-    Exit, Failure, Session, refuse_foreign, refuse_missing_image, refuse_settings, source,
+    Exit, Failure, Session, heading, refuse_foreign, refuse_missing_image, refuse_settings, source,
 };
 use crate::cli::PlanArgs;
 use crate::plan;
@@ -17,6 +17,9 @@ pub(super) async fn run(session: &mut Session, args: PlanArgs) -> Result<Exit, F
     refuse_missing_image(&stack, &there)?;
     refuse_settings(&stack)?;
     let printer = session.printer;
+    if !plan.is_empty() {
+        printer.text(format!("{}\n", heading(&session.scope(&cloud), printer.stdout_style())));
+    }
     printer.text(plan::text(&plan, printer.stdout_style()).trim_end());
     if args.no_build {
         printer.progress("The image was not compared (--no-build).");

@@ -3,14 +3,14 @@
 use serde_json::Value;
 
 use super::{
-    Exit, Failure, Session, refuse_foreign, refuse_missing_image, refuse_settings, source,
+    Exit, Failure, Session, heading, refuse_foreign, refuse_missing_image, refuse_settings, source,
 };
 use crate::apply::{self, Applied};
 use crate::cli::Up;
 use crate::cloud::{CloudError, Kind, Reader, Writer};
-use crate::plan::{self, Address, Plan};
+use crate::plan::{self, Plan};
 use crate::probe::{self, Health};
-use crate::stack::{Observed, Stack};
+use crate::view::ending;
 
 pub(super) async fn run(session: &mut Session, args: Up) -> Result<Exit, Failure> {
     let settings = session.settings(&args.stack)?;
@@ -27,21 +27,24 @@ pub(super) async fn run(session: &mut Session, args: Up) -> Result<Exit, Failure
         printer.text("No changes.");
         there
     } else {
-        printer.progress(plan::text(&plan, printer.stderr_style()).trim_end());
+        let style = printer.stderr_style();
+        printer.progress(&format!("{}\n", heading(&session.scope(&cloud), style)));
+        printer.progress(plan::text(&plan, style).trim_end());
         let account = &cloud.account;
         let question = format!("Do this in account {}, region {}?", account.id, account.region);
         session.consent(&question).await?;
         let writer = cloud.writer(printer, session.stop.clone());
         let applied = apply::up(&stack, &there, &plan, &writer, settings.adopt).await;
         conclude(applied, &plan, &writer)?;
-        stack.observe(&cloud.reader()).await.map_err(|error| partly(&error))?
+        stack.observe(&cloud.reader()).await.map_err(|error| partly(&plan, &error))?
     };
     session.report.insert("outputs".to_owned(), Value::Object(stack.outputs(&there)));
     let health = match &there.url {
         Some(live) if !args.no_probe => Some(probe(session, &live.url, &cloud.reader()).await?),
         Some(_) | None => None,
     };
-    session.printer.text(outputs(&stack, &there));
+    let (scope, style) = (session.scope(&cloud), printer.stdout_style());
+    printer.text(ending::text(&stack, &there, health.as_ref(), &scope, style).trim_end());
     health.map_or(Ok(Exit::Done), |health| judge(&health))
 }
 
@@ -52,54 +55,62 @@ fn conclude(applied: Applied, plan: &Plan, writer: &Writer) -> Result<(), Failur
         return Ok(());
     }
     let printer = writer.printer();
-    let list = |all: &[Address]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let total = plan.pending().count();
-    if !done.is_empty() {
-        printer.progress(&format!("done ({} of {total}): {}", done.len(), list(&done)));
+    for (title, all) in [("Done", &done), ("Not done", &left)] {
+        let all: String = all.iter().map(|address| format!("\n  {address}")).collect();
+        if !all.is_empty() {
+            printer.progress(&format!("\n{title}:{all}"));
+        }
     }
-    printer.progress(&format!("not done: {}", list(&left)));
+    printer.progress("");
     let changed = writer.has_changed();
     match failed.filter(|error| error.kind != Kind::Interrupted) {
         None => {
             Err(Failure::new(Exit::Interrupted, "interrupted")
                 .hint("run it again to finish the job"))
         }
-        Some(error) if changed => Err(partly(&error)),
-        Some(error) => Err(error.into()),
+        Some(error) if changed => Err(partly(plan, &error)),
+        Some(error) => {
+            let exit = Failure::from(error.clone()).exit;
+            Err(Failure::at(exit, attempt(plan, &error), &error))
+        }
     }
 }
 
-fn partly(error: &CloudError) -> Failure {
+/// What was not done to the resource that failed.
+fn attempt(plan: &Plan, error: &CloudError) -> &'static str {
+    let action = plan.pending().find(|change| Some(&change.address) == error.address.as_deref());
+    match action.map(|change| change.action.words().1) {
+        Some("created") => "was not created",
+        Some("replaced") => "was not replaced",
+        Some("deleted") => "was not deleted",
+        Some(_) => "was not updated",
+        None => "could not be read",
+    }
+}
+
+fn partly(plan: &Plan, error: &CloudError) -> Failure {
     let again = "run it again: it finishes the job";
     let hint = match error.hint() {
         None => again.to_owned(),
         Some(hint) if hint.contains("run it again") => hint,
         Some(hint) => format!("{hint}; then {again}"),
     };
-    let failure = Failure::new(Exit::Partly, error.to_string()).hint(hint);
-    Failure { resource: error.address.as_deref().cloned(), ..failure }
+    Failure::at(Exit::Partly, attempt(plan, error), error).hint(hint)
 }
 
-/// How often the URL is asked before it counts as ill: permissions take a while to be known.
-const ASKED: u32 = 12;
-
+/// Asks the URL whether it is well. Between two tries five seconds pass.
 async fn probe(session: &Session, url: &str, cloud: &Reader) -> Result<Health, Failure> {
-    let mut health = probe::ask(url).await;
-    for tries in 1..ASKED {
-        if !health.may_pass() {
-            break;
-        }
-        if tries == 1 {
+    session.printer.progress("  asking the URL whether it is well");
+    let mut told = None;
+    let rest = async |health: &Health| {
+        if told != health.why {
+            told.clone_from(&health.why);
             let why = health.why.as_deref().unwrap_or_default();
-            session.printer.waiting(&format!("the URL is not well yet: {why}"));
+            session.printer.waiting(&format!("not well yet: {why}"));
         }
-        let again = async {
-            cloud.rest(5.0).await;
-            Ok(probe::ask(url).await)
-        };
-        health = session.unless_stopped(again).await?;
-    }
-    Ok(health)
+        cloud.rest(5.0).await;
+    };
+    session.unless_stopped(async { Ok(probe::persist(url, rest).await) }).await
 }
 
 fn judge(health: &Health) -> Result<Exit, Failure> {
@@ -107,25 +118,7 @@ fn judge(health: &Health) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let why = health.why.as_deref().unwrap_or_default();
-    let hint = match health.status {
-        Some(403) => "an organisation may forbid public functions; a minute later it may work",
-        Some(_) => "look at the function's log group",
-        None => "look at the network; everything in the account is done",
-    };
-    Err(Failure::new(Exit::Partly, format!("the URL is not well: {why}")).hint(hint))
-}
-
-/// What to do with it now.
-fn outputs(stack: &Stack, there: &Observed) -> String {
-    let outputs = stack.outputs(there);
-    let get = |key: &str| outputs.get(key).and_then(Value::as_str).unwrap_or("(none)");
-    let url = get("url").trim_end_matches('/');
-    let lines = ["function", "table", "log_group", "repository", "role", "image"]
-        .map(|key| format!("  {key:<10}  {}", get(key)));
-    format!(
-        "\nURL  {url}\n\n{}\n\n\
-         For Claude Code, in ~/.claude/settings.json:\n\n  \
-         {{ \"env\": {{ \"ANTHROPIC_BASE_URL\": \"{url}\" }} }}",
-        lines.join("\n")
-    )
+    let failure = Failure::new(Exit::Partly, "the URL is not well; all else is done");
+    let hint = health.hint.unwrap_or("run it again: it finishes the job");
+    Err(Failure { causes: vec![why.to_owned()], ..failure.hint(hint) })
 }

@@ -1,10 +1,17 @@
-//! How does a person read a plan? One line for each resource, one for each field.
+//! How does a person read a plan? Grouped by what happens, one line for each resource and each
+//! field, documents by what differs in them, and at the end what to think about.
+//!
+//! Colour says nothing that is not also said by a sign or a word. Values may come from anybody who
+//! can write into the account, so none can steer the terminal.
+
+mod difference;
 
 use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
-use super::{Action, Change, Plan};
+use self::difference::Sign;
+use super::{Action, Change, Danger, Field, Plan};
 
 /// With colour or without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +32,13 @@ impl Style {
 }
 
 /// The longest value that is shown whole, in characters.
-const LONGEST_VALUE: usize = 60;
+const LONGEST_VALUE: usize = 100;
+
+/// As wide as names of fields make their column, in characters.
+const WIDEST_NAME: usize = 36;
+
+/// The digits of a digest that are shown: those of the image's tag.
+const DIGITS: usize = 12;
 
 /// The whole plan, with a last line that counts.
 #[must_use]
@@ -33,8 +46,13 @@ pub fn text(plan: &Plan, style: Style) -> String {
     if plan.is_empty() {
         return "No changes.\n".to_owned();
     }
-    let changes: String = plan.pending().map(|change| block(change, style)).collect();
-    format!("{changes}\n{}\n", count(plan))
+    let groups = ["create", "update", "replace", "delete"].map(|word| {
+        let blocks: String =
+            plan.pending().filter(|c| c.action.as_str() == word).map(|c| block(c, style)).collect();
+        let title = format!("{}{}", word[..1].to_uppercase(), &word[1..]);
+        if blocks.is_empty() { blocks } else { format!("{}\n{blocks}\n", style.paint("1", title)) }
+    });
+    format!("{}{}{}\n", groups.concat(), dangers(plan, style), style.paint("1", count(plan)))
 }
 
 fn block(change: &Change, style: Style) -> String {
@@ -45,52 +63,128 @@ fn block(change: &Change, style: Style) -> String {
         Action::Delete(_) => ("-", "31"),
         Action::Keep => (" ", "0"),
     };
-    let action = format!("{sign} {:<7}", change.action.as_str());
-    let mut block = format!("{} {}\n", style.paint(colour, action), change.address);
-    let known = change.action != Action::Create;
-    // Everything new carries the same tags.
-    let shown = |path: &str| known || !path.starts_with("Tags.");
-    for field in change.fields.iter().filter(|field| shown(&field.path)) {
-        let after = show(&field.after);
-        let line = if known { format!("{} → {after}", show(&field.before)) } else { after };
-        writeln!(block, "      {}: {line}", field.path).expect("a string takes all");
-    }
-    if let Some(note) = &change.note {
-        writeln!(block, "      {note}").expect("a string takes all");
-    }
+    let mut block = format!("  {} {}", style.paint(colour, sign), change.address);
     for danger in &change.dangers {
-        let line = style.paint("1;31", format!("! {danger}"));
-        writeln!(block, "      {line}").expect("a string takes all");
+        block += &style.paint("1;31", format!("  ! {}", danger.label()));
     }
-    block
+    block.push('\n');
+    if let Some(note) = &change.note {
+        writeln!(block, "      {}", clean(note)).expect("a string takes all");
+    }
+    block + &details(change, style)
 }
 
-/// One value on one line. A long document is named by its size: `--json` has it whole.
+/// The fields of a change, each with what is there and what is wanted.
+#[must_use]
+pub fn details(change: &Change, style: Style) -> String {
+    let is_new = change.action == Action::Create;
+    // Everything new carries the same tags.
+    let shown = |field: &&Field| !is_new || !field.path.starts_with("Tags.");
+    let fields: Vec<_> = change.fields.iter().filter(shown).collect();
+    let width = fields.iter().map(|field| field.path.chars().count()).max().unwrap_or_default();
+    let width = width.min(WIDEST_NAME);
+    fields.into_iter().map(|field| lines(field, is_new, width, style)).collect()
+}
+
+/// What changes in one field: on its own line, or below it.
+fn lines(field: &Field, is_new: bool, width: usize, style: Style) -> String {
+    let Field { path, before, after } = field;
+    let path = clean(path);
+    let (before, after) = (unpacked(before), unpacked(after));
+    let Some(lines) = difference::lines(&before, &after) else {
+        let after = show(&after);
+        let line = if is_new { after } else { format!("{} → {after}", show(&before)) };
+        return format!("      {path:<width$}  {line}\n");
+    };
+    let mut text = format!("      {path}\n");
+    for (sign, line) in lines {
+        let (sign, colour) = match sign {
+            Sign::New => ("+", "32"),
+            Sign::Gone => ("-", "31"),
+            Sign::Changed => ("~", "33"),
+            Sign::Same => (" ", "2"),
+        };
+        let line = style.paint(colour, format!("{sign} {}", clean(&line)));
+        writeln!(text, "        {line}").expect("a string takes all");
+    }
+    text
+}
+
+/// A text that is an object written as JSON, such as `BEDROCK_MODEL_MAP`, is shown as that object.
+fn unpacked(value: &Value) -> Value {
+    let object = value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    object.filter(Value::is_object).unwrap_or_else(|| value.clone())
+}
+
+/// One value on one line. What is too long for that is cut: `--json` has it whole.
 fn show(value: &Value) -> String {
     let text = match value {
         Value::Null => return "(none)".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) if text.is_empty() => return "(empty)".to_owned(),
+        Value::String(text) => shorten(text),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     };
     let length = text.chars().count();
-    if length <= LONGEST_VALUE || !matches!(value, Value::Object(_) | Value::Array(_)) {
-        return text;
+    if length <= LONGEST_VALUE {
+        return clean(&text);
     }
-    let statements = value.get("Statement").and_then(Value::as_array).map(Vec::len);
-    match statements {
-        Some(1) => "(a policy of 1 statement)".to_owned(),
-        Some(count) => format!("(a policy of {count} statements)"),
-        None => format!("(a document of {length} characters)"),
+    let start: String = text.chars().take(LONGEST_VALUE / 2).collect();
+    format!("{}… ({length} characters)", clean(&start))
+}
+
+/// Cuts a digest at the end of a text to the digits that people compare.
+fn shorten(text: &str) -> String {
+    let digest = text.rsplit_once("sha256:").filter(|(_, digits)| {
+        digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    });
+    digest.map_or_else(
+        || text.to_owned(),
+        |(before, digits)| format!("{before}sha256:{}", &digits[..DIGITS]),
+    )
+}
+
+/// Writes out what would move the cursor, colour, or turn the text around.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut cleaned = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) {
+            cleaned.extend(c.escape_default());
+        } else {
+            cleaned.push(c);
+        }
     }
+    cleaned
+}
+
+/// What to think about, once for each danger.
+fn dangers(plan: &Plan, style: Style) -> String {
+    let all = [Danger::WidensRights, Danger::Exposes, Danger::ChangesUrl, Danger::LosesData];
+    let of = |danger: Danger| {
+        let changes = plan.pending().filter(|change| change.dangers.contains(&danger));
+        let addresses: Vec<_> = changes.map(|change| change.address.to_string()).collect();
+        let line = style.paint("1;31", format!("! {danger}:"));
+        if addresses.is_empty() {
+            return String::new();
+        }
+        format!("{line}\n    {}\n", addresses.join("\n    "))
+    };
+    let text = all.map(of).concat();
+    if text.is_empty() { text } else { format!("{text}\n") }
 }
 
 fn count(plan: &Plan) -> String {
-    let number = |word: &str| plan.pending().filter(|c| c.action.as_str() == word).count();
+    let number = |word: &str| plan.changes.iter().filter(|c| c.action.as_str() == word).count();
     let verbs = [
         ("create", "to create"),
         ("update", "to update"),
         ("replace", "to replace"),
         ("delete", "to delete"),
+        ("keep", "unchanged"),
     ];
     let parts: Vec<_> = verbs
         .into_iter()
@@ -99,4 +193,15 @@ fn count(plan: &Plan) -> String {
         .map(|(number, verb)| format!("{number} {verb}"))
         .collect();
     format!("Plan: {}.", parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_can_steer_a_terminal() {
+        assert_eq!(clean("a\u{1b}[31mb\nc\u{202e}d"), "a\\u{1b}[31mb\\nc\\u{202e}d");
+        assert_eq!(clean("Grüße → 日本"), "Grüße → 日本");
+    }
 }

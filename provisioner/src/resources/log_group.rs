@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::cloud::{CloudError, OrAbsent as _, Reader, Writer, call};
 use crate::names::{Ownership, Tags};
-use crate::plan::{Address, Change, Fields};
+use crate::plan::{Address, Change, Danger, Fields};
 use crate::resource::Resource;
 use crate::resources::function::Function;
 use crate::values::Retention;
@@ -29,6 +29,8 @@ pub struct LogGroupLive {
     pub arn: String,
     /// In days; `None` keeps lines for ever.
     pub retention: Option<i32>,
+    /// How much is in it, in bytes.
+    pub stored: Option<i64>,
     pub tags: BTreeMap<String, String>,
 }
 
@@ -65,7 +67,12 @@ impl Resource for LogGroup {
     fn diff(&self, live: Option<&LogGroupLive>) -> Change {
         match live {
             None => Change::create(self.address(), self.fields(&LogGroupLive::default())),
-            Some(live) => Change::compare(self.address(), self.fields(live)),
+            Some(live) => {
+                // The lines that are older than that go.
+                let shorter = live.retention.is_none_or(|days| days > self.retention.get());
+                let change = Change::compare(self.address(), self.fields(live));
+                change.flag(Danger::LosesData, shorter)
+            }
         }
     }
 
@@ -82,7 +89,12 @@ impl Resource for LogGroup {
         let tags = super::tags(call("CloudWatch Logs", "ListTagsForResource", tags).await);
         let Some(tags) = tags.or_absent()? else { return Ok(None) };
         let tags = tags.tags.unwrap_or_default().into_iter().collect();
-        Ok(Some(LogGroupLive { arn, retention: group.retention_in_days, tags }))
+        Ok(Some(LogGroupLive {
+            arn,
+            retention: group.retention_in_days,
+            stored: group.stored_bytes,
+            tags,
+        }))
     }
 
     async fn apply(&self, live: Option<LogGroupLive>, cloud: &Writer) -> Result<(), CloudError> {

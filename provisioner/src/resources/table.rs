@@ -38,6 +38,8 @@ pub struct TableLive {
     /// The attribute by which items expire; `None` while they do not.
     pub expiry: Option<String>,
     pub protected: bool,
+    /// As AWS counted them at some time in the last six hours.
+    pub items: Option<i64>,
     pub status: String,
     pub tags: BTreeMap<String, String>,
 }
@@ -226,6 +228,7 @@ impl Resource for Table {
             billing: billing.map_or("PROVISIONED", BillingMode::as_str).to_owned(),
             expiry: expiry.and_then(|expiry| expiry.attribute_name),
             protected: table.deletion_protection_enabled.unwrap_or_default(),
+            items: table.item_count,
             status,
             tags: tags.tags.into_iter().flatten().map(|tag| (tag.key, tag.value)).collect(),
             arn,

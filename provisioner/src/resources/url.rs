@@ -49,7 +49,7 @@ impl Resource for Url {
         let Some(live) = live else {
             let fields =
                 Fields::new().field("AuthType", (), NO_AUTH).field("InvokeMode", (), STREAM);
-            return Change::create(self.address(), fields);
+            return Change::create(self.address(), fields).flag(Danger::Exposes, true);
         };
         let cors = live.cors.then_some("set");
         let fields = Fields::new()
