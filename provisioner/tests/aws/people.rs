@@ -134,7 +134,7 @@ fn down_says_whose_keys_go_with_it() {
         }
         let refused = world.run(&["down"]);
         refused.expect(3);
-        let said = "3 keys of 2 users go with it: alice (2), bob\n";
+        let said = "3 keys of 2 users stop working: alice (2), bob\n";
         assert!(refused.stderr.contains(said), "{}", refused.stderr);
         world.run(&["down", "--yes"]).expect(0);
         let gone = world.run(&["user", "list", "--json"]);
