@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 pub use render::{Style, clean, details, text};
+pub use secret::shown;
 
 /// Which resource: `KIND/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -241,7 +242,7 @@ impl Fields {
         let (before, after) = (before.into(), after.into());
         if before != after {
             let path = path.into();
-            let (before, after) = (secret::hide(&path, before), secret::hide(&path, after));
+            let (before, after) = secret::hide(&path, before, after);
             self.0.push(Field { path, before, after });
         }
         self
