@@ -47,6 +47,11 @@ pub enum Command {
     Down,
     /// Show every resource, its state and how it differs, and ask the URL whether it is well
     Status(StatusArgs),
+    /// Look at everything that has to be right, before `up` and after, each with its cure
+    ///
+    /// Ends with 4 if a check failed. What cannot be checked is a warning. Only reads, unless --fix
+    /// or --spend is given.
+    Doctor(DoctorArgs),
     /// Show the function's log: one line for each request, and what else it says
     ///
     /// Times are local. With --json there is one object a line. The lines that AWS Lambda itself
@@ -79,6 +84,7 @@ impl Command {
             Self::User { command } => matches!(command, UserCommand::List),
             Self::Limits { command } => command.is_none(),
             Self::Config { command } => matches!(command, ConfigCommand::List),
+            Self::Doctor(args) => !args.fix,
             Self::Up(_) | Self::Down => false,
         }
     }
@@ -215,6 +221,18 @@ pub struct StatusArgs {
     /// Do not ask the URL whether it works
     #[arg(long)]
     pub no_probe: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// Mend what is harmless: both permissions, the table's expiry, log lines without an end
+    #[arg(long)]
+    pub fix: bool,
+    /// Ask Bedrock for one token, which costs a fraction of a cent
+    #[arg(long)]
+    pub spend: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,13 +3,14 @@
 //! Credentials, region and endpoints come from the AWS SDK's standard chain. Whatever is waited
 //! for takes its time from [`Pace`], so that tests need no patience.
 
+pub(crate) mod direct;
 mod error;
 mod persist;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
@@ -17,6 +18,7 @@ use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sts::config::ProvideCredentials as _;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -31,6 +33,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use crate::names::Account;
 use crate::printer::Printer;
 
+use direct::Direct;
 pub use error::{CloudError, Kind};
 pub(crate) use error::{OrAbsent, call};
 pub use persist::Stop;
@@ -51,6 +54,8 @@ pub struct Pace(pub Duration);
 #[derive(Debug, Clone)]
 pub struct Cloud {
     config: SdkConfig,
+    /// Who asks, as an ARN.
+    pub caller: String,
     pub account: Account,
     pace: Pace,
 }
@@ -105,20 +110,29 @@ impl Cloud {
             region: region.to_string(),
             partition: partition.to_owned(),
         };
-        Ok(Self { config, account, pace })
+        let caller = caller.arn().unwrap_or_default().to_owned();
+        Ok(Self { config, caller, account, pace })
+    }
+
+    /// When the credentials end, if they do.
+    pub(crate) async fn expiry(&self) -> Option<SystemTime> {
+        let provider = self.config.credentials_provider()?;
+        provider.provide_credentials().await.ok()?.expiry()
     }
 
     /// A way in that refuses to send anything but questions.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        Reader { clients: Clients::new(&self.config, None), pace: self.pace }
+        let clients = Clients::new(&self.config, &self.account.partition, None);
+        Reader { clients, pace: self.pace }
     }
 
     /// A way in that may change things, until `stop` says otherwise.
     #[must_use]
     pub fn writer(&self, printer: Printer, stop: Stop) -> Writer {
         let changed = Arc::new(AtomicBool::new(false));
-        let clients = Clients::new(&self.config, Some(&Notes(Arc::clone(&changed))));
+        let notes = Notes(Arc::clone(&changed));
+        let clients = Clients::new(&self.config, &self.account.partition, Some(&notes));
         Writer {
             clients,
             changed,
@@ -195,6 +209,8 @@ pub(crate) struct Clients {
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
     pub(crate) lambda: aws_sdk_lambda::Client,
+    /// For what has no client here.
+    pub(crate) direct: Direct,
 }
 
 impl fmt::Debug for Clients {
@@ -216,13 +232,14 @@ macro_rules! client {
 }
 
 impl Clients {
-    fn new(config: &SdkConfig, notes: Option<&Notes>) -> Self {
+    fn new(config: &SdkConfig, partition: &str, notes: Option<&Notes>) -> Self {
         Self {
             ecr: client!(aws_sdk_ecr, config, notes),
             iam: client!(aws_sdk_iam, config, notes),
             dynamodb: client!(aws_sdk_dynamodb, config, notes),
             logs: client!(aws_sdk_cloudwatchlogs, config, notes),
             lambda: client!(aws_sdk_lambda, config, notes),
+            direct: Direct::new(config, partition, notes),
         }
     }
 }
@@ -276,7 +293,7 @@ impl Intercept for Notes {
 }
 
 fn is_question(operation: &str) -> bool {
-    ["Get", "List", "Describe", "BatchGet", "BatchCheck", "Scan", "Query", "Filter"]
+    ["Get", "List", "Describe", "BatchGet", "BatchCheck", "Scan", "Query", "Filter", "Simulate"]
         .iter()
         .any(|start| operation.starts_with(start))
 }
@@ -293,7 +310,7 @@ mod tests {
             .region(Region::new("us-east-1"))
             .endpoint_url("http://127.0.0.1:1")
             .build();
-        let clients = Clients::new(&config, None);
+        let clients = Clients::new(&config, "aws", None);
         let refused = clients.lambda.delete_function().function_name("x").send().await;
         let refused = format!("{:?}", refused.unwrap_err());
         assert!(refused.contains("DeleteFunction is no question"), "{refused}");

@@ -2,6 +2,7 @@
 
 mod config;
 mod deployed;
+mod doctor;
 mod down;
 mod limits;
 mod logs;
@@ -168,6 +169,7 @@ async fn run(cli: Cli) -> Exit {
             Command::Plan(args) => plan::run(&mut session, args).await,
             Command::Down => down::run(&mut session).await,
             Command::Status(args) => status::run(&mut session, args).await,
+            Command::Doctor(args) => doctor::run(&mut session, args).await,
             Command::Logs(args) => logs::run(&mut session, args).await,
             Command::User { command } => user::run(&mut session, command).await,
             Command::Limits { command } => limits::run(&mut session, command).await,
@@ -226,10 +228,15 @@ impl Session {
     }
 
     async fn connect(&self) -> Result<Cloud, Failure> {
+        Ok(self.try_connect().await??)
+    }
+
+    /// As `connect`, for whoever has more to say of a failure.
+    async fn try_connect(&self) -> Result<Result<Cloud, CloudError>, Failure> {
         let Global { region, profile, wait_unit_ms, .. } = &self.global;
         let place = Place { region: region.clone(), profile: profile.clone() };
         let pace = Pace(Duration::from_millis(*wait_unit_ms));
-        self.unless_stopped(async { Ok(Cloud::connect(&place, pace).await?) }).await
+        self.unless_stopped(async { Ok(Cloud::connect(&place, pace).await) }).await
     }
 
     /// Gives up at the first Ctrl-C: only for what changes nothing.

@@ -31,6 +31,7 @@ pub mod cloud;
 pub mod columns;
 pub mod commands;
 pub mod cost;
+pub mod doctor;
 pub mod document;
 pub mod image;
 pub mod items;

@@ -26,6 +26,17 @@ fn place(account: &Account) -> Place<'_> {
     Place { partition: &account.partition, account: &account.id, region: &account.region }
 }
 
+/// What somebody needs who runs `up` and `down`, filled in for these names.
+///
+/// # Errors
+///
+/// Where a name would not be what it seems in a policy.
+pub fn operator(account: &Account, names: &Names) -> Result<Value, PolicyError> {
+    let Names { name: _, repository, function, role, table, log_group } = names;
+    let names = policies::Names { repository, function, role, table, log_group };
+    policies::operator(&place(account), &names)
+}
+
 /// Lambda may take the role.
 #[must_use]
 pub fn trust() -> Value {

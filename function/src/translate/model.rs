@@ -100,6 +100,13 @@ impl Model {
         Self::known(name).or_else(|| Self::new(name))
     }
 
+    /// The newest known model of each family that everyone may use: what clients ask for by default.
+    pub fn newest() -> impl Iterator<Item = Self> {
+        let of = |family| MODELS.iter().rfind(move |known| known.name.contains(family));
+        let families = ["-opus-", "-sonnet-", "-haiku-", "-fable-"];
+        families.into_iter().filter_map(of).map(|known| Self(Kind::Known(known)))
+    }
+
     fn known(name: &str) -> Option<Self> {
         let exactly = |known: &&Known| known.name == name || known.aliases.contains(&name);
         let undated = without_date(name);
@@ -158,7 +165,9 @@ impl Model {
         }
     }
 
-    fn base(&self) -> &str {
+    /// The foundation model id, without any profile.
+    #[must_use]
+    pub fn base(&self) -> &str {
         match &self.0 {
             Kind::Known(known) => known.base,
             Kind::New(base) => base,

@@ -49,7 +49,7 @@ pub(super) async fn run(session: &mut Session, args: Up) -> Result<Exit, Failure
 }
 
 /// Says what was done and what was not, if not all was.
-fn conclude(applied: Applied, plan: &Plan, writer: &Writer) -> Result<(), Failure> {
+pub(super) fn conclude(applied: Applied, plan: &Plan, writer: &Writer) -> Result<(), Failure> {
     let Applied { done, failed, left } = applied;
     if failed.is_none() && left.is_empty() {
         return Ok(());

@@ -9,6 +9,7 @@
 
 mod config;
 mod crash;
+mod doctor;
 mod drift;
 mod emulator;
 mod lifecycle;

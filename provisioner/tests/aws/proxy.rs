@@ -44,6 +44,8 @@ struct State {
     race: Option<(String, String)>,
     tool: Option<u32>,
     pages: Pages,
+    /// Path beginnings, and what is said to them in the emulator's place.
+    canned: Vec<(&'static str, u16, Value)>,
 }
 
 /// How log lines are given.
@@ -105,6 +107,11 @@ impl Proxy {
         self.state.lock().unwrap().tool = Some(pid);
     }
 
+    /// Answers whatever path begins like this, in the emulator's place.
+    pub(crate) fn answer(&self, path: &'static str, status: u16, answer: Value) {
+        self.state.lock().unwrap().canned.insert(0, (path, status, answer));
+    }
+
     /// Gives log lines in pages of so many, and calls each page too much so many times first.
     pub(crate) fn page_logs(&self, lines: usize, throttles: usize) {
         self.state.lock().unwrap().pages = Pages { lines, throttles, left: throttles };
@@ -157,6 +164,9 @@ impl Wire {
         let action = action(&head, &body);
         let (method, path) = (head.method.clone(), head.uri.path().to_owned());
         let call = Call { method, path, action, head, body };
+        if let Some(canned) = self.canned(&call) {
+            return Ok(canned);
+        }
         if call.action == "FilterLogEvents" {
             return self.page(call).await;
         }
@@ -196,6 +206,16 @@ impl Wire {
         }
         state.struck = true;
         Some(fault)
+    }
+
+    fn canned(&self, call: &Call) -> Option<Response<Full<Bytes>>> {
+        let state = self.state.lock().unwrap();
+        let (_, status, answer) =
+            state.canned.iter().find(|(path, ..)| call.path.starts_with(path))?;
+        let body = Full::from(answer.to_string());
+        let code = answer["__type"].as_str().unwrap_or_default().to_owned();
+        let answer = Response::builder().status(*status).header("x-amzn-errortype", code);
+        Some(answer.header("content-type", "application/json").body(body).unwrap())
     }
 
     /// A page of log lines, by a token that says how many were given before.
@@ -385,8 +405,17 @@ impl Call {
         if self.path.starts_with("/v2/") || self.action.contains(' ') {
             return ![Method::GET, Method::HEAD].contains(&self.method);
         }
-        let questions =
-            ["Get", "List", "Describe", "BatchGet", "BatchCheck", "Scan", "Query", "Filter"];
+        let questions = [
+            "Get",
+            "List",
+            "Describe",
+            "BatchGet",
+            "BatchCheck",
+            "Scan",
+            "Query",
+            "Filter",
+            "Simulate",
+        ];
         !questions.iter().any(|start| self.action.starts_with(start))
     }
 }

@@ -1,0 +1,91 @@
+//! Is everything as it has to be, before `up` and after? Each check has a state, a cause and a cure.
+//!
+//! What an answer means is decided here and in the files below, by plain functions; asking stands
+//! beside it. A check that cannot be made is a warning, never a failure, and stops no other.
+
+pub mod account;
+pub mod bedrock;
+pub mod deployed;
+pub mod rights;
+pub(crate) mod tools;
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::cloud::CloudError;
+use crate::plan::Style;
+
+/// How it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    pub name: String,
+    pub state: State,
+    /// What was found.
+    pub cause: String,
+    /// What to do about it; `None` where nothing has to be done.
+    pub cure: Option<String>,
+}
+
+impl Check {
+    pub(crate) fn ok(name: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self { name: name.into(), state: State::Ok, cause: cause.into(), cure: None }
+    }
+
+    pub(crate) fn warn(
+        name: impl Into<String>,
+        cause: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Self {
+        let cure = Some(cure.into());
+        Self { name: name.into(), state: State::Warn, cause: cause.into(), cure }
+    }
+
+    pub(crate) fn fail(
+        name: impl Into<String>,
+        cause: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Self {
+        Self { state: State::Fail, ..Self::warn(name, cause, cure) }
+    }
+
+    /// What could not be asked.
+    pub(crate) fn unknown(name: impl Into<String>, error: &CloudError) -> Self {
+        let cure = error.hint().unwrap_or_else(|| "nothing, if all else is well".to_owned());
+        Self::warn(name, format!("not checked: {error}"), cure)
+    }
+
+    /// One line, and one for the cure.
+    #[must_use]
+    pub fn text(&self, style: Style) -> String {
+        let (word, colour) = match self.state {
+            State::Ok => ("ok", "32"),
+            State::Warn => ("warn", "33"),
+            State::Fail => ("fail", "1;31"),
+        };
+        let word = style.paint(colour, format!("{word:<4}"));
+        let mut text = format!("{word}  {:<22}  {}", self.name, self.cause.replace('\n', "; "));
+        if let Some(cure) = &self.cure {
+            write!(text, "\n      {}", style.paint("1", format!("→ {cure}")))
+                .expect("it takes all");
+        }
+        text
+    }
+}
+
+/// The last line: how many are well.
+#[must_use]
+pub fn summary(checks: &[Check]) -> String {
+    let count = |state| checks.iter().filter(|check| check.state == state).count();
+    let (ok, warn, fail) = (count(State::Ok), count(State::Warn), count(State::Fail));
+    format!("{ok} ok, {warn} to look at, {fail} failed.")
+}

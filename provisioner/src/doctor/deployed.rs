@@ -1,0 +1,172 @@
+//! Is what was deployed still as it has to be? And what of it can be mended without harm?
+
+use jiff::Timestamp;
+
+use super::{Check, State};
+use crate::cloud::{CloudError, OrAbsent as _, Reader, call};
+use crate::plan::{Action, Change, Plan};
+use crate::probe::{self, Health};
+use crate::resource::State as Standing;
+use crate::stack::{Found, Observed, Stack};
+
+/// Runs every check of a stack that is there.
+pub(crate) async fn checks(stack: &Stack, there: &Observed, reader: &Reader) -> Vec<Check> {
+    let survey = stack.survey(there);
+    if survey.iter().all(|found| found.state.is_none()) {
+        return vec![Check::ok("stack", "there is none yet: `up` makes it")];
+    }
+    let url = async {
+        match &there.url {
+            Some(live) => Some(of_health(&probe::ask(&live.url).await)),
+            None => None,
+        }
+    };
+    let (url, identity) = tokio::join!(url, identity(stack, reader));
+    let mut checks = of_resources(&survey);
+    checks.extend(of_settings(stack, there));
+    checks.push(identity.unwrap_or_else(|error| Check::unknown("role-identity", &error)));
+    checks.extend(url);
+    checks
+}
+
+/// Whether each resource is there, ours and fit for use.
+#[must_use]
+pub fn of_resources(survey: &[Found]) -> Vec<Check> {
+    let mut bad = Vec::new();
+    for Found { address, state, foreign, .. } in survey {
+        let name = address.to_string();
+        match (state, foreign) {
+            (_, Some(why)) => {
+                bad.push(Check::fail(name, why.to_string(), "use another --name, or up --adopt"));
+            }
+            (None, None) => bad.push(Check::fail(name, "is not there", "`up` makes it")),
+            (Some(Standing::Failed), None) => {
+                bad.push(Check::fail(name, "AWS says that it failed", "`status` shows it; `up`"));
+            }
+            (Some(Standing::Changing), None) => {
+                bad.push(Check::warn(name, "is being changed", "run it again in a minute"));
+            }
+            (Some(Standing::Ready), None) => {}
+        }
+    }
+    if bad.is_empty() {
+        bad.push(Check::ok("resources", format!("all {} are there", survey.len())));
+    }
+    bad
+}
+
+const FIX: &str = "doctor --fix, or up";
+
+/// The settings without which it works, but not for long, or not safely.
+#[must_use]
+pub fn of_settings(stack: &Stack, there: &Observed) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (permission, live) in
+        [(&stack.call_url, &there.call_url), (&stack.call_lambda, &there.call_lambda)]
+    {
+        let name = format!("permission {}", permission.id());
+        checks.push(match live {
+            Some(live) if live.0 == permission.statement() => Check::ok(name, "as it has to be"),
+            Some(_) => Check::fail(name, "says something else than the URL needs", FIX),
+            None => Check::fail(name, "is missing, so the URL answers 403", FIX),
+        });
+    }
+    if let Some(table) = &there.table {
+        let name = "table-expiry";
+        checks.push(match &table.expiry {
+            Some(by) if *by == stack.table.expiry.to_string() => {
+                Check::ok(name, format!("items expire by {by}"))
+            }
+            Some(by) => Check::fail(name, format!("items expire by {by}"), "`up` says what to do"),
+            None => Check::fail(name, "items never expire: the table grows for ever", FIX),
+        });
+    }
+    if let Some(group) = &there.log_group {
+        let name = "log-retention";
+        checks.push(match group.retention {
+            Some(days) => Check::ok(name, format!("lines are kept for {days} days")),
+            None => Check::warn(name, "lines are kept, and paid for, for ever", FIX),
+        });
+    }
+    checks
+}
+
+/// Whether the role is still the one that the function was given: a role that was made anew under
+/// its name cannot read the function's environment.
+async fn identity(stack: &Stack, reader: &Reader) -> Result<Check, CloudError> {
+    let clients = reader.clients();
+    let role = clients.iam.get_role().role_name(&stack.role.name).send();
+    let function = clients.lambda.get_function_configuration();
+    let function = function.function_name(&stack.function.name).send();
+    let (role, function) =
+        tokio::join!(async { call("IAM", "GetRole", role).await.or_absent() }, async {
+            call("Lambda", "GetFunctionConfiguration", function).await.or_absent()
+        },);
+    let made = role?.and_then(|found| found.role).map(|role| role.create_date.secs());
+    let changed = function?.and_then(|found| found.last_modified);
+    // `2026-11-26T01:00:00.000+0000`
+    let changed = changed.and_then(|text| {
+        let text = text.strip_suffix("+0000").map_or(text.clone(), |start| format!("{start}Z"));
+        text.parse::<Timestamp>().ok()
+    });
+    Ok(of_identity(made, changed.map(Timestamp::as_second)))
+}
+
+/// Judges by when the role was made and the function last changed, in seconds since 1970.
+#[must_use]
+pub fn of_identity(made: Option<i64>, changed: Option<i64>) -> Check {
+    match (made, changed) {
+        (Some(made), Some(changed)) if made > changed => Check::fail(
+            "role-identity",
+            "the role is younger than the function, which cannot read its settings by it",
+            "give the function another role for a moment and then this one again (aws lambda \
+             update-function-configuration --role)",
+        ),
+        (Some(_), Some(_)) => Check::ok("role-identity", "the role is the one it was made with"),
+        _ => Check::warn("role-identity", "not checked: one of the two is missing", "`up`"),
+    }
+}
+
+/// Judges what the URL answered.
+#[must_use]
+pub fn of_health(health: &Health) -> Check {
+    if health.ok {
+        let ms = health.first_byte_ms.unwrap_or_default();
+        return Check::ok("url", format!("answers and streams, first byte after {ms} ms"));
+    }
+    let why = health.why.clone().unwrap_or_else(|| "no answer".to_owned());
+    let cure = match health.status {
+        Some(403) => "the permissions above; or the organisation forbids public functions",
+        Some(_) => "`logs` shows what the function says",
+        None => "look at the network between here and the URL",
+    };
+    Check::fail("url", why, cure)
+}
+
+/// The part of `plan` that costs nobody anything and takes nothing away: permissions, expiry, and an
+/// end to log lines that never end. Nothing, where anything of the stack is not ours.
+#[must_use]
+pub fn harmless(plan: Plan, stack: &Stack, there: &Observed) -> Plan {
+    use crate::resource::Resource as _;
+    // A part that is missing has no owner, but what it would be a part of has.
+    if stack.survey(there).iter().any(|found| found.foreign.is_some()) {
+        return Plan { changes: Vec::new() };
+    }
+    let endless = there.log_group.as_ref().is_some_and(|group| group.retention.is_none());
+    let function = there.function.is_some();
+    let fit = |change: &Change| {
+        let of = |address| change.address == address;
+        let permission = of(stack.call_url.address()) || of(stack.call_lambda.address());
+        let expiry = of(stack.table.address()) && change.action == Action::Update;
+        let retention = of(stack.log_group.address()) && endless;
+        (permission && function) || (expiry && change.touches("TimeToLiveDescription")) || retention
+    };
+    let changes = plan.changes.into_iter().filter(|change| fit(change)).collect();
+    Plan { changes }
+}
+
+/// Whether anything failed.
+#[must_use]
+pub fn any_failed(checks: &[Check]) -> bool {
+    checks.iter().any(|check| check.state == State::Fail)
+}

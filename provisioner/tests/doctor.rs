@@ -1,0 +1,164 @@
+//! What does each finding mean? The judgements of `doctor`, without anybody to ask.
+
+use std::collections::BTreeSet;
+
+use function::translate::model::{Model, Prefix};
+use jiff::SignedDuration;
+use provisioner::doctor::account::{of_clock, of_concurrency, of_credentials, partition, region};
+use provisioner::doctor::bedrock::{Route, of_profiles, unavailable};
+use provisioner::doctor::deployed::{of_health, of_identity};
+use provisioner::doctor::rights::{Source, context, of_denied, source};
+use provisioner::doctor::{Check, State, summary};
+use provisioner::names::Account;
+use provisioner::plan::Style;
+use provisioner::probe::Health;
+use serde_json::json;
+
+#[test]
+fn credentials_that_end_soon_are_a_warning() {
+    let of =
+        |seconds: Option<i64>| of_credentials("arn", seconds.map(SignedDuration::from_secs)).state;
+    assert_eq!(
+        [of(None), of(Some(3600)), of(Some(899)), of(Some(-5))],
+        [State::Ok, State::Ok, State::Warn, State::Warn]
+    );
+}
+
+#[test]
+fn a_clock_is_judged_by_what_aws_takes() {
+    let of = |ahead| of_clock(ahead).state;
+    assert_eq!([of(Some(0)), of(Some(-59))], [State::Ok; 2]);
+    assert_eq!([of(Some(60)), of(Some(-299)), of(None)], [State::Warn; 3]);
+    assert_eq!([of(Some(300)), of(Some(-4000))], [State::Fail; 2]);
+    assert_eq!(of_clock(Some(-4000)).cause, "1 h 6 min behind AWS's");
+}
+
+#[test]
+fn regions_and_partitions_without_what_is_needed_fail() {
+    let account = |region: &str, partition: &str| Account {
+        id: "123456789012".into(),
+        region: region.into(),
+        partition: partition.into(),
+    };
+    assert_eq!(region(&account("us-east-1", "aws")).state, State::Ok);
+    assert_eq!(region(&account("il-central-1", "aws")).state, State::Fail);
+    assert_eq!(partition(&account("us-east-1", "aws")).state, State::Ok);
+    assert_eq!(partition(&account("us-gov-west-1", "aws-us-gov")).state, State::Warn);
+    assert_eq!(partition(&account("cn-north-1", "aws-cn")).state, State::Fail);
+}
+
+#[test]
+fn a_new_account_s_concurrency_is_a_warning() {
+    assert_eq!(of_concurrency(1000, Some(900)).state, State::Ok);
+    assert_eq!(of_concurrency(10, None).state, State::Warn);
+    assert_eq!(of_concurrency(1000, Some(10)).state, State::Warn);
+}
+
+#[test]
+fn whose_rights_are_simulated_is_read_from_the_caller() {
+    let arn = |rest: &str| format!("arn:aws:{rest}");
+    let user = arn("iam::123456789012:user/team/alice");
+    assert_eq!(source(&user), Source::User(user.clone()));
+    let session = arn("sts::123456789012:assumed-role/AWSReservedSSO_Admin/alice@x");
+    assert_eq!(source(&session), Source::Role("AWSReservedSSO_Admin".into()));
+    assert_eq!(source(&arn("iam::123456789012:root")), Source::Root);
+    for strange in ["", "arn", &arn("sts::123456789012:federated-user/x")] {
+        assert_eq!(source(strange), Source::Unknown);
+    }
+}
+
+#[test]
+fn what_a_condition_asks_for_is_simulated_as_given() {
+    let statement = json!({"Condition": {"StringEquals": {"iam:PassedToService": "lambda"}}});
+    let expected = [("iam:PassedToService".to_owned(), vec!["lambda".to_owned()])].into();
+    assert_eq!(context(&statement), expected);
+    assert!(context(&json!({"Action": "x"})).is_empty());
+}
+
+#[test]
+fn what_is_denied_is_named_and_counted() {
+    assert_eq!(of_denied(&BTreeSet::new()).state, State::Ok);
+    let denied = (1..=7).map(|number| format!("ecr:Action{number}")).collect();
+    let check = of_denied(&denied);
+    assert_eq!(check.state, State::Fail);
+    assert!(check.cause.ends_with("ecr:Action5 and 2 more"), "{}", check.cause);
+}
+
+#[test]
+fn profiles_are_those_that_the_function_would_ask_for() {
+    let all: Vec<String> =
+        Model::newest().map(|model| model.bedrock_id("eu-west-1", None)).collect();
+    assert!(all[0].starts_with("eu.anthropic.claude-opus-"), "{all:?}");
+    assert_eq!(all.len(), 4);
+    let of = |found: &[String]| of_profiles("eu-west-1", None, found);
+    assert_eq!(of(&all).state, State::Ok);
+    assert_eq!(of(&all[1..]).state, State::Warn);
+    assert!(of(&all[1..]).cause.contains(&all[0]));
+    assert_eq!(of(&[]).state, State::Fail);
+    let other = of_profiles("us-east-1", Some(Prefix::Jp), &all);
+    assert_eq!(other.state, State::Fail);
+}
+
+#[test]
+fn bedrock_is_asked_where_the_settings_say() {
+    let environment = [
+        ("BEDROCK_REGIONS", "eu-west-1,us-west-2"),
+        ("BEDROCK_PROFILE_PREFIX", "global"),
+        ("PROXY_KEYS", "secret"),
+    ];
+    let route = Route::of(environment.into_iter(), "us-east-1");
+    assert_eq!(route.regions, ["eu-west-1", "us-west-2"]);
+    assert_eq!(route.prefix, Some(Prefix::Global));
+    assert_eq!(Route::of(std::iter::empty(), "us-east-1").regions, ["us-east-1"]);
+}
+
+#[test]
+fn a_model_is_available_if_nothing_stands_against_it() {
+    let answer = |agreement: &str| {
+        json!({
+            "agreementAvailability": {"status": agreement}, "authorizationStatus": "AUTHORIZED",
+            "entitlementAvailability": "AVAILABLE", "regionAvailability": "AVAILABLE",
+        })
+    };
+    assert_eq!(unavailable(&answer("AVAILABLE")), None);
+    assert_eq!(unavailable(&answer("NOT_AVAILABLE")).unwrap(), "agreement NOT_AVAILABLE");
+}
+
+#[test]
+fn a_role_that_is_younger_than_the_function_is_another_role() {
+    assert_eq!(of_identity(Some(10), Some(20)).state, State::Ok);
+    assert_eq!(of_identity(Some(21), Some(20)).state, State::Fail);
+    assert_eq!(of_identity(None, Some(20)).state, State::Warn);
+}
+
+#[test]
+fn a_url_that_is_not_well_says_where_to_look() {
+    let ill = |status| Health { status, why: Some("it answers".into()), ..Health::default() };
+    let cure = |status| of_health(&ill(status)).cure.unwrap();
+    assert!(cure(Some(403)).contains("permissions"));
+    assert!(cure(Some(502)).contains("logs"));
+    assert!(cure(None).contains("network"));
+}
+
+#[test]
+fn a_check_is_a_line_and_its_cure() {
+    let checks: Vec<Check> =
+        vec![of_clock(Some(0)), of_clock(Some(-4000)), of_concurrency(10, None)];
+    let text: Vec<_> = checks.iter().map(|check| check.text(Style::Plain)).collect();
+    insta::assert_snapshot!(format!("{}\n{}", text.join("\n"), summary(&checks)), @r#"
+    ok    clock                   agrees with AWS's
+    fail  clock                   1 h 6 min behind AWS's
+          → set it by a time server (NTP)
+    warn  concurrency             10 requests at once in this account, 10 of them not reserved
+          → ask AWS for more: Service Quotas, Lambda, concurrent executions
+    1 ok, 1 to look at, 1 failed.
+    "#);
+    assert_eq!(
+        json!(checks[1]),
+        json!({
+            "name": "clock", "state": "fail", "cause": "1 h 6 min behind AWS's",
+            "cure": "set it by a time server (NTP)",
+        })
+    );
+    assert_eq!(json!(checks[0])["cure"], json!(null));
+}
