@@ -66,8 +66,12 @@ mod tests {
     #[test]
     fn small_amounts_are_not_told_as_nothing() {
         let estimate = Estimate { idle_month: Some(0.004), busy_hour: 0.012 };
-        insta::assert_snapshot!(estimate, @"less than 0.01 USD a month while idle, 0.01 USD for each hour of answering");
+        insta::assert_snapshot!(estimate, @r#"
+        less than 0.01 USD a month while idle, 0.01 USD for each hour of answering
+        "#);
         let estimate = Estimate { idle_month: None, busy_hour: 0.48 };
-        insta::assert_snapshot!(estimate, @"a few cents a month while idle, 0.48 USD for each hour of answering");
+        insta::assert_snapshot!(estimate, @r#"
+        a few cents a month while idle, 0.48 USD for each hour of answering
+        "#);
     }
 }
