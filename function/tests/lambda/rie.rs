@@ -1,16 +1,13 @@
 //! AWS's own Runtime Interface Emulator in the place of ours: the protocol as AWS wrote it.
 //!
-//! It comes out of the wheel `aws-sam-cli` from `PyPI`, and is put below `target/`. It buffers what
-//! is streamed, so it says nothing about pace; several requests at a time it has only for a binary
-//! at `/var/task/bootstrap`, and only as root: that one test is run by `scripts/lambda-multi`.
+//! It buffers what is streamed, so it says nothing about pace; several requests at a time it has only
+//! for a binary at `/var/task/bootstrap`, and only as root: that one test is run by
+//! `scripts/lambda-multi`.
 
 use std::{
-    fs::{self, File},
+    fs,
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::OnceLock,
     thread,
     time::Duration,
 };
@@ -28,15 +25,14 @@ use crate::{
         anthropic::FakeAnthropic,
         bedrock::FakeBedrock,
         client::{ALICE, Call},
-        world::program,
+        world::program as proxy,
     },
 };
 
-const WHEEL: &str = "aws-sam-cli==1.170.0";
+mod program;
+
 /// Runs the emulator that stands behind `$1`, a folder that takes the place of `/var`.
 const IN_VAR: &str = r#"set -e; mount --bind "$1" /var; shift; exec "$@""#;
-const NEED_PIP: &str = "these tests run AWS's Runtime Interface Emulator, which comes from PyPI: \
-                        install python3 with pip";
 /// Where the emulator takes events.
 const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
 
@@ -136,7 +132,7 @@ struct Rie {
 
 impl Rie {
     fn start(settings: &[(&str, &str)]) -> Self {
-        Self::run(Command::new(emulator()), settings)
+        Self::run(Command::new(program::emulator()), settings)
     }
 
     /// As on managed instances, where one process gets so many requests at a time.
@@ -144,10 +140,10 @@ impl Rie {
         let folder = tempfile::tempdir().unwrap();
         let task = folder.path().join("task");
         fs::create_dir(&task).unwrap();
-        fs::copy(program(), task.join("bootstrap")).unwrap();
+        fs::copy(proxy(), task.join("bootstrap")).unwrap();
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c"]);
-        command.args([IN_VAR, "sh"]).arg(folder.path()).arg(emulator());
+        command.args([IN_VAR, "sh"]).arg(folder.path()).arg(program::emulator());
         let many = concurrency.to_string();
         let mut rie = Self::run(command, &[("AWS_LAMBDA_MAX_CONCURRENCY", &many)]);
         rie.var = Some(folder);
@@ -165,7 +161,7 @@ impl Rie {
             .args(["--log-level", "error"])
             .args(["--runtime-interface-emulator-address", &address.to_string()])
             .args(["--runtime-api-address", &api.to_string()])
-            .arg(program())
+            .arg(proxy())
             .current_dir(home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -212,46 +208,4 @@ impl Drop for Rie {
 /// A port that is free now; the emulator must be told one.
 fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// The program, put below `target/` unless it is there.
-fn emulator() -> &'static Path {
-    static EMULATOR: OnceLock<PathBuf> = OnceLock::new();
-    EMULATOR.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rie");
-        fs::create_dir_all(&folder).unwrap();
-        // Other test programs may want the same at the same time.
-        let lock = File::create(folder.join("lock")).unwrap();
-        lock.lock().unwrap();
-        let name = match std::env::consts::ARCH {
-            "aarch64" => "aws-lambda-rie-arm64",
-            _ => "aws-lambda-rie-x86_64",
-        };
-        let place = folder.join(format!("{}-{name}", WHEEL.replace('=', "-")));
-        if !place.exists() {
-            install(&folder, name, &place);
-        }
-        place
-    })
-}
-
-fn install(folder: &Path, name: &str, place: &Path) {
-    let step = |command: &mut Command| {
-        let ended = child::run(command.current_dir(folder), Duration::from_secs(600), NEED_PIP);
-        assert!(ended.status.success(), "{NEED_PIP} ({command:?} failed:\n{})", ended.stderr);
-    };
-    let python = |arguments: &[&str]| step(Command::new("python3").args(arguments));
-    let quiet = ["--quiet", "--disable-pip-version-check", "--no-deps"];
-    python(&[&["-m", "pip", "download"], &quiet[..], &[WHEEL]].concat());
-    let wheel = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let wheel = wheel.into_iter().find(|path| path.extension().is_some_and(|end| end == "whl"));
-    let wheel = wheel.unwrap();
-    let unpack = "import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract(sys.argv[2])";
-    let inside = format!("samcli/local/rapid/{name}");
-    python(&["-c", unpack, wheel.to_str().unwrap(), &inside]);
-    let unpacked = folder.join(&inside);
-    fs::set_permissions(&unpacked, fs::Permissions::from_mode(0o755)).unwrap();
-    // Last, so that a broken install is done again.
-    fs::rename(unpacked, place).unwrap();
-    fs::remove_file(wheel).unwrap();
 }
