@@ -9,10 +9,18 @@ use anstream::{AutoStream, ColorChoice};
 
 use crate::plan::{Style, clean};
 
+/// A mebibyte, in bytes.
+pub const MIB: f64 = 1024.0 * 1024.0;
+
+/// Goes to the begin of a line that is not ended, and clears it (ECMA-48).
+const CLEAR: &str = "\r\x1b[2K";
+
 /// Where and how things are printed.
 #[derive(Debug, Clone, Copy)]
 pub struct Printer {
     json: bool,
+    /// Standard error is a terminal that can more than add lines.
+    terminal: bool,
     stdout: Style,
     stderr: Style,
 }
@@ -27,10 +35,12 @@ impl Printer {
             _ if no_colour => Style::Plain,
             ColorChoice::Auto | ColorChoice::AlwaysAnsi | ColorChoice::Always => Style::Colour,
         };
+        let on_stderr = AutoStream::choice(&io::stderr());
         Self {
             json,
+            terminal: io::stderr().is_terminal() && on_stderr != ColorChoice::Never,
             stdout: style(AutoStream::choice(&io::stdout())),
-            stderr: style(AutoStream::choice(&io::stderr())),
+            stderr: style(on_stderr),
         }
     }
 
@@ -44,6 +54,12 @@ impl Printer {
     #[must_use]
     pub const fn is_json(self) -> bool {
         self.json
+    }
+
+    /// Whether standard error shows how far something has come.
+    #[must_use]
+    pub const fn shows_progress(self) -> bool {
+        self.terminal
     }
 
     /// How standard output looks.
@@ -87,7 +103,19 @@ impl Printer {
 
     /// Says what happens.
     pub fn progress(self, text: &str) {
-        drop(writeln!(io::stderr(), "{text}"));
+        let clear = if self.terminal { CLEAR } else { "" };
+        drop(writeln!(io::stderr(), "{clear}{text}"));
+    }
+
+    /// Passes on what another program says.
+    pub fn pass_on(self, words: &[u8]) {
+        drop(io::stderr().write_all(words));
+    }
+
+    /// Shows how far something of so many bytes has come.
+    #[must_use]
+    pub const fn meter(self) -> Meter {
+        Meter { printer: self, quarters: 0 }
     }
 
     /// Says what is waited for.
@@ -106,5 +134,58 @@ impl Printer {
         if let Some(hint) = hint {
             self.progress(&format!("\n{} {hint}", self.stderr.paint("1;36", "hint:")));
         }
+    }
+}
+
+/// How much of something is done: a bar on a terminal, elsewhere a line for each quarter.
+#[derive(Debug)]
+pub struct Meter {
+    printer: Printer,
+    quarters: u64,
+}
+
+impl Meter {
+    /// Tells it how many bytes of how many are done.
+    pub fn show(&mut self, done: u64, total: u64) {
+        let quarters = done.saturating_mul(4) / total.max(1);
+        let text = sentence(done, total);
+        if self.printer.terminal {
+            // The last state gives its line to whatever is said next.
+            let bar = if done < total {
+                format!("    {} {text}", bar(done, total))
+            } else {
+                String::new()
+            };
+            drop(write!(io::stderr(), "{CLEAR}{bar}"));
+            drop(io::stderr().flush());
+        } else if quarters > self.quarters {
+            self.printer.progress(&format!("    {text}"));
+        }
+        self.quarters = quarters;
+    }
+}
+
+/// The width of a bar, in characters.
+const BAR: u64 = 24;
+
+fn bar(done: u64, total: u64) -> String {
+    let filled = done.min(total).saturating_mul(BAR) / total.max(1);
+    (0..BAR).map(|at| if at < filled { '█' } else { '░' }).collect()
+}
+
+fn sentence(done: u64, total: u64) -> String {
+    format!("{:.1} of {:.1} MiB", done as f64 / MIB, total as f64 / MIB)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_full_as_what_it_shows() {
+        assert_eq!(bar(1, 2), "████████████░░░░░░░░░░░░");
+        assert_eq!(bar(2, 2), "████████████████████████");
+        assert_eq!((bar(0, 0), bar(9, 2)), ("░".repeat(24), "█".repeat(24)));
+        assert_eq!(sentence(1 << 19, 2 << 20), "0.5 of 2.0 MiB");
     }
 }

@@ -29,6 +29,15 @@ impl Style {
             Self::Colour => format!("\x1b[{code}m{text}\x1b[0m"),
         }
     }
+
+    /// Names it as cargo does (`CARGO_TERM_COLOR`).
+    #[must_use]
+    pub const fn of_cargo(self) -> &'static str {
+        match self {
+            Self::Plain => "never",
+            Self::Colour => "always",
+        }
+    }
 }
 
 /// The longest value that is shown whole, in characters.

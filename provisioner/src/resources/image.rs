@@ -132,7 +132,8 @@ impl Image {
         let registry = registry.ok_or_else(|| {
             CloudError::new(Kind::Other, "ECR gave a token that is none: run it again")
         })?;
-        let sent = push::push(image, &registry, |_, _| ()).await;
+        let mut meter = cloud.printer().meter();
+        let sent = push::push(image, &registry, |done, total| meter.show(done, total)).await;
         cloud.note_change();
         sent.map(drop).map_err(|error| refused(&error))
     }
