@@ -12,7 +12,7 @@ use tar::{Builder, EntryType, Header};
 /// Where the binary is, and what the image starts.
 pub(super) const ENTRY_POINT: &str = "/bootstrap";
 
-/// Names for the user that the program runs as: Lambda has its own, a container's is root.
+/// Names for the user that the program runs as: a container's is nobody, Lambda has its own.
 const PASSWD: &str =
     "root:x:0:0:root:/:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nnobody:x:65534:\n";

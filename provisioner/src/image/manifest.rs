@@ -19,6 +19,9 @@ const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 /// The same moment for every image: a time of building would change the digest.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
+/// `nobody` of the layer's `/etc/passwd`. Lambda has a user of its own and does not look.
+const USER: &str = "65534:65534";
+
 #[derive(Serialize)]
 struct Config<'a> {
     architecture: &'a str,
@@ -32,6 +35,7 @@ struct Config<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Run<'a> {
+    user: &'a str,
     entrypoint: [&'a str; 1],
     working_dir: &'a str,
     labels: BTreeMap<&'a str, &'a str>,
@@ -74,6 +78,7 @@ pub(super) fn config(architecture: Architecture, unpacked: &Digest, binary: &Dig
         os: "linux",
         created: CREATED,
         config: Run {
+            user: USER,
             entrypoint: [ENTRY_POINT],
             working_dir: "/",
             labels: BTreeMap::from([(BINARY_LABEL, binary.digits())]),

@@ -56,6 +56,7 @@ fn the_configuration_starts_the_binary_on_its_platform() {
             "os": "linux",
             "created": epoch,
             "config": {
+                "User": "65534:65534",
                 "Entrypoint": ["/bootstrap"],
                 "WorkingDir": "/",
                 "Labels": {"claude-proxy.binary-sha256": label.digits()},
