@@ -26,7 +26,7 @@ Exit codes:
   1    failed
   2    changes are pending (plan --exit-code)
   3    refused: nobody said yes, or something is not ours
-  4    failed before the first change: credentials, rights, network, or the binary
+  4    failed before the first change: credentials, rights, network, the build or the binary
   5    partly done: run it again
   64   wrong usage
   130  interrupted";
@@ -206,7 +206,7 @@ pub struct PlanArgs {
     pub stack: StackArgs,
     #[command(flatten)]
     pub image: ImageArgs,
-    /// Do not compare the image
+    /// Do not build, and do not compare the image
     #[arg(long, conflicts_with_all = ["binary", "image"])]
     pub no_build: bool,
     /// End with 2 if there are changes
@@ -255,7 +255,8 @@ fn user(text: &str) -> Result<String, InvalidUser> {
 /// What the function runs
 #[derive(Debug, Args)]
 pub struct ImageArgs {
-    /// A ready binary of the function, for --architecture
+    /// A ready binary of the function, for --architecture [default: it is built from the source in
+    /// the current folder]
     #[arg(long, value_name = "PATH")]
     pub binary: Option<PathBuf>,
     /// An image that the repository still has: the way back

@@ -13,6 +13,7 @@ mod user;
 
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::slice;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use clap::error::ErrorKind;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
+use crate::build::{self, BuildError, Workspace};
 use crate::cli::{Cli, Command, Global, ImageArgs, StackArgs};
 use crate::cloud::{Cloud, CloudError, Kind, Pace, Place, Reader, Stop};
 use crate::image::{Architecture, Image};
@@ -112,6 +114,13 @@ impl From<CloudError> for Failure {
             | Kind::Other => Exit::Failed,
         };
         Self::at(exit, "could not be read", &error)
+    }
+}
+
+/// Nothing is changed before there is a binary.
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        Self::new(Exit::Preflight, error.to_string()).hint(error.hint())
     }
 }
 
@@ -306,7 +315,8 @@ impl Session {
         let reader: Reader = cloud.reader();
         self.unless_stopped(async {
             let past = Remembered::read(settings, &reader).await?;
-            let wanted = wanted(source, past.architecture(settings))?;
+            let architecture = past.architecture(settings);
+            let wanted = wanted(source, architecture, self.printer).await?;
             let stack = Stack::new(settings, &cloud.account, &past, wanted)
                 .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
             let there = stack.observe(&reader).await?;
@@ -322,35 +332,36 @@ fn heading(scope: &Scope<'_>, style: Style) -> String {
 }
 
 /// Reads what the image is to be made of.
-fn source(args: &ImageArgs, no_build: bool) -> Result<Source, Failure> {
+async fn source(args: &ImageArgs, no_build: bool) -> Result<Source, Failure> {
     match args {
         _ if no_build => Ok(Source::NotCompared),
         ImageArgs { image: Some(digest), .. } => Ok(Source::Kept(digest.clone())),
-        ImageArgs { binary: Some(path), .. } => {
-            std::fs::read(path).map(Source::Binary).map_err(|error| {
-                Failure::new(Exit::Usage, format!("--binary {}: {error}", path.display()))
-            })
-        }
+        ImageArgs { binary: Some(path), .. } => build::read(path)
+            .map(Source::Binary)
+            .map_err(|error| Failure::new(Exit::Usage, error.to_string()).hint(error.hint())),
         ImageArgs { image: None, binary: None } => {
-            Err(Failure::new(Exit::Usage, "which binary is the function?")
-                .hint("name a ready one: --binary PATH"))
+            Ok(Source::Built(Workspace::find(Path::new(".")).await?))
         }
     }
 }
 
 /// Makes the image, if one is to be made.
-fn wanted(source: Source, architecture: Architecture) -> Result<Wanted, Failure> {
-    match source {
-        Source::Binary(bytes) => {
-            let image = Image::from_binary(&bytes, architecture);
-            image.map(Wanted::Ready).map_err(|error| {
-                Failure::new(Exit::Preflight, error.to_string())
-                    .hint("build it for that processor, or name another with --architecture")
-            })
-        }
-        Source::Kept(digest) => Ok(Wanted::Kept(digest)),
-        Source::NotCompared => Ok(Wanted::NotCompared),
-    }
+async fn wanted(
+    source: Source,
+    architecture: Architecture,
+    printer: Printer,
+) -> Result<Wanted, Failure> {
+    let binary = match source {
+        Source::Built(workspace) => workspace.build(architecture, printer).await?,
+        Source::Binary(bytes) => bytes,
+        Source::Kept(digest) => return Ok(Wanted::Kept(digest)),
+        Source::NotCompared => return Ok(Wanted::NotCompared),
+    };
+    let image = Image::from_binary(&binary, architecture);
+    image.map(Wanted::Ready).map_err(|error| {
+        Failure::new(Exit::Preflight, error.to_string())
+            .hint("build it for that processor, or name another with --architecture")
+    })
 }
 
 /// Refuses to go on if anything is not ours. Names all of it.

@@ -41,6 +41,14 @@ impl Architecture {
         }
     }
 
+    /// The Rust target whose programs need nothing else on Lambda.
+    pub fn triple(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64-unknown-linux-musl",
+            Self::X86_64 => "x86_64-unknown-linux-musl",
+        }
+    }
+
     /// Names it as an image's configuration does (Go's `GOARCH`).
     fn in_image(self) -> &'static str {
         match self {

@@ -6,9 +6,10 @@
 //! 1. [`cli`] and [`settings`] check everything that was typed, before any call.
 //! 2. [`stack`] declares what is wanted: one struct with one field for each resource.
 //! 3. [`stack::Stack::observe`] reads what is there, through a [`cloud::Reader`], which only asks.
-//! 4. [`stack::Stack::plan`] compares the two: a plain function that gives a [`plan::Plan`].
-//! 5. [`printer`] shows it; [`commands`] ask.
-//! 6. [`apply`] walks the plan through a [`cloud::Writer`]. Every step can be taken twice.
+//! 4. [`build`] makes the function's binary out of the source, [`image`] the image out of that.
+//! 5. [`stack::Stack::plan`] compares the two: a plain function that gives a [`plan::Plan`].
+//! 6. [`printer`] shows it; [`commands`] ask.
+//! 7. [`apply`] walks the plan through a [`cloud::Writer`]. Every step can be taken twice.
 //!
 //! There is no state file: names and tags in the account are the state, and what lacks our tags is
 //! never changed or deleted.
@@ -16,7 +17,7 @@
 //! # What depends on what
 //!
 //! ```text
-//! main → cli → commands ─┬→ apply, probe, printer, cloud      edges
+//! main → cli → commands ─┬→ apply, build, probe, printer, cloud      edges
 //!                        └→ stack → resources → plan, document, names, values      core
 //! ```
 //!
@@ -25,6 +26,7 @@
 
 pub mod answers;
 pub mod apply;
+pub mod build;
 pub mod claude_settings;
 pub mod cli;
 pub mod cloud;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use function::settings::{Options, Settings as FunctionSettings, VARIABLES};
 
+use crate::build::Workspace;
 use crate::image::{Architecture, Digest};
 use crate::names::Name;
 use crate::values::{Boundary, Concurrency, Memory, Retention, Timeout};
@@ -16,6 +17,8 @@ use crate::values::{Boundary, Concurrency, Memory, Retention, Timeout};
 /// Where the image comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
+    /// It is built from this source.
+    Built(Workspace),
     /// The bytes of a ready binary.
     Binary(Vec<u8>),
     /// One that the repository still has.

@@ -26,7 +26,6 @@ fn wrong_usage_ends_with_64() {
         &["up", "--log-retention-days", "15"],
         &["logs", "--since", "yesterday"],
         &["logs", "--user", "no such name"],
-        &["up"],
         &["user"],
         &["user", "add", "not a name"],
         &["config", "set"],

@@ -31,7 +31,7 @@ impl Emulator {
 }
 
 fn moto() -> (SocketAddr, Child) {
-    start("moto", |bin, port| {
+    start(|bin, port| {
         let mut command = vec![bin.join("moto_server").display().to_string()];
         command.extend(["-H", "127.0.0.1", "-p", port].map(str::to_owned));
         let variables =
@@ -41,7 +41,7 @@ fn moto() -> (SocketAddr, Child) {
 }
 
 fn ministack() -> (SocketAddr, Child) {
-    start("ministack", |bin, port| {
+    start(|bin, port| {
         let state = bin.parent().unwrap().join(format!("state-{port}")).display().to_string();
         let variables = [
             // It listens everywhere unless told otherwise.
@@ -58,27 +58,37 @@ fn ministack() -> (SocketAddr, Child) {
 
 type Started = (Vec<String>, Vec<(&'static str, String)>);
 
-fn start(name: &str, command: impl Fn(&Path, &str) -> Started) -> (SocketAddr, Child) {
+fn start(command: impl Fn(&Path, &str) -> Started) -> (SocketAddr, Child) {
     let bin = installed().join("bin");
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (words, variables) = command(&bin, &free.port().to_string());
-    // Standard input ends with this process, however that ends; then so does the emulator.
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).envs(variables);
+    (free, serve(&command, free))
+}
+
+/// Runs a server until this process ends, and returns when it listens.
+pub(crate) fn serve(server: &Command, at: SocketAddr) -> Child {
+    // Standard input ends with this process, however that ends; then so does the server.
     let script = "\"$@\" </dev/null & pid=$!; cat >/dev/null; kill $pid";
+    let name = Path::new(server.get_program()).file_name().unwrap();
     let child = Command::new("sh")
-        .args(["-c", script, name])
-        .args(words)
-        .envs(variables)
+        .args(["-c", script])
+        .arg(name)
+        .arg(server.get_program())
+        .args(server.get_args())
+        .envs(server.get_envs().filter_map(|(key, value)| Some((key, value?))))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let start = Instant::now();
-    while TcpStream::connect(free).is_err() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{name} does not listen");
+    while TcpStream::connect(at).is_err() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{server:?} does not listen");
         std::thread::sleep(Duration::from_millis(50));
     }
-    (free, child)
+    child
 }
 
 /// The virtual environment that has both. A marker, written last, says that it is whole.

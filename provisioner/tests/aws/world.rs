@@ -69,6 +69,7 @@ impl World {
         })
     }
 
+    /// The tool, with the emulator as its AWS and nothing else in its environment.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_provisioner"));
         command

@@ -1,0 +1,150 @@
+//! What does a change of the source change, and what does none of it change?
+
+use std::process::Command;
+
+use provisioner::image::{Architecture, Digest, Image};
+use serde_json::{Value, json};
+
+use crate::copy::{Copy, binary, deployed, equip, turn};
+use crate::program::{AARCH64, program};
+use crate::tools::wait;
+use crate::world::{Ended, World};
+
+/// Changed, undone and changed again, all in one stack: what is built takes turns anyway.
+#[test]
+fn a_changed_source_changes_image_and_code_and_nothing_else() {
+    let first = deployed(Architecture::Arm64);
+    let (copy, world) = (&first.copy, &first.world);
+    world.proxy.take_journal();
+    let second = copy.up(world, &[]);
+    second.expect(0);
+    assert_eq!(changes(&second), json!([]));
+    assert_eq!(world.proxy.take_journal(), [""; 0]);
+    copy.change("function/src/main.rs", "\"error: {what}\"", "\"fault: {what}\"");
+    let third = copy.up(world, &[]);
+    third.expect(0);
+    let image = third.json()["outputs"]["image"].as_str().unwrap().to_owned();
+    assert!(!image.ends_with(first.digest.as_str()), "{image}");
+    let found = changes(&third);
+    let paths = |change: &Value| {
+        let fields = change["fields"].as_array().unwrap();
+        fields.iter().map(|field| field["path"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let found: Vec<_> = found.as_array().unwrap().iter().collect();
+    let [of_image, of_function] = found[..] else { panic!("{found:?}") };
+    assert_eq!(of_image["action"], "create");
+    assert_eq!(paths(of_image), ["imageDigest", "imageTag"]);
+    assert_eq!(
+        (&of_function["action"], paths(of_function)),
+        (&"update".into(), vec!["Code.ImageUri".to_owned()])
+    );
+    let journal = world.proxy.take_journal();
+    let of_lambda: Vec<_> =
+        journal.iter().filter(|call| !call.contains("/v2/")).map(String::as_str).collect();
+    assert_eq!(of_lambda.len(), 1, "{journal:?}");
+    assert!(of_lambda[0].ends_with("/code"), "{journal:?}");
+    copy.change("function/src/main.rs", "\"fault: {what}\"", "\"error: {what}\"");
+    let fourth = copy.up(world, &[]);
+    fourth.expect(0);
+    let image = fourth.json()["outputs"]["image"].as_str().unwrap().to_owned();
+    assert!(image.ends_with(first.digest.as_str()), "the same source is the same image: {image}");
+}
+
+#[test]
+fn the_same_source_is_the_same_image_in_any_folder() {
+    let first = deployed(Architecture::Arm64);
+    let elsewhere = Copy::at("some/where/else");
+    let _turn = turn();
+    let mut clean = Command::new("cargo");
+    let words = ["clean", "--quiet", "--locked", "-p", "function", "--profile", "lambda"];
+    let triple = Architecture::Arm64.triple();
+    clean.args(words).args(["--target", triple]).current_dir(&elsewhere.folder);
+    assert!(equip(&mut clean).status().unwrap().success());
+    assert!(!binary(Architecture::Arm64).exists());
+    let plan = elsewhere.command(&first.world, &["plan", "--json"]).output().unwrap();
+    let plan = Ended::from(plan);
+    plan.expect(0);
+    assert_eq!(changes(&plan), json!([]));
+    let built = std::fs::read(binary(Architecture::Arm64)).unwrap();
+    assert!(built == first.binary, "the binaries differ");
+}
+
+#[test]
+fn a_binary_says_nothing_of_who_built_it_and_where() {
+    let binary = &deployed(Architecture::Arm64).binary;
+    let home = std::env::var("HOME").unwrap();
+    for secret in [home.as_str(), env!("CARGO_MANIFEST_DIR"), env!("CARGO_TARGET_TMPDIR")] {
+        let found = binary.windows(secret.len()).position(|window| window == secret.as_bytes());
+        let found = found.map(|at| String::from_utf8_lossy(&binary[at..at + 120]));
+        assert_eq!(found, None, "{secret}");
+    }
+    let place = b"/cargo/registry/src/";
+    assert!(binary.windows(place.len()).any(|window| window == place), "nothing was mapped");
+}
+
+#[test]
+fn progress_is_told_in_lines_where_nobody_looks() {
+    let said = &deployed(Architecture::Arm64).said;
+    for line in [
+        "building the function for aarch64-unknown-linux-musl (the first time takes minutes)\n",
+        "    Finished `lambda` profile",
+        "\nbuilt the function: ",
+        "\n    3.",
+        "\n    7.",
+        "  created image/",
+    ] {
+        assert!(said.contains(line), "{line:?} is missing in\n{said}");
+    }
+    assert!(!said.contains(['\r', '\u{1b}']), "{said}");
+}
+
+#[test]
+fn what_is_not_built_is_not_compared() {
+    let first = deployed(Architecture::Arm64);
+    let plan = first.world.run(&["plan", "--no-build"]);
+    plan.expect(0);
+    assert_eq!(plan.stdout, "No changes.\n");
+    assert_eq!(plan.stderr, "The image was not compared (--no-build).\n");
+}
+
+/// The deployed image and three before it stay; an older one goes only when the next one runs.
+#[test]
+fn four_images_are_kept() {
+    let world = World::new(crate::emulator::Emulator::MiniStack);
+    let code = |number: u8| program(AARCH64, &[number]).bytes();
+    for number in 0..6 {
+        let path = world.binary(&number.to_string());
+        std::fs::write(&path, code(number)).unwrap();
+        let ended = world.up(&["--binary", path.to_str().unwrap()]);
+        ended.expect(0);
+    }
+    let digest = |number| {
+        let image = Image::from_binary(&code(number), Architecture::Arm64).unwrap();
+        image.digest().clone()
+    };
+    let mut kept: Vec<Digest> = (2..6).map(digest).collect();
+    kept.sort();
+    assert_eq!(images(&world), kept);
+    let back = ["up", "--yes", "--no-probe", "--image"];
+    world.run(&[&back[..], &[digest(2).as_str()]].concat()).expect(0);
+    assert_eq!(images(&world), kept, "the way back costs no image");
+    let gone = world.run(&[&back[..], &[digest(0).as_str()]].concat());
+    gone.expect(1);
+}
+
+fn images(world: &World) -> Vec<Digest> {
+    let client = aws_sdk_ecr::Client::new(&world.sdk());
+    let describe = client.describe_images().repository_name(&world.name).send();
+    let found = wait(describe).unwrap();
+    let digests = found.image_details().iter().map(|image| image.image_digest().unwrap());
+    let mut digests: Vec<Digest> = digests.map(|digest| digest.parse().unwrap()).collect();
+    digests.sort();
+    digests
+}
+
+/// The changes of a report that are any.
+fn changes(ended: &Ended) -> Value {
+    let report = ended.json();
+    let changes = report["changes"].as_array().unwrap().iter();
+    changes.filter(|change| change["action"] != "keep").cloned().collect()
+}

@@ -1,0 +1,70 @@
+//! What does a build for Lambda need besides Rust? Installed once per machine, below `target/`, at
+//! pinned versions.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use provisioner::image::Architecture;
+
+const REQUIREMENTS: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.1"];
+const NEED: &str = "these tests cross-compile the function: install python3 with its venv module \
+                    and pip, and rustup";
+
+pub(crate) const BOTH: [Architecture; 2] = [Architecture::Arm64, Architecture::X86_64];
+
+/// Where whoever builds finds programs: zig and cargo-zigbuild before what the machine has.
+pub(crate) fn path() -> &'static OsString {
+    static PATH: OnceLock<OsString> = OnceLock::new();
+    PATH.get_or_init(|| {
+        for architecture in BOTH {
+            step(Command::new("rustup").args(["target", "add", architecture.triple()]));
+        }
+        let there = std::env::var_os("PATH").unwrap();
+        let folders = [installed().join("bin")].into_iter().chain(std::env::split_paths(&there));
+        std::env::join_paths(folders).unwrap()
+    })
+}
+
+/// A place of these tests below `target/`.
+pub(crate) fn home(name: &str) -> PathBuf {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("source").join(name);
+    fs::create_dir_all(&home).unwrap();
+    home
+}
+
+/// The virtual environment that has both. A marker, written last, says that it is whole.
+fn installed() -> PathBuf {
+    let home = home("tools");
+    let (folder, marker) = (home.join("python"), home.join("installed"));
+    let lock = File::create(home.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let whole = format!("{} {REQUIREMENTS:?}", folder.display());
+    if fs::read_to_string(&marker).is_ok_and(|known| known == whole) {
+        return folder;
+    }
+    drop(fs::remove_file(&marker));
+    drop(fs::remove_dir_all(&folder));
+    step(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+    step(
+        Command::new(folder.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(REQUIREMENTS),
+    );
+    fs::write(marker, whole).unwrap();
+    folder
+}
+
+fn step(command: &mut Command) {
+    let ended = command.output().unwrap_or_else(|error| panic!("{NEED} ({command:?}: {error})"));
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{NEED} ({command:?} failed: {said})");
+}
+
+/// Waits for something that is asked over a network.
+pub(crate) fn wait<T>(asked: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(asked)
+}
