@@ -1,11 +1,15 @@
-//! What does the front door on Lambda cost? Start, memory, and the time to the first streamed byte,
-//! beside a hello of `lambda_http`'s own runner, both under the emulator of the tests.
+//! What does the front door on Lambda cost? Size, start, memory, and the time to the first streamed
+//! byte, beside a hello of `lambda_http`'s own runner, both under the emulator of the tests.
 //!
-//! Run: `scripts/lambda-figures`. With `AWS_LAMBDA_RUNTIME_API` set, this program is that hello.
+//! Run: `scripts/lambda-figures`, `scripts/image-figures`. The words are pairs of binaries: the proxy,
+//! and a hello that was built in the same way.
 
+use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -21,14 +25,27 @@ const REQUESTS: usize = 200;
 const LARGEST: usize = 5_900_000;
 
 #[tokio::main]
-async fn main() -> Result<(), lambda_http::Error> {
-    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
-        return hello().await;
+async fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    for pair in words.chunks(2) {
+        let [ours, theirs] = pair else { panic!("binaries come in pairs: the proxy, a hello") };
+        table(ours, theirs).await;
     }
-    let ours = std::env::args().nth(1).expect("the first argument is the proxy's binary");
-    let theirs = std::env::current_exe().expect("a program knows where it is");
-    println!("| | the proxy | a hello of lambda_http's runner |\n|---|---|---|");
-    let [ours, theirs] = [measure(&ours).await, measure(&theirs.display().to_string()).await];
+}
+
+async fn table(ours: &str, theirs: &str) {
+    let title = match emulator(ours) {
+        None => format!("{}, on this machine", std::env::consts::ARCH),
+        Some(emulator) => format!("under {emulator}: its own time and memory count too"),
+    };
+    println!("\n| {title} | the proxy | a hello of lambda_http's runner |\n|---|---|---|");
+    let [ours, theirs] = [measure(ours).await, measure(theirs).await];
+    for (name, ours, theirs) in [
+        ("binary", ours.size[0], theirs.size[0]),
+        ("the same in an image (gzip)", ours.size[1], theirs.size[1]),
+    ] {
+        println!("| {name} | {:.2} MiB | {:.2} MiB |", mib(ours), mib(theirs));
+    }
     for (name, ours, theirs) in [
         ("process start to the first `next`, median", ours.init, theirs.init),
         ("event to first streamed byte, median", ours.first_byte.0, theirs.first_byte.0),
@@ -41,12 +58,36 @@ async fn main() -> Result<(), lambda_http::Error> {
         ("peak after small requests", ours.memory[1], theirs.memory[1]),
         ("peak after a message of 5.9 MB", ours.memory[2], theirs.memory[2]),
     ] {
-        println!("| {name} | {:.1} MB | {:.1} MB |", ours / 1024.0, theirs / 1024.0);
+        println!("| {name} | {:.1} MiB | {:.1} MiB |", ours / 1024.0, theirs / 1024.0);
     }
-    Ok(())
+}
+
+/// What runs a binary of another processor, by the machine in its header (*System V ABI*, 4).
+fn emulator(binary: &str) -> Option<&'static str> {
+    let bytes = std::fs::read(binary).expect("the binary can be read");
+    match (bytes.get(18), std::env::consts::ARCH) {
+        (Some(183), "aarch64") | (Some(62), "x86_64") => None,
+        (Some(183), _) => Some("qemu-aarch64-static"),
+        (Some(62), _) => Some("qemu-x86_64-static"),
+        _ => panic!("{binary} is for neither processor"),
+    }
+}
+
+/// Its bytes, and how many of them travel.
+fn size(binary: &str) -> [usize; 2] {
+    let bytes = std::fs::read(binary).expect("the binary can be read");
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(&bytes).expect("a vector takes all bytes");
+    [bytes.len(), packed.finish().expect("a vector takes all bytes").len()]
+}
+
+fn mib(bytes: usize) -> f64 {
+    bytes as f64 / 1024.0 / 1024.0
 }
 
 struct Figures {
+    /// In bytes, as it is and packed.
+    size: [usize; 2],
     init: Duration,
     first_byte: (Duration, Duration),
     /// In KiB.
@@ -79,12 +120,17 @@ async fn measure(binary: &str) -> Figures {
     inits.sort();
     first_bytes.sort();
     let first_byte = (first_bytes[REQUESTS / 2], first_bytes[REQUESTS * 9 / 10]);
-    Figures { init: inits[STARTS / 2], first_byte, memory }
+    Figures { size: size(binary), init: inits[STARTS / 2], first_byte, memory }
 }
 
 fn start(binary: &str, lambda: &Lambda) -> Child {
-    Command::new(binary)
+    let mut command = Command::new(emulator(binary).unwrap_or(binary));
+    if emulator(binary).is_some() {
+        command.arg(binary);
+    }
+    command
         .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .envs([
             ("AWS_LAMBDA_RUNTIME_API", lambda.api().as_str()),
             ("AWS_LAMBDA_FUNCTION_NAME", "hello"),
@@ -134,15 +180,4 @@ fn event(method: &str, path: &str, body: &str) -> Value {
 
 fn millis(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1e3)
-}
-
-/// What `lambda_http` makes of the same: a streamed answer of three bytes.
-async fn hello() -> Result<(), lambda_http::Error> {
-    let answer = lambda_http::service_fn(|request: lambda_http::Request| async move {
-        drop(request);
-        let body = http_body_util::Full::new(bytes::Bytes::from_static(b"ok\n"));
-        let answer = lambda_http::Response::builder().header("content-type", "text/plain");
-        Ok::<_, lambda_http::Error>(answer.body(body).expect("the answer is valid"))
-    });
-    lambda_http::run_with_streaming_response(answer).await
 }
