@@ -113,6 +113,8 @@ impl Query<'_> {
 pub enum StoreError {
     #[error("no answer in time")]
     TimedOut,
+    #[error("only a part of what was asked for was read")]
+    Partial,
     #[error("cannot {action}")]
     Failed {
         action: &'static str,

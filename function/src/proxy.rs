@@ -33,7 +33,7 @@ use self::door::{Admitted, own, refuse};
 use self::exchange::{Exchange, Subject, due};
 use self::lessons::Lessons;
 use self::memory::Memory;
-use self::refusals::Refusals;
+use self::refusals::{Manner, Refusals};
 use crate::caller::{self, Call, Target};
 use crate::failover::cooldown::ModelClass;
 use crate::failover::{Policy, Upstream};
@@ -161,7 +161,7 @@ impl Proxy {
             asked,
             policy,
             subject,
-            until: known.cooldown().map(|cooldown| cooldown.until),
+            until: known.cooldown().filter(|_| policy.tracking).map(|cooldown| cooldown.until),
             known,
             record: record.clone(),
             writes: late,
@@ -228,7 +228,7 @@ impl Proxy {
         // What is invoked says what it accepts, unless the operator's id hides what it is.
         let mapped = self.settings.model_map.get(model).and_then(|id| Model::resolve(id));
         let model = mapped.or_else(|| Model::resolve(model));
-        Some(Subject { fingerprint, class, model })
+        Some(Subject { fingerprint, manner: Manner::of(fingerprint, &sent), class, model })
     }
 
     fn policy(&self, subject: Option<&Subject>) -> Policy {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use function::failover::cooldown::{
-    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
+    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, ModelClass, Proof, Scope, Timestamp, Unread,
 };
 use function::limits::dynamo::DynamoStore;
 use function::limits::{Query, RateLimitStore, StoreError};
@@ -96,18 +96,20 @@ async fn the_owner_of_a_key_is_read_and_a_nonsense_owner_is_nobody() {
 }
 
 #[tokio::test]
-async fn an_unprocessed_item_is_not_known_and_an_unprocessed_key_is_unread() {
+async fn an_item_that_is_left_unprocessed_is_unread_and_not_absent() {
     let (who, class, key) = (credential(), opus(), digest());
     let full = Known {
         class: Some(until(60)),
         account: None,
         proof: Some(proven(0)),
         key: KeyOwner::User("ada".to_owned()),
+        unread: Unread::default(),
     };
+    let unread = |limits, proof| Unread { class: limits, account: limits, proof };
     for (left, known) in [
         ("nothing", full.clone()),
-        ("limit#", Known { class: None, ..full.clone() }),
-        ("proof#", Known { proof: None, ..full.clone() }),
+        ("limit#", Known { class: None, unread: unread(true, false), ..full.clone() }),
+        ("proof#", Known { proof: None, unread: unread(false, true), ..full.clone() }),
         ("key#", Known { key: KeyOwner::Unread, ..full.clone() }),
     ] {
         let fake = FakeDynamo::start();

@@ -190,6 +190,27 @@ pub struct Known {
     pub account: Option<Cooldown>,
     pub proof: Option<Proof>,
     pub key: KeyOwner,
+    /// What of this the store could not say; then its absence means nothing.
+    pub unread: Unread,
+}
+
+/// What a store was asked for and could not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    pub class: bool,
+    pub account: bool,
+    pub proof: bool,
+}
+
+impl Unread {
+    /// Nothing could be read.
+    pub const ALL: Self = Self { class: true, account: true, proof: true };
+
+    /// Whether anything is missing.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.class || self.account || self.proof
+    }
 }
 
 /// Whose a proxy key is.
@@ -208,5 +229,18 @@ impl Known {
     #[must_use]
     pub fn cooldown(&self) -> Option<&Cooldown> {
         [&self.class, &self.account].into_iter().flatten().max_by_key(|cooldown| cooldown.until)
+    }
+
+    /// Takes what could not be read from `seen`, which somebody has seen earlier.
+    #[must_use]
+    pub fn or(self, seen: Self) -> Self {
+        let Unread { class, account, proof } = self.unread;
+        Self {
+            class: if class { seen.class } else { self.class },
+            account: if account { seen.account } else { self.account },
+            proof: if proof { seen.proof } else { self.proof },
+            key: if self.key == KeyOwner::Unread { seen.key } else { self.key },
+            unread: self.unread,
+        }
     }
 }

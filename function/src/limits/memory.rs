@@ -56,6 +56,7 @@ impl RateLimitStore for MemoryStore {
             account: limit(Scope::Account),
             proof: proof.cloned(),
             key,
+            ..Known::default()
         })
     }
 

@@ -12,11 +12,12 @@ use async_stream::stream;
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
-use http::{HeaderValue, Response, StatusCode, header};
-use http_body::{Frame, SizeHint};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 
+use super::legs::is_event_stream;
 use super::memory::Write;
 use super::{MOST_ERROR_BYTES, UPSTREAM};
 use crate::failover::Upstream;
@@ -48,6 +49,12 @@ pub(super) type Writes = FuturesUnordered<Write>;
 /// A body that is already there.
 pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Whether no more bytes are to come. A body of a known length may say so before its stream has
+/// ended, as over HTTP/2, and whoever has the length does not wait for that.
+pub(super) fn is_over(body: &Body) -> bool {
+    body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
 
 /// Anthropic's body, as it arrives.
@@ -185,12 +192,14 @@ pub(super) const fn upstream_value(upstream: Upstream) -> HeaderValue {
     })
 }
 
-/// A stream whose head has to go out before it is known who answers: pings until then.
+/// A stream whose head has to go out before it is known who answers: pings until then. The head
+/// names who is being asked, and nothing that only the answer could tell.
 pub(super) fn waiting(
     mut drive: Pin<Box<dyn Future<Output = Response<Body>> + Send>>,
     announced: Upstream,
     record: Record,
 ) -> Response<Body> {
+    let id = HeaderValue::from_str(record.id()).ok();
     let body = events(stream! {
         let response = loop {
             yield Bytes::from_static(sse::PING);
@@ -199,7 +208,8 @@ pub(super) fn waiting(
             }
         };
         let (head, mut body) = response.into_parts();
-        if head.status != StatusCode::OK {
+        let events = head.headers.get(header::CONTENT_TYPE).is_some_and(is_event_stream);
+        if head.status != StatusCode::OK || !events {
             yield last_event(head.status, body, record.id()).await;
             return;
         }
@@ -213,7 +223,9 @@ pub(super) fn waiting(
             }
         }
     });
-    event_stream(announced, body)
+    let mut response = event_stream(announced, body);
+    response.headers_mut().extend(id.map(|id| (HeaderName::from_static("request-id"), id)));
+    response
 }
 
 /// Says in one event what a whole answer would have said.
@@ -277,7 +289,7 @@ impl http_body::Body for Accompanied {
         let written = self.poll_writes(cx);
         if self.last.is_none() {
             match ready!(self.body.poll_frame_unpin(cx)) {
-                Some(Ok(frame)) if self.body.is_end_stream() => self.last = Some(frame),
+                Some(Ok(frame)) if is_over(&self.body) => self.last = Some(frame),
                 Some(Ok(frame)) => {
                     self.record.first_byte();
                     return Poll::Ready(Some(Ok(frame)));

@@ -9,8 +9,10 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use super::body::{self, Body, upstream_value};
 use super::door::{Admitted, own, refuse};
 use super::exchange::Subject;
-use super::legs::request_headers;
-use super::{Proxy, UPSTREAM, accompanied, anthropic_head, unreachable_failure, warn_of};
+use super::legs::{REFUSAL_WITHIN, request_headers};
+use super::{
+    MOST_ERROR_BYTES, Proxy, UPSTREAM, accompanied, anthropic_head, unreachable_failure, warn_of,
+};
 use crate::caller;
 use crate::clock;
 use crate::failover::cooldown::{Known, Proof};
@@ -21,6 +23,7 @@ use crate::messages::Asked;
 use crate::reply::{ErrorKind, Failure};
 use crate::telemetry::Record;
 use crate::translate::{request, response};
+use crate::upstream::anthropic::Answer;
 use crate::upstream::bedrock::Call;
 
 impl Proxy {
@@ -49,8 +52,8 @@ impl Proxy {
             Ok(answer) => {
                 let (head, body) = answer.into_parts();
                 let reason = reason(head.status);
-                let body = body::as_it_comes(body);
-                (Response::from_parts(anthropic_head(head), body), reason)
+                let answer = Response::from_parts(anthropic_head(head), body);
+                (self.passed_on(subject.as_ref(), answer, &record).await, reason)
             }
             Err(fault) => {
                 warn_of(&fault);
@@ -68,15 +71,49 @@ impl Proxy {
                 }
                 None => None,
             };
-            upstream = counted.map(|_| Upstream::Bedrock);
+            upstream = counted.as_ref().map(|_| Upstream::Bedrock);
             if counted.is_some() {
                 record.attempt(Upstream::Bedrock, Some(reason));
             }
-            answer = counted
-                .map_or_else(|| cannot_count(&record), |tokens| counted_answer(tokens, reason));
+            answer = counted.map_or_else(
+                || cannot_count(&record),
+                |counted| counted_answer(&counted, reason, record.id()),
+            );
         }
         record.answered(answer.status(), upstream);
         answer.map(|body| accompanied(body, self.late(), record))
+    }
+
+    /// Anthropic's answer for the client. That it refuses the credential counts for messages too.
+    async fn passed_on(
+        &self,
+        subject: Option<&Subject>,
+        answer: Response<Answer>,
+        record: &Record,
+    ) -> Response<Body> {
+        let is_refused = answer.status() == StatusCode::UNAUTHORIZED;
+        let Some(subject) = subject.filter(|_| is_refused) else {
+            return answer.map(body::as_it_comes);
+        };
+        if answer.headers().contains_key("request-id") {
+            self.renewals.forget(&subject.fingerprint);
+            self.memory.refused(subject.fingerprint, clock::now());
+        }
+        if !self.keeps_refusals() {
+            return answer.map(body::as_it_comes);
+        }
+        let (head, mut body) = answer.into_parts();
+        let read = tokio::time::timeout(REFUSAL_WITHIN, body.read(MOST_ERROR_BYTES)).await;
+        let Ok(Ok(read)) = read else {
+            let message = "Anthropic's refusal broke off before it could be read.";
+            let failure = Failure::new(ErrorKind::Authentication, message);
+            return failure.into_response(record.id()).map(body::full);
+        };
+        if read.len() <= MOST_ERROR_BYTES {
+            let refusal = Response::from_parts(head.clone(), read.clone());
+            self.keep_refusal(subject.manner, refusal);
+        }
+        Response::from_parts(head, body::resumed(read, body))
     }
 
     /// Counts with Bedrock; `None` where it has no such model, or may not be asked.
@@ -86,7 +123,7 @@ impl Proxy {
         headers: &HeaderMap,
         (status, refusal): (StatusCode, HeaderMap),
         body: &Bytes,
-    ) -> Option<u64> {
+    ) -> Option<Counted<'_>> {
         let model = subject.model.as_ref()?;
         let model_id = model.count_tokens_id()?.to_owned();
         let now = clock::now();
@@ -99,7 +136,10 @@ impl Proxy {
         for region in 0..self.bedrock.region_count() {
             let call = Call { model_id: model_id.clone(), body: body.clone() };
             match self.bedrock.count(region, call).await {
-                Ok(tokens) => return Some(tokens),
+                Ok(tokens) => {
+                    let region = self.bedrock.region(region).unwrap_or_default();
+                    return Some(Counted { tokens, model_id, region });
+                }
                 Err(failure) => tracing::warn!("bedrock cannot count: {}", failure.message()),
             }
         }
@@ -149,13 +189,27 @@ fn reason(status: StatusCode) -> Option<Reason> {
     }
 }
 
-fn counted_answer(tokens: u64, reason: Reason) -> Response<Body> {
-    let mut answer = Response::new(body::full(response::count(tokens)));
+/// A count of Bedrock's, and who has counted.
+struct Counted<'a> {
+    tokens: u64,
+    model_id: String,
+    region: &'a str,
+}
+
+fn counted_answer(counted: &Counted<'_>, reason: Reason, id: &str) -> Response<Body> {
+    let mut answer = Response::new(body::full(response::count(counted.tokens)));
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(UPSTREAM, upstream_value(Upstream::Bedrock));
-    if let Ok(reason) = HeaderValue::from_str(&reason.to_string()) {
-        headers.insert("x-claude-proxy-reason", reason);
+    for (name, value) in [
+        ("x-claude-proxy-reason", reason.to_string().as_str()),
+        ("x-claude-proxy-bedrock-model", &counted.model_id),
+        ("x-claude-proxy-region", counted.region),
+        ("request-id", id),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
     }
     answer
 }

@@ -35,8 +35,11 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    fn holds(&self, max_age: Duration, now: Timestamp) -> bool {
+    /// Whether the result still answers for a credential of this standing.
+    fn holds(&self, standing: Standing, max_age: Duration, now: Timestamp) -> bool {
         let longest = match self.renewal {
+            // The last real proof has aged meanwhile.
+            Renewal::Kept if Renewal::of(standing, None, now) != Renewal::Kept => return false,
             Renewal::Proven | Renewal::Kept => max_age,
             Renewal::Unproven => REFUSED_FOR,
         };
@@ -63,7 +66,7 @@ impl Renewals {
     ) -> Checked {
         let slot = self.slot(whose);
         let mut slot = slot.lock().await;
-        if let Some(checked) = slot.as_ref().filter(|c| c.holds(max_age, clock::now())) {
+        if let Some(checked) = slot.as_ref().filter(|c| c.holds(standing, max_age, clock::now())) {
             return checked.clone();
         }
         let answer = anthropic.prove(headers).await;
@@ -92,5 +95,27 @@ impl Renewals {
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
         Arc::clone(slots.entry(whose).or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_that_nobody_could_renew_is_kept_for_six_hours_and_not_a_moment_longer() {
+        let checked = |renewal| Checked { at: at(6 * 3600 - 60), renewal, proof: None };
+        let (stale, max_age) = (Standing::Stale { proven_at: at(0) }, Duration::from_secs(900));
+        let kept = |standing, second| checked(Renewal::Kept).holds(standing, max_age, at(second));
+        assert!(kept(stale, 6 * 3600));
+        assert!(!kept(stale, 6 * 3600 + 1), "the call is younger than its maximum age");
+        assert!(!kept(Standing::Unknown, 6 * 3600), "there was no proof to be kept");
+        let proven = checked(Renewal::Proven);
+        assert!(proven.holds(stale, max_age, at(6 * 3600 + 840)));
+        assert!(!proven.holds(stale, max_age, at(6 * 3600 + 841)));
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("small")
     }
 }

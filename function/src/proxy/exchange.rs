@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::body::{self, Body, Writes};
+use super::refusals::Manner;
 use super::{Proxy, UPSTREAM, body::upstream_value};
 use crate::caller::{Target, upstream_headers};
 use crate::clock;
@@ -73,6 +74,7 @@ impl fmt::Debug for Exchange {
 #[derive(Debug)]
 pub(super) struct Subject {
     pub(super) fingerprint: Fingerprint,
+    pub(super) manner: Manner,
     pub(super) class: ModelClass,
     pub(super) model: Option<Model>,
 }
@@ -105,7 +107,7 @@ impl Exchange {
                 original = answer.or(original);
             }
             match verdict {
-                Verdict::Reply => return self.reply(original),
+                Verdict::Reply => return self.reply(original).await,
                 Verdict::Wait { delay, then } => {
                     self.beside(tokio::time::sleep(delay)).await;
                     attempt = then;
@@ -116,13 +118,13 @@ impl Exchange {
                 }
                 Verdict::GiveUp { passes, remember } => {
                     self.remember(remember).await;
-                    return self.reply(original.map(|original| honest(original, passes)));
+                    return self.reply(original.map(|original| honest(original, passes))).await;
                 }
             }
         }
     }
 
-    fn reply(self: Box<Self>, answer: Option<Response<Body>>) -> Response<Body> {
+    async fn reply(mut self: Box<Self>, answer: Option<Response<Body>>) -> Response<Body> {
         let nobody = || {
             let message = "Anthropic could not be reached, and Bedrock may not answer instead. \
                            Try again soon.";
@@ -136,6 +138,10 @@ impl Exchange {
             false => Upstream::Anthropic,
         });
         self.record.answered(answer.status(), upstream);
+        // A body without a byte is never asked for one, so the writes cannot go beside it.
+        if body::is_over(answer.body()) {
+            while self.writes.next().await.is_some() {}
+        }
         let Self { writes, record, .. } = *self;
         answer.map(|body| super::accompanied(body, writes, record))
     }
@@ -207,7 +213,9 @@ impl Exchange {
     pub(super) fn revoke(&mut self) {
         let Some(subject) = &self.subject else { return };
         self.proxy.renewals.forget(&subject.fingerprint);
-        if self.known.proof.is_some() {
+        self.proxy.memory.refused(subject.fingerprint, clock::now());
+        // What could not be read may be there.
+        if self.known.proof.is_some() || self.known.unread.proof {
             self.writes.push(self.proxy.memory.forget_proof(subject.fingerprint));
         }
         self.forget_limits();
@@ -225,6 +233,7 @@ impl Exchange {
                 self.writes.push(write);
             }
         }
+        (self.known.class, self.known.account, self.until) = (None, None, None);
     }
 
     /// Waits for `work` while the writes to the store go on.
@@ -300,11 +309,13 @@ pub(super) async fn due(mut early: watch::Receiver<Option<Early>>) -> Upstream {
 /// Where Bedrock will be able to answer within seconds, the client is not to wait for Anthropic's
 /// window, and a subscription's client must not stop by itself until then.
 fn honest(mut original: Response<Body>, passes: bool) -> Response<Body> {
-    if !passes || original.status() != StatusCode::TOO_MANY_REQUESTS {
-        return original;
-    }
+    let limited = original.status() == StatusCode::TOO_MANY_REQUESTS;
     let headers = original.headers_mut();
     let hint = crate::failover::hint::retry_after_seconds(headers, clock::now());
+    // Clients have a wait of their own for what is no limit, if nobody names one.
+    if !passes || !(limited || hint.is_some()) {
+        return original;
+    }
     let seconds = hint.map_or(SOON.as_secs(), |hint| hint.min(SOON.as_secs()));
     headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     let unified: Vec<_> = headers

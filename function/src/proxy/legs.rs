@@ -29,7 +29,7 @@ use crate::upstream::bedrock::{Call, Events};
 use crate::wire::sse::{self, Splitter};
 
 /// A refusal is short; a body that takes longer is not going to come.
-const REFUSAL_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const REFUSAL_WITHIN: Duration = Duration::from_secs(10);
 
 /// Events are held back up to this size; more commits.
 const MOST_HELD: usize = 1 << 20;
@@ -148,7 +148,7 @@ impl Exchange {
         }
         if let (true, Some(subject)) = (kept, &self.subject) {
             let refusal = Response::from_parts(head.clone(), read.clone());
-            self.proxy.keep_refusal(subject.fingerprint, refusal);
+            self.proxy.keep_refusal(subject.manner, refusal);
         }
         let now = clock::now();
         let outcome = hint::judge_failure(head.status, &head.headers, &read, &class, now);
@@ -354,7 +354,7 @@ pub(super) fn request_headers(headers: &http::HeaderMap) -> Headers<'_> {
     Headers { betas: betas.collect(), version }
 }
 
-fn is_event_stream(value: &HeaderValue) -> bool {
+pub(super) fn is_event_stream(value: &HeaderValue) -> bool {
     let value = value.as_bytes();
     value.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
 }

@@ -4,6 +4,7 @@
 //! else. What a shared store has said is remembered for a while, so that it is asked less and
 //! missed less.
 
+mod gone;
 mod recall;
 
 use std::pin::Pin;
@@ -13,10 +14,11 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use self::gone::Gone;
 use self::recall::{Faith, Recall};
 use crate::clock;
 use crate::failover::cooldown::{
-    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, Proof, Timestamp,
+    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, Proof, Timestamp, Unread,
 };
 use crate::limits::{Query, RateLimitStore, Store, StoreError};
 use crate::translate::mend::Lesson;
@@ -39,6 +41,7 @@ pub(super) struct Memory {
     store: Store,
     /// `None` where nobody else writes to the store: it is as quick as any memory of ours.
     recall: Option<Recall>,
+    gone: Gone,
     late: Mutex<Late>,
     failing: AtomicBool,
     warned_at: AtomicI64,
@@ -60,8 +63,8 @@ impl std::fmt::Debug for Memory {
 impl Memory {
     pub(super) fn new(store: Store) -> Self {
         let recall = store.is_shared().then(Recall::default);
-        let (late, failing) = (Mutex::default(), AtomicBool::new(false));
-        Self { store, recall, late, failing, warned_at: AtomicI64::new(i64::MIN) }
+        let (gone, late, failing) = (Gone::default(), Mutex::default(), AtomicBool::new(false));
+        Self { store, recall, gone, late, failing, warned_at: AtomicI64::new(i64::MIN) }
     }
 
     /// Whether other instances read and write the store too.
@@ -85,9 +88,11 @@ impl Memory {
     /// store nor this instance can say. Takes 250 ms at most, or a second for an unseen key.
     pub(super) async fn look_up(self: &Arc<Self>, query: &Query<'_>, now: Timestamp) -> Known {
         let Some(recall) = &self.recall else {
-            return self.read(query, BUDGET, now).await.unwrap_or_default();
+            let read = self.read(query, BUDGET, now).await;
+            return self.gone.sift(query, read.unwrap_or_else(nothing));
         };
-        let fresh = recall.known(query, Faith::Fresh, now);
+        let recalled = |faith| self.gone.sift(query, recall.known(query, faith, now));
+        let fresh = recalled(Faith::Fresh);
         let unseen = Query {
             subject: query.subject.filter(|_| fresh.cooldown().is_none()),
             key: query.key.filter(|_| fresh.key == KeyOwner::Unread),
@@ -95,16 +100,15 @@ impl Memory {
         if unseen == Query::default() {
             return fresh;
         }
-        let blind = recall.known(query, Faith::Blind, now);
+        let blind = recalled(Faith::Blind);
         let waits = unseen.key.is_some() && blind.key == KeyOwner::Unread;
         let budget = if waits { KEY_BUDGET } else { BUDGET };
-        let Some(read) = self.read(&unseen, budget, now).await else { return blind };
-        let limits = if unseen.subject.is_some() { &read } else { &fresh };
-        let key = match &read.key {
-            KeyOwner::Unread => blind.key,
-            KeyOwner::Nobody | KeyOwner::User(_) => read.key.clone(),
-        };
-        Known { key, ..limits.clone() }
+        let Some(read) = self.read(&unseen, budget, now).await else { return nothing().or(blind) };
+        if unseen.subject.is_none() {
+            let key = Known { key: read.key, ..Known::default() }.or(blind).key;
+            return Known { key, ..fresh };
+        }
+        self.gone.sift(query, read).or(blind)
     }
 
     /// Asks the store. An answer that comes too late for this request is waited for by
@@ -137,7 +141,12 @@ impl Memory {
         }
         let answer = answer.unwrap_or(Err(StoreError::TimedOut));
         self.failing.store(answer.is_err(), Ordering::Relaxed);
-        answer.inspect_err(|error| self.warn(error)).ok()
+        let known = answer.inspect_err(|error| self.warn(error)).ok()?;
+        let keyless = query.key.is_some() && known.key == KeyOwner::Unread;
+        if keyless || known.unread.any() {
+            self.warn(&StoreError::Partial);
+        }
+        Some(known)
     }
 
     /// A look-up that came too late, to be awaited beside the answer.
@@ -172,6 +181,7 @@ impl Memory {
     }
 
     pub(super) fn forget_limit(self: &Arc<Self>, key: LimitKey, recorded_at: Timestamp) -> Write {
+        self.gone.limit(&key, recorded_at);
         if let Some(recall) = &self.recall {
             recall.forget_limit(&key, recorded_at);
         }
@@ -189,6 +199,11 @@ impl Memory {
         Box::pin(async move {
             this.bounded(this.store.remember_proof(&whose, &proof)).await;
         })
+    }
+
+    /// Takes note that Anthropic has refused the credential at `now`.
+    pub(super) fn refused(&self, whose: Fingerprint, now: Timestamp) {
+        self.gone.credential(whose, now);
     }
 
     pub(super) fn forget_proof(self: &Arc<Self>, whose: Fingerprint) -> Write {
@@ -227,4 +242,9 @@ impl Memory {
         let cause = std::error::Error::source(error).map(ToString::to_string);
         tracing::warn!(%error, cause, "the store does not answer; going on without it");
     }
+}
+
+/// What is known where the store says nothing at all.
+fn nothing() -> Known {
+    Known { unread: Unread::ALL, ..Known::default() }
 }

@@ -162,6 +162,38 @@ async fn a_refused_credential_is_asked_about_once_a_minute() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_the_count_is_kept_too() {
+    let world = organization(ORGANIZATION).start();
+    world.anthropic.deny(BOB);
+    let first = world.call(Call::count().by(BOB)).await;
+    for call in [Call::count(), Call::message()] {
+        let again = world.call(call.by(BOB)).await;
+        assert_eq!((again.status, &again.body), (401, &first.body));
+    }
+    assert_eq!(world.anthropic.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_credential_in_another_manner_is_another_question() {
+    let world = organization(ORGANIZATION).start();
+    let token = "sk-ant-oat01-test";
+    let as_key = || Call::message().by(token);
+    let as_token =
+        || Call::message().without("x-api-key").header("authorization", "Bearer sk-ant-oat01-test");
+    let named = || as_token().header("anthropic-beta", "claude-code-20250219, oauth-2025-04-20");
+    let refusal = || refused(401, "authentication_error", "OAuth is not supported");
+    world.anthropic.next([refusal(), refusal()]);
+    for call in [as_key(), as_token(), as_key(), as_token()] {
+        assert_eq!(world.call(call).await.status, 401);
+    }
+    assert_eq!(world.anthropic.messages().len(), 2);
+    assert_eq!(world.call(named()).await.status, 200, "it is a good one");
+    let other_betas = as_token().header("anthropic-beta", "claude-code-20250219");
+    assert_eq!(world.call(other_betas).await.status, 401, "which says nothing about it");
+    assert_eq!(world.anthropic.messages().len(), 3);
+}
+
+#[tokio::test]
 async fn where_nobody_else_comes_every_credential_is_asked_about() {
     let world = World::start();
     world.anthropic.deny(BOB);

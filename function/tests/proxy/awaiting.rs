@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use crate::{
     streams::assert_one_error_at_the_end,
     support::{
-        answer::{limited, ok, window},
+        answer::{limited, ok, refused, window},
         client::{Call, Reply},
         world::World,
     },
@@ -20,8 +20,8 @@ const LONG: Duration = Duration::from_secs(16);
 #[tokio::test]
 async fn what_is_silent_for_fifteen_seconds_gets_its_head_and_pings() {
     // A start takes the thread, so nobody is on the way yet.
-    let worlds: [World; 8] = std::array::from_fn(|_| World::start());
-    let [slow, pause, anthropic, takeover, failure, head, whole, refusal] = &worlds;
+    let worlds: [World; 9] = std::array::from_fn(|_| World::start());
+    let [slow, pause, anthropic, takeover, failure, head, whole, refusal, odd] = &worlds;
     tokio::join!(
         a_slow_bedrock(slow),
         a_pause_of_bedrock(pause),
@@ -31,6 +31,7 @@ async fn what_is_silent_for_fifteen_seconds_gets_its_head_and_pings() {
         a_late_head(head),
         a_whole_answer_of_bedrock(whole),
         a_refusal_without_end(refusal),
+        an_answer_that_is_no_stream(odd),
     );
 }
 
@@ -107,10 +108,23 @@ async fn a_refusal_without_end(world: &World) {
     assert!([200, 429, 502, 504].contains(&status), "{status}");
 }
 
+/// What comes in the end is no stream of events, and must not go out as one.
+async fn an_answer_that_is_no_stream(world: &World) {
+    world.anthropic.next([limited(120), refused(200, "odd", "no stream")]);
+    world.call(Call::message()).await;
+    world.bedrock.next([ok().pause_after(0, LONG).exception_after(0, "accessDeniedException")]);
+    let reply = world.call(Call::message()).await;
+    assert_head_at_fifteen(&reply);
+    assert_one_error_at_the_end(&reply, "no stream");
+}
+
 fn assert_head_at_fifteen(reply: &Reply) {
     let seconds = reply.head_after.as_secs_f32();
     let names = reply.names();
     assert!((14.0..15.9).contains(&seconds), "the head came after {seconds} s: {names:?}");
     assert!(reply.names().iter().any(|name| name == "ping"), "{:?}", reply.names());
     assert_eq!(reply.headers_like("anthropic-ratelimit"), [""; 0]);
+    assert_ne!(reply.header("request-id"), "");
+    // Who answers in the end, and from where, is not known yet.
+    assert_eq!(reply.headers_like("x-claude-proxy-"), ["x-claude-proxy-upstream"]);
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::support::{
     answer::{limited, overloaded, refused, throttled},
+    bedrock::region,
     client::{Call, Reply},
     world::World,
 };
@@ -47,6 +48,22 @@ async fn what_bedrock_cannot_count_is_not_supported() {
     assert_not_supported(&world.call(Call::count().model("claude-opus-5-5")).await);
     world.bedrock.next_count([throttled(), throttled(), throttled()]);
     assert_not_supported(&world.call(Call::count()).await);
+}
+
+#[tokio::test]
+async fn the_next_region_counts_when_one_throttles() {
+    let world = World::with("BEDROCK_REGIONS", "us-east-1,us-west-2").start();
+    world.call(Call::message()).await;
+    world.anthropic.next_on(COUNT, [overloaded()]);
+    world.bedrock.next_count([throttled()]);
+    let reply = world.call(Call::count()).await;
+    assert_eq!((reply.status, reply.reason()), (200, "overloaded"));
+    assert_eq!(reply.header("x-claude-proxy-region"), "us-west-2");
+    let model = reply.header("x-claude-proxy-bedrock-model");
+    assert_eq!(model, "anthropic.claude-sonnet-4-5-20250929-v1:0");
+    assert_ne!(reply.header("request-id"), "");
+    let asked = world.bedrock.requests();
+    assert_eq!(asked.iter().map(region).collect::<Vec<_>>(), ["us-east-1", "us-west-2"]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 
 use crate::support::{
-    answer::{Answer, access_denied, limited, moment, ok, overloaded, too_many, window},
+    answer::{Answer, access_denied, limited, moment, ok, overloaded, refused, too_many, window},
     client::{BOB, Call, Reply},
     world::World,
 };
@@ -279,6 +279,25 @@ async fn a_limit_survives_a_restart() {
     world.restart();
     assert_eq!(world.call(Call::message()).await.reason(), "cooldown");
     assert_eq!(world.anthropic.requests().len(), 1);
+    // Where limits are not obeyed any more, none is told of either.
+    world.set("RATE_LIMIT_TRACKING_ENABLED", "false");
+    world.restart();
+    world.anthropic.next([limited(120)]);
+    let reply = world.call(Call::message()).await;
+    assert_eq!((reply.reason(), reply.header("x-claude-proxy-until")), ("rate_limited", ""));
+}
+
+#[tokio::test]
+async fn a_limit_that_anthropic_has_just_ended_is_told_of_no_more() {
+    let world = World::with("BEDROCK_PROOF_MAX_AGE_SECONDS", "1").start();
+    world.anthropic.next([limited(120)]);
+    assert_ends_in(&world.call(Call::message()).await, 120);
+    sleep(Duration::from_millis(1200)).await;
+    world.anthropic.next_on("/v1/models", [refused(401, "authentication_error", "no")]);
+    world.anthropic.next([ok().error_after(1, "overloaded_error")]);
+    let reply = world.call(Call::message()).await;
+    assert_eq!((reply.reason(), reply.header("x-claude-proxy-until")), ("overloaded", ""));
+    assert_eq!(world.call(Call::message()).await.upstream(), "anthropic");
 }
 
 #[tokio::test]

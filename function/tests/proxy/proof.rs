@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::support::{
-    answer::{hang, limited, ok, overloaded, refused},
+    answer::{access_denied, hang, limited, ok, overloaded, refused, too_many},
     client::{ALICE, BOB, Call},
     world::World,
 };
@@ -127,6 +127,59 @@ async fn after_a_401_of_the_free_call_the_request_itself_decides() {
     world.anthropic.next([ok()]);
     let reply = world.call(Call::message()).await;
     assert_eq!((reply.status, reply.upstream()), (200, "anthropic"));
+}
+
+#[tokio::test]
+async fn a_refusal_without_anthropics_mark_revokes_nothing() {
+    for status in [401, 403] {
+        let world = World::start();
+        world.anthropic.next([limited(120)]);
+        world.call(Call::message()).await;
+        for (name, marked) in [("a middlebox", false), ("Anthropic", true)] {
+            let refusal = refused(status, "permission_error", "no");
+            let refusal = if marked { refusal } else { refusal.without("request-id") };
+            world.bedrock.next([access_denied()]);
+            world.anthropic.next([refusal]);
+            assert_eq!(world.call(Call::message()).await.status, status, "{name}");
+            let reply = world.call(Call::message()).await;
+            let reason = if marked { "" } else { "cooldown" };
+            assert_eq!((reply.status, reply.reason()), (200, reason), "{name} {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_limit_without_a_mark_of_the_account_is_not_remembered() {
+    let world = World::start();
+    let unmarked = too_many().header("retry-after", "120").without("anthropic-organization-id");
+    world.anthropic.next([unmarked]);
+    let reply = world.call(Call::message()).await;
+    assert_eq!((reply.reason(), reply.header("x-claude-proxy-until")), ("rate_limited", ""));
+    assert_eq!(world.anthropic.on(MODELS).len(), 1, "the free call has vouched for it");
+    assert_eq!(world.call(Call::message()).await.upstream(), "anthropic");
+}
+
+#[tokio::test]
+async fn the_free_call_carries_the_credential_and_anthropics_headers_and_nothing_else() {
+    let world = World::start();
+    world.anthropic.next([overloaded()]);
+    let call = Call::message()
+        .without("x-api-key")
+        .header("authorization", "Bearer sk-ant-oat01-test")
+        .header("anthropic-beta", "oauth-2025-04-20")
+        .header("anthropic-new-thing", "1")
+        .header("cookie", "a=b")
+        .header("user-agent", "claude-cli/2.1.330 (external, cli)")
+        .header("x-app", "cli")
+        .header("x-claude-code-user", "alice");
+    assert_eq!(world.call(call).await.reason(), "overloaded");
+    let proofs = world.anthropic.on(MODELS);
+    let mut names: Vec<_> = proofs[0].headers.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    let sent = ["anthropic-beta", "anthropic-new-thing", "anthropic-version", "authorization"];
+    assert_eq!(names, [&sent[..], &["host"]].concat());
+    assert_eq!(proofs[0].header("authorization"), "Bearer sk-ant-oat01-test");
+    assert_eq!((proofs[0].target.as_str(), proofs[0].body.len()), ("/v1/models?limit=1", 0));
 }
 
 #[tokio::test]

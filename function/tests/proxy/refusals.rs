@@ -90,6 +90,10 @@ async fn an_overload_that_bedrock_cannot_mend_reaches_the_client() {
     world.bedrock.always(throttled());
     let reply = world.call(Call::message()).await;
     assert_eq!((reply.status, reply.error().as_str()), (529, "overloaded_error"));
+    assert_eq!(reply.header("retry-after"), "", "clients have a wait of their own for this");
+    world.anthropic.next([overloaded().header("retry-after", "90")]);
+    let reply = world.call(Call::message()).await;
+    assert_eq!((reply.status, reply.header("retry-after")), (529, "30"));
 }
 
 #[tokio::test]

@@ -193,6 +193,81 @@ async fn a_limit_that_was_left_unprocessed_is_none_for_this_request() {
 }
 
 #[tokio::test]
+async fn a_limit_that_is_left_unprocessed_holds_for_who_has_seen_it() {
+    let fake = FakeDynamo::start();
+    let world = on(&fake);
+    world.anthropic.next([limited(120)]);
+    world.call(Call::message()).await;
+    sleep(Duration::from_millis(10_200)).await;
+    fake.leave("limit#");
+    for _ in 0..2 {
+        assert_eq!(world.call(Call::message()).await.reason(), "cooldown", "it holds blindly");
+    }
+    assert_eq!(world.log().matches("only a part of what was asked for").count(), 1);
+}
+
+#[tokio::test]
+async fn a_limit_that_ended_is_over_although_the_table_still_has_it() {
+    let fake = FakeDynamo::start();
+    fake.always("DeleteItem", &throttling());
+    let world = on(&fake);
+    world.anthropic.next([limited(120)]);
+    world.call(Call::message()).await;
+    world.bedrock.next([access_denied()]);
+    assert_eq!(world.call(Call::message()).await.upstream(), "anthropic", "Bedrock could not");
+    assert_eq!(fake.items().iter().filter(|item| is_limit(item)).count(), 1);
+    for _ in 0..2 {
+        assert_eq!(world.call(Call::message()).await.upstream(), "anthropic");
+    }
+    world.anthropic.next([limited(120)]);
+    assert_eq!(world.call(Call::message()).await.reason(), "rate_limited");
+    assert_eq!(world.call(Call::message()).await.reason(), "cooldown", "a newer limit counts");
+}
+
+#[tokio::test]
+async fn a_refused_credential_is_out_although_the_table_still_has_its_proof() {
+    let fake = FakeDynamo::start();
+    fake.always("DeleteItem", &throttling());
+    let world = on(&fake);
+    let refusal = || refused(401, "authentication_error", "invalid x-api-key");
+    let opus = || Call::message().model("claude-opus-4-5-20251101");
+    world.anthropic.next([limited(120)]);
+    assert_eq!(world.call(opus()).await.reason(), "rate_limited");
+    world.anthropic.next([refusal(), refusal()]);
+    for call in [Call::message(), opus()] {
+        let reply = world.call(call).await;
+        assert_eq!((reply.status, reply.upstream()), (401, "anthropic"));
+    }
+    world.anthropic.next_on("/v1/models", [refusal()]);
+    world.anthropic.next([refused(529, "overloaded_error", "Overloaded")]);
+    assert_eq!(world.call(Call::message()).await.status, 529, "its old proof is worth nothing");
+    assert_eq!(world.bedrock.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_of_known_length_over_http_2_ends_when_its_writes_are_done() {
+    let fake = FakeDynamo::start();
+    fake.always("PutItem", &ok().head_after(Duration::from_millis(400)));
+    let world = plan(&fake.url(), "limits").tls("h2").start();
+    let reply = world.call(Call::message().whole()).await;
+    assert_ne!(reply.header("content-length"), "");
+    assert!(reply.took >= Duration::from_millis(400), "the proof was cut short: {:?}", reply.took);
+    assert!(!world.log().contains("the client left"), "{}", world.log());
+}
+
+#[tokio::test]
+async fn a_refusal_without_a_body_revokes_as_well() {
+    let fake = FakeDynamo::start();
+    let world = on(&fake);
+    world.call(Call::message()).await;
+    assert_eq!(fake.items().len(), 1, "the proof");
+    world.anthropic.next([refused(401, "authentication_error", "no").body("")]);
+    let reply = world.call(Call::message()).await;
+    assert_eq!((reply.status, reply.body.len()), (401, 0));
+    assert_eq!(fake.items().len(), 0);
+}
+
+#[tokio::test]
 async fn a_look_up_that_comes_too_late_is_seen_to_its_end_once_in_ten_seconds() {
     let fake = FakeDynamo::start();
     let world = on(&fake);
@@ -252,6 +327,10 @@ async fn quick(world: &World, call: Call) -> Reply {
 
 fn throttling() -> Answer {
     refused(400, "ProvisionedThroughputExceededException", "The level of throughput is exceeded.")
+}
+
+fn is_limit(item: &Value) -> bool {
+    item["pk"]["S"].as_str().is_some_and(|pk| pk.starts_with("limit#"))
 }
 
 fn is_of(get: &Value, name: &str) -> bool {

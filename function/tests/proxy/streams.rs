@@ -3,7 +3,7 @@
 
 use crate::support::{
     answer::{Answer, limited, ok, window},
-    client::{Call, Reply},
+    client::{ALICE, BOB, Call, Reply},
     world::World,
 };
 
@@ -53,6 +53,26 @@ async fn bedrock_failing_after_its_first_delta_ends_with_one_error_event() {
         assert_eq!(world.bedrock.requests().len(), 1, "{name}: nothing is asked twice");
         assert_eq!(world.anthropic.messages().len(), 1, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_stream_whose_first_content_is_its_end_is_whole() {
+    let world = World::start();
+    world.anthropic.next([limited(120), ok().speechless()]);
+    world.bedrock.next([ok().speechless()]);
+    for (who, upstream) in [(ALICE, "bedrock"), (BOB, "anthropic")] {
+        let reply = world.call(Call::message().by(who)).await;
+        assert_eq!((reply.status, reply.upstream()), (200, upstream));
+        let mut names = reply.names();
+        names.retain(|name| name != "ping");
+        assert_eq!(names, ["message_start", "message_delta", "message_stop"]);
+        assert_eq!((reply.errors().len(), reply.broken), (0, None));
+    }
+    world.bedrock.next([ok().speechless().cut_after(2), ok().speechless().cut_after(1)]);
+    let begun = world.call(Call::message()).await;
+    assert_eq!(begun.upstream(), "bedrock");
+    assert_one_error_at_the_end(&begun, "its end has begun");
+    assert_eq!(world.call(Call::message()).await.upstream(), "anthropic", "nothing had begun");
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ pub(crate) struct Answer {
     pub(crate) ending: Ending,
     /// The body leaves in pieces of this size, wherever its events begin.
     pub(crate) crumbs: Option<usize>,
+    /// The model has nothing to say: a message without content.
+    pub(crate) speechless: bool,
 }
 
 /// An answer with another status than 200.
@@ -217,6 +219,11 @@ impl Answer {
 
     pub(crate) fn crumbs(mut self, size: usize) -> Self {
         self.crumbs = Some(size);
+        self
+    }
+
+    pub(crate) fn speechless(mut self) -> Self {
+        self.speechless = true;
         self
     }
 

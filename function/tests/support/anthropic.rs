@@ -225,8 +225,11 @@ fn echo(request: &Received) -> Wire {
 
 fn stream_of(message: Message, script: &Answer) -> Wire {
     let mut events = message.events();
+    if script.speechless {
+        events.retain(|event| event["index"].is_null());
+    }
     // A ping follows the first start of a block.
-    events.insert(2, json!({"type": "ping"}));
+    events.insert(2.min(events.len() - 1), json!({"type": "ping"}));
     let mut frames: Vec<Bytes> = events.iter().map(sse).collect();
     let mut cut = false;
     match &script.ending {

@@ -176,6 +176,9 @@ fn json_wire(status: u16, value: &Value) -> Wire {
 
 fn stream_of(message: Message, script: &Answer) -> Wire {
     let mut events = message.events();
+    if script.speechless {
+        events.retain(|event| event["index"].is_null());
+    }
     if let Some(stop) = events.last_mut() {
         stop["amazon-bedrock-invocationMetrics"] = json!({
             "inputTokenCount": 12, "outputTokenCount": 7, "invocationLatency": 800,

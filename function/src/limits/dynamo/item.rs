@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::super::{LESSON_LIFETIME, Query, proof_ends};
 use crate::caller::User;
 use crate::failover::cooldown::{
-    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
+    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, ModelClass, Proof, Scope, Timestamp, Unread,
 };
 use crate::translate::mend::Lesson;
 
@@ -81,20 +81,28 @@ fn limit_keys(fingerprint: &Fingerprint, class: &ModelClass) -> [LimitKey; 2] {
 /// Reads what a query brought; `unread` are the keys that the table did not get to.
 pub(super) fn known(query: &Query<'_>, items: &[Item], unread: &[Item], now: Timestamp) -> Known {
     let find = |key: &Item| items.iter().find(|item| is_at(item, key));
+    let is_unread = |key: &Item| unread.iter().any(|item| is_at(item, key));
     let mut known = Known::default();
     if let Some((fingerprint, class)) = query.subject {
-        let [class, account] = limit_keys(fingerprint, class).map(|key| {
-            let limit = find(&limit_key(&key)).and_then(limit);
+        let keys = limit_keys(fingerprint, class).map(|key| limit_key(&key));
+        let [class, account] = keys.each_ref().map(|key| {
+            let limit = find(key).and_then(limit);
             limit.filter(|limit| limit.is_in_force(now))
         });
-        let proof = find(&proof_key(fingerprint)).and_then(proof);
+        let proof_key = proof_key(fingerprint);
+        let proof = find(&proof_key).and_then(proof);
         let proof = proof.filter(|proof| proof_ends(proof) > now);
-        known = Known { class, account, proof, ..known };
+        let unread = Unread {
+            class: is_unread(&keys[0]),
+            account: is_unread(&keys[1]),
+            proof: is_unread(&proof_key),
+        };
+        known = Known { class, account, proof, unread, ..known };
     }
     if let Some(key) = query.key.map(owner_key) {
         known.key = match find(&key) {
             Some(item) => owner(item),
-            None if unread.iter().any(|item| is_at(item, &key)) => KeyOwner::Unread,
+            None if is_unread(&key) => KeyOwner::Unread,
             None => KeyOwner::Nobody,
         };
     }

@@ -69,13 +69,17 @@ impl Recall {
     pub(super) fn saw(&self, query: &Query<'_>, known: &Known, now: Timestamp) {
         let mut seen = self.seen();
         if let Some((fingerprint, class)) = query.subject {
-            let limits =
-                [(Scope::Class(class.clone()), &known.class), (Scope::Account, &known.account)];
-            for (scope, limit) in limits {
+            let limits = [
+                (Scope::Class(class.clone()), &known.class, known.unread.class),
+                (Scope::Account, &known.account, known.unread.account),
+            ];
+            for (scope, limit, _) in limits.into_iter().filter(|(_, _, unread)| !unread) {
                 let key = LimitKey { fingerprint: *fingerprint, scope };
                 note(&mut seen.limits, key, limit.clone(), now);
             }
-            note(&mut seen.proofs, *fingerprint, known.proof.clone(), now);
+            if !known.unread.proof {
+                note(&mut seen.proofs, *fingerprint, known.proof.clone(), now);
+            }
         }
         match (query.key, &known.key) {
             (Some(digest), KeyOwner::User(user)) => {

@@ -1,0 +1,141 @@
+//! What has ended, as this instance knows for certain.
+//!
+//! A store that is read too early, or that could not be written to, still says otherwise; so does a
+//! look-up that began before the end. Moments only, and a bounded number of them: the oldest go.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::failover::cooldown::{Fingerprint, Known, LimitKey, Scope, Timestamp};
+use crate::limits::Query;
+
+/// More ends of a kind than this are not kept.
+const MOST: usize = 10_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Gone(Mutex<Ends>);
+
+#[derive(Debug, Default)]
+struct Ends {
+    /// Limits that were met up to this moment are over.
+    limits: BTreeMap<LimitKey, Timestamp>,
+    /// What a credential was known for up to this moment counts no more.
+    credentials: BTreeMap<Fingerprint, Timestamp>,
+}
+
+impl Gone {
+    /// Anthropic has answered again: the limit that was recorded at this moment is over.
+    pub(super) fn limit(&self, key: &LimitKey, recorded_at: Timestamp) {
+        note(&mut self.ends().limits, key.clone(), recorded_at);
+    }
+
+    /// Anthropic has refused the credential.
+    pub(super) fn credential(&self, whose: Fingerprint, now: Timestamp) {
+        note(&mut self.ends().credentials, whose, now);
+    }
+
+    /// Takes out of `known` what has ended.
+    pub(super) fn sift(&self, query: &Query<'_>, mut known: Known) -> Known {
+        let Some((fingerprint, class)) = query.subject else { return known };
+        let ends = self.ends();
+        let refused = ends.credentials.get(fingerprint);
+        let is_over = |scope, recorded_at: Timestamp| {
+            let key = LimitKey { fingerprint: *fingerprint, scope };
+            [ends.limits.get(&key), refused].into_iter().flatten().any(|end| recorded_at <= *end)
+        };
+        known.class =
+            known.class.filter(|limit| !is_over(Scope::Class(class.clone()), limit.recorded_at));
+        known.account = known.account.filter(|limit| !is_over(Scope::Account, limit.recorded_at));
+        known.proof = known.proof.filter(|proof| refused.is_none_or(|end| proof.proven_at > *end));
+        known
+    }
+
+    fn ends(&self) -> MutexGuard<'_, Ends> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the later of two ends.
+fn note<K: Clone + Ord>(ends: &mut BTreeMap<K, Timestamp>, key: K, end: Timestamp) {
+    if ends.len() >= MOST && !ends.contains_key(&key) {
+        let oldest = ends.iter().min_by_key(|(_, end)| **end).map(|(key, _)| key.clone());
+        oldest.and_then(|key| ends.remove(&key));
+    }
+    let kept = ends.entry(key).or_insert(end);
+    *kept = end.max(*kept);
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::failover::cooldown::{Cooldown, ModelClass, Proof};
+
+    #[test]
+    fn a_limit_that_ended_stays_ended_and_a_newer_one_counts() {
+        let (gone, whose, class) = (Gone::default(), fingerprint("a"), class());
+        let scope = Scope::Class(class.clone());
+        gone.limit(&LimitKey { fingerprint: whose, scope }, at(10));
+        let query = Query { subject: Some((&whose, &class)), key: None };
+        let sifted = |second| gone.sift(&query, known(second));
+        assert_eq!(sifted(10).class, None, "whoever read it earlier says so in vain");
+        assert_eq!(sifted(9).class, None);
+        assert_eq!(sifted(11), known(11));
+        assert_eq!(sifted(10).account, known(10).account, "another limit is another one");
+        gone.limit(&LimitKey { fingerprint: whose, scope: Scope::Class(class.clone()) }, at(5));
+        assert_eq!(sifted(10).class, None, "the later end counts");
+    }
+
+    #[test]
+    fn after_a_refusal_nothing_older_counts_for_any_class() {
+        let (gone, whose, class) = (Gone::default(), fingerprint("a"), class());
+        gone.credential(whose, at(10));
+        let query = Query { subject: Some((&whose, &class)), key: None };
+        assert_eq!(gone.sift(&query, known(10)), Known::default());
+        assert_eq!(gone.sift(&query, known(11)), known(11));
+        let other = fingerprint("b");
+        let query = Query { subject: Some((&other, &class)), key: None };
+        assert_eq!(gone.sift(&query, known(10)), known(10));
+    }
+
+    #[test]
+    fn what_ended_the_longest_ago_makes_room() {
+        let mut ends = BTreeMap::new();
+        for n in 0..=MOST {
+            note(&mut ends, n, at(i64::try_from(n).expect("small")));
+        }
+        assert_eq!((ends.len(), ends.contains_key(&0), ends.contains_key(&1)), (MOST, false, true));
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
+    }
+
+    fn fingerprint(who: &str) -> Fingerprint {
+        Fingerprint::of(&[who.as_bytes()]).expect("there is a credential")
+    }
+
+    fn class() -> ModelClass {
+        ModelClass::of("opus").expect("it is a class")
+    }
+
+    /// A limit of the class, one of the account, and a proof, all of this second.
+    fn known(second: i64) -> Known {
+        let limit = Cooldown {
+            until: at(100),
+            recorded_at: at(second),
+            reason: "retry-after".to_owned(),
+            retry_after_seconds: 60,
+            model: "opus".to_owned(),
+            user: None,
+        };
+        let proof = Proof { proven_at: at(second), organization: None };
+        Known {
+            class: Some(limit.clone()),
+            account: Some(limit),
+            proof: Some(proof),
+            ..Known::default()
+        }
+    }
+}
