@@ -8,6 +8,7 @@ pub mod aws;
 pub mod bedrock;
 mod connector;
 mod roots;
+mod sdk;
 
 use std::time::Duration;
 

@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::connector::Connector;
+use super::connector::{Connector, Versions};
 use super::{Fault, HEAD_TIMEOUT};
 
 /// The free call that proves a credential must not hold a request up for longer.
@@ -28,6 +28,10 @@ const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
 /// would queue behind them, and model streams live for minutes. So further connections are opened.
 const STREAMS_PER_CONNECTION: usize = 80;
 const MOST_CONNECTIONS: usize = 16;
+/// A larger body goes on a connection among these last ones: what the server has not read of it
+/// takes the window that all uploads of a connection share.
+const FOR_UPLOADS: usize = 8;
+const LARGE_BODY: usize = 1 << 20;
 
 /// What Anthropic may send ahead of a client that does not read, over HTTP/2.
 ///
@@ -59,7 +63,7 @@ impl Anthropic {
     ///
     /// Where TLS cannot be set up at all.
     pub fn new(base: Uri) -> Result<Self, rustls::Error> {
-        let connector = Connector::new()?;
+        let connector = Connector::new(Versions::All)?;
         let lane = |_| Lane {
             client: Client::builder(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -93,11 +97,11 @@ impl Anthropic {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Answer>, Fault> {
+        let lane = self.lane(body.len());
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.uri(target);
         *request.headers_mut() = headers;
-        let lane = self.lane();
         let in_flight = InFlight::new(&lane.in_flight);
         let head = tokio::time::timeout(HEAD_TIMEOUT, lane.client.request(request)).await;
         let answer = head
@@ -134,10 +138,13 @@ impl Anthropic {
         Uri::from_parts(parts).unwrap_or_else(|_| self.base.clone())
     }
 
-    fn lane(&self) -> &Lane {
+    fn lane(&self, body: usize) -> &Lane {
         let load = |lane: &&Lane| lane.in_flight.load(Ordering::Relaxed);
-        let free = self.lanes.iter().find(|lane| load(lane) < STREAMS_PER_CONNECTION);
-        free.or_else(|| self.lanes.iter().min_by_key(load)).expect("there are lanes")
+        let (small, large) = self.lanes.split_at(MOST_CONNECTIONS - FOR_UPLOADS);
+        let lanes = if body > LARGE_BODY { large } else { small };
+        let has_room = |lane: &&Lane| body <= LARGE_BODY && load(lane) < STREAMS_PER_CONNECTION;
+        let free = lanes.iter().find(has_room);
+        free.or_else(|| lanes.iter().min_by_key(load)).expect("there are lanes")
     }
 
     fn host(&self) -> String {

@@ -10,10 +10,8 @@ use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
-use super::{CONNECT_TIMEOUT, roots};
+use super::{CONNECT_TIMEOUT, sdk};
 
 /// The AWS settings of this machine.
 #[derive(Debug)]
@@ -24,10 +22,7 @@ pub struct Aws {
 impl Aws {
     /// Reads the settings; no call is made. Where they name no region, it is `other`.
     pub async fn load(other: Option<&str>) -> Self {
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .tls_context(roots::context().unwrap_or_default())
-            .build_https();
+        let http = sdk::client();
         // Not at the instance's own address too: off AWS that takes seconds to fail.
         let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
             .or_else(ProfileFileRegionProvider::new())
@@ -36,14 +31,17 @@ impl Aws {
             // An empty variable counts as unset.
             .filter(|region| !region.as_ref().is_empty())
             .or_else(|| other.map(|name| Region::new(name.to_owned())));
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
+        let mut config = aws_config::defaults(BehaviorVersion::latest())
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
-            .region(region)
-            .load()
-            .await;
+            .region(region);
+        match http {
+            Ok(http) => config = config.http_client(http),
+            // Without a client every call fails, and says so.
+            Err(error) => tracing::error!(%error, "cannot set up TLS for AWS"),
+        }
+        let config = config.load().await;
         Self { config }
     }
 

@@ -1,4 +1,4 @@
-//! How connections to Anthropic are made: TCP and TLS within [`CONNECT_TIMEOUT`], or not at all.
+//! How connections to upstreams are made: TCP and TLS within [`CONNECT_TIMEOUT`], or not at all.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,6 +23,13 @@ type Connection = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
 /// A connection that nothing was sent on: servers close such a one soon.
 const AHEAD_FOR: SignedDuration = SignedDuration::from_secs(10);
 
+/// Which versions of HTTP are offered to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Versions {
+    All,
+    Http1,
+}
+
 /// An HTTPS connector (plain HTTP for loopback) that gives up in time.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
@@ -32,7 +39,8 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new() -> Result<Self, rustls::Error> {
+    /// Speaks HTTP/2 where that is offered, or HTTP/1.1 only.
+    pub(super) fn new(versions: Versions) -> Result<Self, rustls::Error> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -43,11 +51,11 @@ impl Connector {
                 .with_safe_default_protocol_versions()?
                 .with_root_certificates(roots::store())
                 .with_no_client_auth();
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(tcp);
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let https = match versions {
+            Versions::All => https.enable_all_versions().wrap_connector(tcp),
+            Versions::Http1 => https.enable_http1().wrap_connector(tcp),
+        };
         Ok(Self { https, ahead: Arc::default() })
     }
 

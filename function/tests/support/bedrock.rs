@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Answer, Ending},
-    fake::{Fake, Received, Speak, Wire},
+    fake::{Director, Fake, Received, Speak, Wire},
     message::{Message, ToolPlay, Voice},
     models,
 };
@@ -36,6 +36,15 @@ impl FakeBedrock {
     pub(crate) fn start() -> Self {
         let house = Arc::new(House::default());
         Self { fake: Fake::start(Arc::clone(&house) as Arc<dyn Speak>), house }
+    }
+
+    /// Lets `director` answer first.
+    pub(crate) fn direct(&self, director: Director) {
+        self.fake.direct(director);
+    }
+
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.fake.address()
     }
 
     pub(crate) fn url(&self) -> String {

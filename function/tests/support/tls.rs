@@ -30,7 +30,8 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Opens a door at `localhost` that leads to `inside` and speaks only `protocol` (ALPN).
+    /// Opens a door at `localhost` that leads to `inside` and speaks only `protocol` (ALPN), or
+    /// what a comma list of them says.
     pub(crate) fn open(inside: SocketAddr, protocol: &str) -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])
             .expect("a certificate can be made");
@@ -42,7 +43,7 @@ impl Door {
                 config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key)
             })
             .expect("the certificate is valid");
-        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        config.alpn_protocols = protocol.split(',').map(|name| name.as_bytes().to_vec()).collect();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
         listener.set_nonblocking(true).expect("a socket can be non-blocking");
         let port = listener.local_addr().expect("a bound socket has an address").port();
