@@ -11,8 +11,8 @@ mod target;
 use std::fmt;
 use std::str::FromStr;
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, Uri};
 
 use crate::failover::cooldown::Fingerprint;
 
@@ -91,4 +91,18 @@ fn without_bearer(value: &[u8]) -> &[u8] {
     let scheme = value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len());
     let (scheme, token) = value.split_at(scheme);
     if scheme.eq_ignore_ascii_case(b"bearer") { token.trim_ascii() } else { value }
+}
+
+/// What tells one caller from another before anything of it is checked, as it was written: the
+/// proxy key where there is one, else the credentials.
+#[must_use]
+pub fn told_apart_by<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> [&'a [u8]; 2] {
+    let text = |name: &str| headers.get(name).map_or(&b""[..], |value| value.as_bytes());
+    let in_path = || uri.path().strip_prefix("/k/")?.split('/').next().map(str::as_bytes);
+    match text(KEY_HEADER) {
+        b"" => {
+            in_path().map_or([text("x-api-key"), text(AUTHORIZATION.as_str())], |key| [key, b""])
+        }
+        key => [key, b""],
+    }
 }

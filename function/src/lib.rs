@@ -21,7 +21,8 @@
 //!
 //! ```text
 //! main → serve → proxy ─┬→ upstream, limits, telemetry, settings, clock      edges
-//!                       └→ failover · messages · translate · wire · caller · access · reply   core
+//!                       └→ failover · messages · translate · wire · caller · access · room     core
+//!                          reply
 //! ```
 //!
 //! The core is values and functions: it names no runtime, no client, no environment and no clock,
@@ -36,6 +37,7 @@ pub mod limits;
 pub mod messages;
 pub mod proxy;
 pub mod reply;
+pub mod room;
 pub mod serve;
 pub mod settings;
 pub mod telemetry;

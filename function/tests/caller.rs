@@ -8,7 +8,8 @@
 
 use function::access::Shown;
 use function::caller::{
-    Call, Place, Refused, Target, User, client_headers, fingerprint, seal, upstream_headers,
+    Call, Place, Refused, Target, User, client_headers, fingerprint, seal, told_apart_by,
+    upstream_headers,
 };
 use function::failover::cooldown::Fingerprint;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -575,6 +576,20 @@ fn an_answer_keeps_every_end_to_end_header() {
 }
 
 // Properties
+
+#[test]
+fn callers_are_told_apart_by_their_key_else_by_their_credentials() {
+    let of = |target: &str, headers: &HeaderMap| {
+        told_apart_by(&target.parse().unwrap(), headers).map(<[u8]>::to_vec)
+    };
+    let both = map(&[("x-api-key", "a"), ("authorization", "Bearer b")]);
+    assert_eq!(of("/v1/messages", &both), [b"a".to_vec(), b"Bearer b".to_vec()]);
+    assert_eq!(of("/v1/messages", &HeaderMap::new()), [b"", b""]);
+    let keyed = map(&[("x-api-key", "a"), ("x-claude-proxy-key", "ccp_1")]);
+    assert_eq!(of("/v1/messages", &keyed), [b"ccp_1".to_vec(), b"".to_vec()]);
+    assert_eq!(of("/k/ccp_1/u/ada/v1/messages", &both), [b"ccp_1".to_vec(), b"".to_vec()]);
+    assert_eq!(of("/kk/ccp_1", &both), of("/v1/messages", &both));
+}
 
 proptest! {
     #[test]

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use function::settings::{VARIABLES, Variable};
 
 /// The modules that name no runtime, no client, no environment and no clock.
-const CORE: [&str; 7] = ["access", "caller", "failover", "messages", "reply", "translate", "wire"];
+const CORE: [&str; 8] =
+    ["access", "caller", "failover", "messages", "reply", "room", "translate", "wire"];
 
 #[test]
 fn the_core_names_nothing_of_the_world_outside() {
@@ -73,9 +74,39 @@ fn crates_come_from_one_registry_and_bring_one_tls_stack() {
     let sources = values("source = ").collect::<BTreeSet<_>>();
     assert!(sources.iter().all(|source| source.starts_with("\"registry+")), "{sources:?}");
     assert_eq!(sources.len(), 1, "{sources:?}");
+    for once in ["rustls", "ring", "hyper", "h2", "http"] {
+        let count = values("name = ").filter(|name| name.trim_matches('"') == once).count();
+        assert_eq!(count, 1, "Cargo.lock has {once} in {count} versions");
+    }
     for name in values("name = ") {
         let banned = ["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-sys"];
         assert!(!banned.contains(&name.trim_matches('"')), "Cargo.lock has {name}: TLS is ring's");
+    }
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let table = text.split("\n## Dependencies\n").nth(1).unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let named: Vec<&str> = rows
+        .flat_map(|(names, _)| names.split(','))
+        .filter_map(|name| name.split_whitespace().next())
+        .collect();
+    let is_named = |name: &str| {
+        named.iter().any(|known| match known.strip_suffix('*') {
+            Some(family) => name.starts_with(family),
+            None => *known == name,
+        })
+    };
+    for package in ["function", "provisioner"] {
+        let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
+        let listed = manifest.split("[dependencies]\n").nth(1).unwrap();
+        let listed = listed.split("\n[").next().unwrap();
+        let names = listed.lines().filter_map(|line| line.split([' ', '.']).next());
+        for name in names.filter(|name| !name.is_empty() && *name != "function") {
+            assert!(is_named(name), "ARCHITECTURE.md does not say what {package} needs {name} for");
+        }
     }
 }
 

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Response;
 use http::request::Parts;
+use http::{Response, header};
 use http_body_util::BodyExt;
 
 use super::body::{self, Body, Writes};
@@ -20,18 +20,27 @@ use crate::clock;
 use crate::failover::cooldown::{Fingerprint, KeyOwner, Known};
 use crate::limits::Query;
 use crate::reply::{ErrorKind, Failure};
+use crate::room::{Full, Held, Place};
 use crate::telemetry::Record;
 
 /// The largest request body, as at Anthropic (*Errors*, `request_too_large`).
 const MOST_BODY_BYTES: usize = 32 << 20;
-/// What is read past the limit, so that the client finds the answer instead of a reset.
+/// A larger body than this is not given its whole buffer on its client's word.
+const FIRST_BYTES: usize = 4 << 20;
+/// What is read of a body that is refused.
 const MOST_WASTED_BYTES: usize = 64 << 20;
 /// A body of which nothing comes for so long is not going to come.
 const BODY_IDLE: Duration = Duration::from_secs(30);
 /// The largest body takes this long at half a megabit a second.
 const BODY_WITHIN: Duration = Duration::from_secs(600);
-/// A stranger's body is read, so that they find their answer, for this long.
-const STRANGER_WITHIN: Duration = Duration::from_secs(10);
+/// A body that is whole within this time has come at once.
+const AT_ONCE: Duration = Duration::from_millis(100);
+/// A body that is refused is read, so that its client finds the answer, for this long.
+const WASTE_WITHIN: Duration = Duration::from_secs(10);
+/// Or until nothing has come of it for this long.
+const WASTE_IDLE: Duration = Duration::from_secs(1);
+/// When to come back if there is no room.
+const BUSY_FOR: Duration = Duration::from_secs(1);
 /// When to come back if the store cannot say whose a key is.
 const KEY_AGAIN: Duration = Duration::from_secs(5);
 /// Stands for the request's id where two answers must not differ in a byte.
@@ -54,22 +63,58 @@ impl Proxy {
     {
         let mut target = Target::parse(&head.method, &head.uri, &head.headers)
             .map_err(|refused| Failure::new(ErrorKind::InvalidRequest, sentence(&refused)))?;
-        let mut key = None;
-        match self.settings.access.entry(&target.key) {
-            Entry::Granted(None) => {}
-            Entry::Granted(owner) => target.user = owner,
-            Entry::Ask(digest) => key = Some(digest),
-            Entry::Denied => {
-                let rest = collect(body, 0);
-                let _too_large_or_late = tokio::time::timeout(STRANGER_WITHIN, rest).await;
-                return Err(no_key());
+        let mut arriving = Arriving {
+            waits: head.headers.contains_key(header::EXPECT),
+            held: head.extensions.get::<Place>().map(Place::hold),
+            body,
+        };
+        let (key, collected) = match self.settings.access.entry(&target.key) {
+            Entry::Granted(None) => (None, arriving.collect().await),
+            Entry::Granted(owner) => {
+                target.user = owner;
+                (None, arriving.collect().await)
             }
+            Entry::Ask(digest) => (Some(digest), self.collect_of(&digest, &mut arriving).await),
+            Entry::Denied => (None, Err(no_key())),
+        };
+        match collected {
+            Ok(body) => Ok(Admitted { head, target, body: arriving.kept(body), key }),
+            Err(failure) => Err(arriving.turned_away(failure).await),
         }
-        match (collect(body, MOST_BODY_BYTES).await, &key) {
-            (Ok(body), _) => Ok(Admitted { head, target, body, key }),
-            (Err(failure), None) => Err(failure),
+    }
+
+    /// Reads the body of somebody whose key only the store can judge.
+    ///
+    /// A body that comes at once is read first: then one read of the store brings the key together
+    /// with all else. Beside one that takes its time, or waits for the go-ahead, the key is asked
+    /// about.
+    async fn collect_of<B>(
+        &self,
+        digest: &Fingerprint,
+        arriving: &mut Arriving<B>,
+    ) -> Result<BytesMut, Failure>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin,
+    {
+        let waits = arriving.waits;
+        let mut reading = std::pin::pin!(arriving.collect());
+        // Whoever looks for a body gives the go-ahead for it.
+        if !waits && let Ok(read) = tokio::time::timeout(AT_ONCE, &mut reading).await {
+            let Err(failure) = read else { return read };
             // Whoever has no good key reads the same as ever, whatever their body was.
-            (Err(failure), Some(digest)) => Err(self.verdict(digest).await.unwrap_or(failure)),
+            return Err(self.verdict(digest).await.unwrap_or(failure));
+        }
+        let mut verdict = std::pin::pin!(self.verdict(digest));
+        tokio::select! {
+            biased;
+            verdict = &mut verdict => match verdict {
+                None => reading.await,
+                Some(failure) => Err(failure),
+            },
+            read = &mut reading, if !waits => {
+                let against = verdict.await;
+                against.map_or(read, Err)
+            }
         }
     }
 
@@ -115,12 +160,10 @@ pub(super) fn refuse(failure: Failure, record: Record) -> Response<Body> {
     own(answer, record)
 }
 
-/// Sends a request away that comes when there are too many.
+/// Sends a request away for which there is no room.
 #[must_use]
-pub fn busy(again: Duration) -> Response<Body> {
-    let message = "The proxy is answering as many requests as it can. Try again soon.";
-    let failure = Failure::new(ErrorKind::Unavailable, message);
-    refuse(Failure { retry_after: Some(again), ..failure }, Record::begin())
+pub fn busy(full: Full) -> Response<Body> {
+    refuse(crowded(full), Record::begin())
 }
 
 /// An answer that no upstream has given.
@@ -142,48 +185,105 @@ fn unread_key() -> Failure {
     Failure { retry_after: Some(KEY_AGAIN), ..failure }
 }
 
-/// Reads a body whole, into one buffer of at most `most` bytes.
-async fn collect<B>(body: B, most: usize) -> Result<Bytes, Failure>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin,
-{
-    let collected = tokio::time::timeout(BODY_WITHIN, collect_in_time(body, most)).await;
-    collected.unwrap_or_else(|_| Err(too_slow()))
+/// A body on its way.
+struct Arriving<B> {
+    body: B,
+    /// Its client sends nothing of it before the go-ahead.
+    waits: bool,
+    /// The room that it takes, where there is one to be shared.
+    held: Option<Held>,
 }
 
-async fn collect_in_time<B>(mut body: B, most: usize) -> Result<Bytes, Failure>
+impl<B> Arriving<B>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin,
 {
-    let announced = body.size_hint().lower().try_into().unwrap_or(usize::MAX);
-    let mut too_large = announced > most;
-    let mut collected = BytesMut::with_capacity(announced.min(most));
-    let mut wasted = 0;
-    loop {
-        let next = tokio::time::timeout(BODY_IDLE, body.frame()).await;
-        let Some(frame) = next.map_err(|_| too_slow())? else { break };
-        let broken = |_| {
-            let message = "The request body broke off before its end.";
-            Failure::new(ErrorKind::InvalidRequest, message)
-        };
-        let Ok(chunk) = frame.map_err(broken)?.into_data() else { continue };
-        too_large = too_large || collected.len() + chunk.len() > most;
-        if too_large {
-            collected = BytesMut::new();
-            wasted += chunk.len();
-            if wasted > MOST_WASTED_BYTES {
-                break;
+    /// Reads the body whole, into one buffer of at most [`MOST_BODY_BYTES`].
+    async fn collect(&mut self) -> Result<BytesMut, Failure> {
+        let collected = tokio::time::timeout(BODY_WITHIN, self.collect_in_time()).await;
+        collected.unwrap_or_else(|_| Err(too_slow()))
+    }
+
+    async fn collect_in_time(&mut self) -> Result<BytesMut, Failure> {
+        let announced = self.body.size_hint().lower().try_into().unwrap_or(usize::MAX);
+        if announced > MOST_BODY_BYTES {
+            return Err(too_large());
+        }
+        let mut collected = BytesMut::with_capacity(announced.min(FIRST_BYTES));
+        loop {
+            let next = tokio::time::timeout(BODY_IDLE, self.body.frame()).await;
+            let Some(frame) = next.map_err(|_| too_slow())? else { return Ok(collected) };
+            let broken = |_| {
+                let message = "The request body broke off before its end.";
+                Failure::new(ErrorKind::InvalidRequest, message)
+            };
+            let Ok(chunk) = frame.map_err(broken)?.into_data() else { continue };
+            let size = collected.len() + chunk.len();
+            if size > MOST_BODY_BYTES {
+                return Err(too_large());
             }
-        } else {
+            if let Some(held) = &mut self.held {
+                held.grow(size).map_err(crowded)?;
+            }
             collected.extend_from_slice(&chunk);
         }
     }
-    if too_large {
-        let message = "The request body is larger than 32 MiB, which is the most that Anthropic \
-                       takes. Start a new conversation, or attach smaller files.";
-        return Err(Failure::new(ErrorKind::RequestTooLarge, message));
+
+    /// The body as it goes on, with the room that it takes as long as anything of it lives.
+    fn kept(self, body: BytesMut) -> Bytes {
+        match self.held {
+            Some(held) if !held.is_empty() => Bytes::from_owner(Kept { body, _held: held }),
+            _ => body.freeze(),
+        }
     }
-    Ok(collected.freeze())
+
+    /// Lets the rest of the body come, for a while, so that its client finds the answer instead of
+    /// a reset; where they wait for the go-ahead, nothing comes.
+    async fn turned_away(mut self, failure: Failure) -> Failure {
+        drop(self.held.take());
+        let rest = async {
+            let mut wasted = 0;
+            while wasted <= MOST_WASTED_BYTES {
+                let next = tokio::time::timeout(WASTE_IDLE, self.body.frame()).await;
+                let Ok(Some(Ok(frame))) = next else { break };
+                wasted += frame.data_ref().map_or(0, Bytes::len);
+            }
+        };
+        if !self.waits {
+            let _too_much_or_late = tokio::time::timeout(WASTE_WITHIN, rest).await;
+        }
+        failure
+    }
+}
+
+/// A body, and the room that it takes.
+struct Kept {
+    body: BytesMut,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+fn too_large() -> Failure {
+    let message = "The request body is larger than 32 MiB, which is the most that Anthropic takes. \
+                   Start a new conversation, or attach smaller files.";
+    Failure::new(ErrorKind::RequestTooLarge, message)
+}
+
+fn crowded(full: Full) -> Failure {
+    let message = match full {
+        Full::All => "The proxy is answering as many requests as it can. Try again soon.",
+        Full::Share => {
+            "So many requests of yours are under way that the rest of the proxy is for others. Try \
+             again when one has ended."
+        }
+    };
+    let failure = Failure::new(ErrorKind::Unavailable, message);
+    Failure { retry_after: Some(BUSY_FOR), ..failure }
 }
 
 fn too_slow() -> Failure {

@@ -1,9 +1,9 @@
 //! Anthropic's refusals of a credential, which are good for a minute.
 //!
 //! Where strangers may knock, one bad credential is asked about once a minute, not each time. What
-//! is kept is Anthropic's own answer, never a credential; a new credential is a new question, and so
-//! is the same one in another manner: a token in the wrong header, or without the beta that says
-//! what it is, is refused although it is good.
+//! is kept is Anthropic's own answer, never a credential. A new credential is a new question; so is
+//! the same one in another manner: a token in the wrong header, or without the beta that says what
+//! it is, is refused although it is good.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,7 @@
 //! The front door on this machine: HTTP/1.1 on a TCP port, drained before it closes.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,19 +15,22 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::greeting::{self, Fallback};
-use crate::clock;
 use crate::limits::Store;
 use crate::proxy::{self, Body, Proxy};
+use crate::room::{Full, Room, Space};
 use crate::settings::Settings;
 use crate::telemetry::{self, Lines};
 use crate::upstream::anthropic::Anthropic;
 use crate::upstream::aws::Aws;
 use crate::upstream::bedrock::Bedrock;
+use crate::{caller, clock};
 
 /// A client has this long to send the head of a request.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
@@ -34,10 +38,14 @@ const HEAD_WITHIN: Duration = Duration::from_secs(30);
 const DRAIN_WITHIN: Duration = Duration::from_secs(25);
 /// The largest head of a request, in bytes.
 const MOST_HEAD_BYTES: usize = 128 << 10;
-/// More requests than this are not answered at a time: each may hold a body of 32 MiB.
-const MOST_REQUESTS: usize = 1024;
-/// When to come back if there are too many.
-const BUSY_FOR: Duration = Duration::from_secs(1);
+/// More connections than this are not served at a time.
+const MOST_CONNECTIONS: usize = 4096;
+/// So many more are told to come back, and the rest is closed.
+const MOST_TURNED_AWAY: usize = 256;
+/// Who is only told to come back has this long for the head of a request.
+const CROWD_WITHIN: Duration = Duration::from_secs(1);
+/// A client that says nothing for so long is asked whether it is there.
+const VANISHED: Duration = Duration::from_secs(60);
 /// Accepting fails when the machine is out of file descriptors; this is how long it may recover.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -107,15 +115,16 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Answers a request if there is room for it; what it holds, it holds until its body has ended.
-pub async fn answer<B>(
-    proxy: Arc<Proxy>,
-    room: Arc<Semaphore>,
-    request: Request<B>,
-) -> Response<Body>
+pub async fn answer<B>(proxy: Arc<Proxy>, room: Room, mut request: Request<B>) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin,
 {
-    let Ok(place) = room.try_acquire_owned() else { return proxy::busy(BUSY_FOR) };
+    let holder = room.holder(&caller::told_apart_by(request.uri(), request.headers()));
+    let place = match room.enter(holder) {
+        Ok(place) => place,
+        Err(full) => return proxy::busy(full),
+    };
+    request.extensions_mut().insert(place.clone());
     let hold = move |error| {
         let _until_the_body_is_dropped = &place;
         error
@@ -125,10 +134,7 @@ where
 
 /// Serves until `stop`, then lets the answers that are under way finish.
 pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: impl Future<Output = ()>) {
-    let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(MOST_HEAD_BYTES);
-    let room = Arc::new(Semaphore::new(MOST_REQUESTS));
-    let graceful = GracefulShutdown::new();
+    let house = House::new(proxy, files());
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -136,28 +142,104 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: impl Future<O
             () = &mut stop => break,
             accepted = listener.accept() => accepted,
         };
-        let Ok((socket, _)) = accepted else {
-            tokio::time::sleep(ACCEPT_AGAIN).await;
-            continue;
-        };
-        // Small events must not wait for each other.
-        let _unsupported = socket.set_nodelay(true);
-        let (proxy, room) = (Arc::clone(&proxy), Arc::clone(&room));
-        let service = service_fn(move |request| {
-            let (proxy, room) = (Arc::clone(&proxy), Arc::clone(&room));
-            async move { Ok::<_, Infallible>(answer(proxy, room, request).await) }
-        });
-        let connection = server.serve_connection(TokioIo::new(socket), service);
-        let connection = graceful.watch(connection);
-        #[expect(clippy::disallowed_methods, reason = "a local connection outlives no process")]
-        tokio::task::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-        });
+        match accepted {
+            Ok((socket, _)) => house.take(socket),
+            Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+        }
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN_WITHIN, graceful.shutdown()).await.is_err() {
-        tracing::warn!("stopped with answers still under way");
+    house.drain().await;
+}
+
+/// The proxy, and how many it serves at a time.
+struct House {
+    proxy: Arc<Proxy>,
+    room: Room,
+    connections: Arc<Semaphore>,
+    crowd: Arc<Semaphore>,
+    graceful: GracefulShutdown,
+}
+
+impl House {
+    /// A house for a process that may open so many files.
+    fn new(proxy: Arc<Proxy>, files: usize) -> Self {
+        Self {
+            proxy,
+            room: Room::new(Space::for_files(files)),
+            connections: Arc::new(Semaphore::new(most_connections(files))),
+            crowd: Arc::new(Semaphore::new(MOST_TURNED_AWAY)),
+            graceful: GracefulShutdown::new(),
+        }
     }
+
+    /// Lets the answers that are under way finish.
+    async fn drain(self) {
+        if tokio::time::timeout(DRAIN_WITHIN, self.graceful.shutdown()).await.is_err() {
+            tracing::warn!("stopped with answers still under way");
+        }
+    }
+
+    /// Serves a connection if there is room for it, else tells its client to come back.
+    fn take(&self, socket: TcpStream) {
+        watch_over(&socket);
+        let socket = TokioIo::new(socket);
+        if let Ok(slot) = Arc::clone(&self.connections).try_acquire_owned() {
+            let (proxy, room) = (Arc::clone(&self.proxy), self.room.clone());
+            let service = service_fn(move |request| {
+                let (proxy, room) = (Arc::clone(&proxy), room.clone());
+                async move { Ok::<_, Infallible>(answer(proxy, room, request).await) }
+            });
+            let connection = http(HEAD_WITHIN).serve_connection(socket, service);
+            drive(self.graceful.watch(connection), slot);
+        } else if let Ok(slot) = Arc::clone(&self.crowd).try_acquire_owned() {
+            let busy = |_| async { Ok::<_, Infallible>(proxy::busy(Full::All)) };
+            let mut server = http(CROWD_WITHIN);
+            let server = server.keep_alive(false);
+            drive(server.serve_connection(socket, service_fn(busy)), slot);
+        }
+    }
+}
+
+/// HTTP/1.1 for clients that send each head within `head`.
+fn http(head: Duration) -> http1::Builder {
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(MOST_HEAD_BYTES);
+    server
+}
+
+/// Serves a connection to its end, which gives its slot back.
+fn drive<E: Display>(
+    connection: impl Future<Output = Result<(), E>> + Send + 'static,
+    slot: OwnedSemaphorePermit,
+) {
+    #[expect(clippy::disallowed_methods, reason = "a local connection outlives no process")]
+    tokio::task::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+        drop(slot);
+    });
+}
+
+/// Small events must not wait for each other, and a client that has vanished must be missed.
+fn watch_over(socket: &TcpStream) {
+    let _unsupported = socket.set_nodelay(true);
+    let alive = TcpKeepalive::new().with_time(VANISHED).with_interval(VANISHED / 4);
+    let _unsupported = SockRef::from(socket).set_tcp_keepalive(&alive);
+}
+
+/// How many files this process may open, after asking for all that it may ask for.
+fn files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum {
+        let more = Rlimit { current: limit.maximum, ..limit };
+        let _stays_as_it_is = setrlimit(Resource::Nofile, more);
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files).unwrap_or(usize::MAX)
+}
+
+/// More connections than places, since most are idle; the rest is for sockets to the upstreams.
+fn most_connections(files: usize) -> usize {
+    MOST_CONNECTIONS.min(files.saturating_sub(64) / 2).max(1)
 }

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use function::access::ProxyKey;
 use function::limits::{Store, memory::MemoryStore};
 use function::proxy::Proxy;
+use function::room::{Room, Space};
 use function::serve::local;
 use function::settings::{Options, Settings};
 use function::upstream::{anthropic::Anthropic, aws::Aws, bedrock::Bedrock};
 use http_body_util::Full;
 use hyper::Request;
-use tokio::sync::Semaphore;
 
 use super::access::{alices, bobs, keyed, organization};
 use crate::support::{
@@ -397,10 +397,10 @@ fn who_sends_nothing_more_is_sent_away() {
 async fn more_requests_than_there_is_room_for_are_sent_away_honestly() {
     let world = World::start();
     let proxy = in_process(&world.anthropic.url()).await;
-    let room = Arc::new(Semaphore::new(1));
+    let room = Room::new(Space { places: 1, bytes: 0 });
     let ask = || {
         let request = Request::get("/v1/models").body(Full::<Bytes>::default());
-        local::answer(Arc::clone(&proxy), Arc::clone(&room), request.expect("it is a request"))
+        local::answer(Arc::clone(&proxy), room.clone(), request.expect("it is a request"))
     };
     let first = ask().await;
     assert_ne!(first.status(), 503);

@@ -1,11 +1,11 @@
 //! Proxy keys that stand in the table: whose they are, who is out, and what a table that fails costs.
 
-use std::time::Duration;
+use std::{io::Write, net::TcpStream, thread, time::Duration};
 
 use function::{access::ProxyKey, failover::cooldown::Fingerprint};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::access::{alices, bobs};
 use crate::support::{
@@ -84,6 +84,51 @@ async fn a_malformed_key_is_refused_before_any_read() {
     assert_eq!(reads(), 0);
     assert_eq!(world.call(by_header(&bobs())).await.status, 401);
     assert_eq!(reads(), 1, "a key that may be one is looked up");
+}
+
+#[tokio::test]
+async fn a_key_of_nobody_is_refused_before_its_body_has_come() {
+    let (_fake, world) = alone();
+    let begun = |key: &str, more: &str| {
+        format!(
+            "POST /v1/messages HTTP/1.1\r\nhost: x\r\n{KEY}: {key}\r\ncontent-length: \
+             33554432\r\n{more}connection: close\r\n\r\n"
+        )
+    };
+    let ask = |text: String| {
+        let at = Instant::now();
+        (world.raw(text.as_bytes(), Duration::from_secs(20)), at.elapsed())
+    };
+    let (answer, took) = ask(begun(&bobs(), "") + "{\"model\"");
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let (answer, took) = ask(begun(&bobs(), "expect: 100-continue\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 401 "), "no go-ahead for a stranger: {answer}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    let answer =
+        world.raw(begun(&alices(), "expect: 100-continue\r\n").as_bytes(), Duration::from_secs(2));
+    assert!(answer.starts_with("HTTP/1.1 100 "), "{answer}");
+    assert!(world.anthropic.requests().is_empty());
+}
+
+#[test]
+fn a_body_that_takes_its_time_arrives_whole_behind_a_key_of_the_table() {
+    let (_fake, world) = alone();
+    let body = format!("{{\"model\":\"{}\"}}", "slow".repeat(500));
+    let head = format!(
+        "POST /v1/files HTTP/1.1\r\nhost: x\r\n{KEY}: {}\r\nx-api-key: {ALICE}\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        alices(),
+        body.len()
+    );
+    let mut socket = TcpStream::connect(world.address()).expect("the proxy listens");
+    socket.write_all(head.as_bytes()).expect("the proxy reads");
+    for piece in body.as_bytes().chunks(500) {
+        thread::sleep(Duration::from_millis(80));
+        socket.write_all(piece).expect("the proxy reads");
+    }
+    let answer = std::io::read_to_string(&socket).expect("it is text");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(&body), "{answer}");
 }
 
 #[tokio::test]

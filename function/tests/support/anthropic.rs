@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Answer, Ending, Refusal},
-    fake::{Fake, Received, Speak, Wire},
+    fake::{Director, Fake, Received, Speak, Wire},
     gzip::Gzip,
     message::{Message, ToolPlay, Voice},
 };
@@ -40,6 +40,11 @@ impl FakeAnthropic {
     pub(crate) fn start() -> Self {
         let house = Arc::new(House::default());
         Self { fake: Fake::start(Arc::clone(&house) as Arc<dyn Speak>), house }
+    }
+
+    /// Lets `director` answer first.
+    pub(crate) fn direct(&self, director: Director) {
+        self.fake.direct(director);
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -17,6 +17,9 @@ use tokio::{
 /// The longest that a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(45);
 
+/// A slow reader takes its time for so many pieces.
+const SLOW_PIECES: usize = 40;
+
 /// The credential that calls carry unless they say otherwise.
 pub(crate) const ALICE: &str = "sk-ant-api03-test-alice";
 pub(crate) const BOB: &str = "sk-ant-api03-test-bob";
@@ -214,9 +217,17 @@ impl Live {
         }
     }
 
-    pub(crate) async fn finish(mut self) -> Reply {
+    pub(crate) async fn finish(self) -> Reply {
+        self.finish_slowly(Duration::ZERO).await
+    }
+
+    /// Reads on to the end, with a pause after each of the first pieces.
+    pub(crate) async fn finish_slowly(mut self, pause: Duration) -> Reply {
         let (mut pieces, mut broken) = (Vec::new(), None);
         while let Some(piece) = self.next().await {
+            if !pause.is_zero() && pieces.len() < SLOW_PIECES {
+                tokio::time::sleep(pause).await;
+            }
             match piece {
                 Ok(bytes) => pieces.push((self.begun.elapsed(), bytes)),
                 Err(error) => {

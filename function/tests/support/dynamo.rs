@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::Answer,
-    fake::{Fake, Received, Speak, Wire},
+    fake::{Director, Fake, Received, Speak, Wire},
 };
 
 /// The fake; dropping it closes its port.
@@ -34,6 +34,11 @@ impl FakeDynamo {
     pub(crate) fn start() -> Self {
         let house = Arc::new(House::default());
         Self { fake: Fake::start(Arc::clone(&house) as Arc<dyn Speak>), house }
+    }
+
+    /// Lets `director` answer first.
+    pub(crate) fn direct(&self, director: Director) {
+        self.fake.direct(director);
     }
 
     pub(crate) fn url(&self) -> String {

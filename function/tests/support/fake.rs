@@ -73,16 +73,26 @@ pub(crate) trait Speak: Send + Sync + 'static {
     fn speak(&self, request: &Received, script: Option<&Answer>) -> Wire;
 }
 
-#[derive(Debug, Default)]
+/// Says what to answer to a request before any script is looked at.
+pub(crate) type Director = Arc<dyn Fn(&Received) -> Option<Answer> + Send + Sync>;
+
+#[derive(Default)]
 struct Ledger {
     requests: Vec<Received>,
     scripts: BTreeMap<String, VecDeque<Answer>>,
     standing: BTreeMap<String, Answer>,
+    director: Option<Director>,
 }
 
 /// The ledger of a fake, shared with the thread that serves it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Ledger>>);
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
 
 impl Shared {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -129,6 +139,11 @@ impl Fake {
     /// Every request so far, in the order of arrival.
     pub(crate) fn requests(&self) -> Vec<Received> {
         self.shared.ledger().requests.clone()
+    }
+
+    /// Lets `director` answer first. Of what arrives only the targets are kept then.
+    pub(crate) fn direct(&self, director: Director) {
+        self.shared.ledger().director = Some(director);
     }
 
     /// Appends to the script of `topic`; after its end the standing answer is given.
@@ -195,10 +210,16 @@ async fn exchange(
     let received = arrived(request).await;
     let topic = speaker.topic(&received);
     let (script, presence) = {
+        let director = shared.ledger().director.clone();
+        let directed = director.as_ref().and_then(|director| director(&received));
         let mut ledger = shared.ledger();
-        ledger.requests.push(received.clone());
+        let mut kept = received.clone();
+        if director.is_some() {
+            (kept.body, kept.headers) = (Bytes::new(), Vec::new());
+        }
+        ledger.requests.push(kept);
         let scripted = ledger.scripts.get_mut(&topic).and_then(VecDeque::pop_front);
-        let script = scripted.or_else(|| ledger.standing.get(&topic).cloned());
+        let script = directed.or(scripted).or_else(|| ledger.standing.get(&topic).cloned());
         let place = ledger.requests.len() - 1;
         (script, Presence { shared: shared.clone(), place, ended: false })
     };
@@ -212,8 +233,13 @@ async fn exchange(
     response.body(StreamBody::new(paced(wire, script, presence))).expect("scripted heads are valid")
 }
 
+/// A request with this header has its body read so many milliseconds later.
+pub(crate) const READ_AFTER: &str = "x-test-read-after";
+
 async fn arrived(request: Request<Incoming>) -> Received {
     let (head, body) = request.into_parts();
+    let later = head.headers.get(READ_AFTER).and_then(|millis| millis.to_str().ok()?.parse().ok());
+    sleep(Duration::from_millis(later.unwrap_or(0))).await;
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     let headers = head
         .headers

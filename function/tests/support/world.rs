@@ -42,7 +42,7 @@ pub(crate) struct World {
     proxy: Proxy,
     settings: BTreeMap<String, String>,
     home: TempDir,
-    _door: Option<Door>,
+    _doors: Vec<Door>,
 }
 
 /// A world to be started.
@@ -51,6 +51,8 @@ pub(crate) struct Plan {
     settings: BTreeMap<String, String>,
     absent: Vec<&'static str>,
     tls: Option<&'static str>,
+    tls_bedrock: Option<&'static str>,
+    files: Option<usize>,
 }
 
 impl Plan {
@@ -69,6 +71,18 @@ impl Plan {
     /// Puts TLS in front of Anthropic, with `h2` or `http/1.1` behind it.
     pub(crate) fn tls(mut self, protocol: &'static str) -> Self {
         self.tls = Some(protocol);
+        self
+    }
+
+    /// Puts TLS in front of Bedrock, with these versions of HTTP behind it.
+    pub(crate) fn tls_bedrock(mut self, protocols: &'static str) -> Self {
+        self.tls_bedrock = Some(protocols);
+        self
+    }
+
+    /// Lets the proxy open no more files than this.
+    pub(crate) fn files(mut self, files: usize) -> Self {
+        self.files = Some(files);
         self
     }
 
@@ -97,10 +111,22 @@ impl Plan {
                 ("SSL_CERT_FILE".to_owned(), trusted.display().to_string()),
             ]);
         }
+        let other = self.tls_bedrock.map(|protocols| Door::open(bedrock.address(), protocols));
+        if let Some(door) = &other {
+            let trusted = home.path().join("trusted.pem");
+            let known = std::fs::read_to_string(&trusted).unwrap_or_default();
+            std::fs::write(&trusted, known + &door.certificate).expect("the directory is ours");
+            let url = format!("https://localhost:{}", door.port);
+            settings.extend([
+                ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME".to_owned(), url),
+                ("SSL_CERT_FILE".to_owned(), trusted.display().to_string()),
+            ]);
+        }
         settings.extend(self.settings);
         settings.retain(|name, _| !self.absent.contains(&name.as_str()));
-        let proxy = Proxy::start(&settings, home.path());
-        World { anthropic, bedrock, proxy, settings, home, _door: door }
+        let proxy = Proxy::start(&settings, home.path(), self.files);
+        let doors = [door, other].into_iter().flatten().collect();
+        World { anthropic, bedrock, proxy, settings, home, _doors: doors }
     }
 }
 
@@ -135,7 +161,7 @@ impl World {
     pub(crate) fn restart(&mut self) {
         self.proxy.terminate();
         self.proxy.wait(Duration::from_secs(30));
-        self.proxy = Proxy::start(&self.settings, self.home.path());
+        self.proxy = Proxy::start(&self.settings, self.home.path(), None);
     }
 
     pub(crate) fn proxy(&mut self) -> &mut Proxy {
@@ -158,6 +184,15 @@ impl World {
         (number("VmRSS:"), number("VmHWM:"))
     }
 
+    /// How many files and sockets the proxy has open, and how many threads it has.
+    pub(crate) fn handles(&self) -> (usize, usize) {
+        let count = |what: &str| {
+            let folder = format!("/proc/{}/{what}", self.proxy.child.id());
+            std::fs::read_dir(folder).expect("the child runs on Linux").count()
+        };
+        (count("fd"), count("task"))
+    }
+
     /// Sends raw bytes and returns what comes back until the connection ends or `stay` is over.
     pub(crate) fn raw(&self, bytes: &[u8], stay: Duration) -> String {
         let mut socket = std::net::TcpStream::connect(self.address()).expect("the proxy listens");
@@ -178,8 +213,8 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    fn start(settings: &BTreeMap<String, String>, home: &Path) -> Self {
-        let mut child = command(settings, home)
+    fn start(settings: &BTreeMap<String, String>, home: &Path, files: Option<usize>) -> Self {
+        let mut child = command(settings, home, files)
             .args(["--listen", "127.0.0.1:0"])
             .spawn()
             .expect("the binary was built");
@@ -241,8 +276,12 @@ impl Drop for Proxy {
     }
 }
 
-fn command(settings: &BTreeMap<String, String>, home: &Path) -> Command {
+fn command(settings: &BTreeMap<String, String>, home: &Path, files: Option<usize>) -> Command {
     let mut command = Command::new(program());
+    if let Some(files) = files {
+        command = Command::new("/bin/sh");
+        command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]).arg(program());
+    }
     command
         .env_clear()
         .env("HOME", home)
@@ -266,7 +305,7 @@ pub(crate) fn run(settings: &[(&str, &str)], arguments: &[&str]) -> (ExitStatus,
     .into();
     all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let mut child =
-        command(&all, home.path()).args(arguments).spawn().expect("the binary was built");
+        command(&all, home.path(), None).args(arguments).spawn().expect("the binary was built");
     let stderr = child.stderr.take().expect("stderr is a pipe");
     let reader = thread::spawn(move || std::io::read_to_string(stderr).unwrap_or_default());
     let mut proxy = Proxy { child, address: ([127, 0, 0, 1], 0).into(), log: Arc::default() };
