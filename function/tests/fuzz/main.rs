@@ -1,10 +1,14 @@
-//! Does anything from outside make the codecs panic, lose bytes or grow without bound?
+//! Does anything from outside make a parser panic, lose bytes or grow without bound?
 //!
 //! Each target runs 20,000 cases; `scripts/fuzz` runs a million. `corpus` holds nasty inputs, one
 //! a line: they are cut, joined and mixed with pieces that mean something, and whole JSON is grown
-//! from random bytes so that the editing is reached behind the parser.
+//! from random bytes so that the editing is reached behind the parser. Every line is also tried as
+//! it is, in each run: an input that has once failed becomes a line. Here are the bodies that are
+//! rewritten; `outside` has what comes before and beside them.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where its own material is broken")]
+
+mod outside;
 
 use std::collections::BTreeMap;
 
@@ -21,9 +25,9 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::Config;
 use serde_json::value::RawValue;
 
-const REQUESTS: &str = include_str!("corpus/requests.txt");
-const CHUNKS: &str = include_str!("corpus/chunks.txt");
-const REFUSALS: &str = include_str!("corpus/refusals.txt");
+const REQUESTS: &str = include_str!("../corpus/requests.txt");
+const CHUNKS: &str = include_str!("../corpus/chunks.txt");
+const REFUSALS: &str = include_str!("../corpus/refusals.txt");
 
 const LINES: [&str; 6] = [
     "claude-3-5-haiku-latest",
@@ -159,37 +163,48 @@ fn assert_split(bytes: &[u8], size: usize) {
 
 /// A line of the corpus with pieces of another one, of JSON and of noise in some places.
 fn broken(corpus: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    mixed(corpus, PIECES)
+}
+
+/// A line of the corpus with some of these pieces in some places, or with the end of another line.
+fn mixed(corpus: &'static str, pieces: &'static [&'static [u8]]) -> impl Strategy<Value = Vec<u8>> {
     let lines: Vec<&str> = corpus.lines().collect();
-    let pieces = select(vec![
-        &b"{"[..],
-        b"}",
-        b"[",
-        b"]",
-        b",",
-        b":",
-        b"\"",
-        b"\\",
-        b"\\u",
-        b"null",
-        b"1e9",
-        b"\n",
-        b"\xff",
-        b"\xed\xa0\x80",
-        b"\"type\":\"system\",",
-        b"\"cache_control\":{\"scope\":1},",
-        b"\"source\":{\"type\":\"url\"},",
-    ]);
-    let cut = (any::<Index>(), 0_usize..4, pieces);
-    (select(lines), vec(cut, 0..4)).prop_map(|(line, cuts)| {
+    let cut = (any::<Index>(), 0_usize..4, select(pieces));
+    let other = (select(lines.clone()), any::<Index>(), any::<bool>());
+    (select(lines), vec(cut, 0..4), other).prop_map(|(line, cuts, (other, from, joined))| {
         let mut bytes = line.as_bytes().to_vec();
         for (at, length, piece) in cuts {
             let at = at.index(bytes.len() + 1);
             let end = (at + length).min(bytes.len());
             bytes.splice(at..end, piece.iter().copied());
         }
+        if joined {
+            bytes.extend_from_slice(&other.as_bytes()[from.index(other.len() + 1)..]);
+        }
         bytes
     })
 }
+
+/// What means something in JSON.
+const PIECES: &[&[u8]] = &[
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"\"",
+    b"\\",
+    b"\\u",
+    b"null",
+    b"1e9",
+    b"\n",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b"\"type\":\"system\",",
+    b"\"cache_control\":{\"scope\":1},",
+    b"\"source\":{\"type\":\"url\"},",
+];
 
 /// A piece of a stream of events.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
