@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use self::model::{End, Limit, Right, right};
 use self::plan::{LIMIT, Patience, Plan, Plans, THRESHOLD};
 use crate::support::answer::{ok, refused};
-use crate::support::client::{Call, Reply};
+use crate::support::client::{Call, Live, Reply};
 use crate::support::dynamo::FakeDynamo;
 use crate::support::fake::Director;
 use crate::support::world::{self, World};
@@ -194,16 +194,24 @@ impl Caller<'_> {
             }
             Patience::Reads | Patience::ReadsSlowly => {}
         }
-        let reply = match plan.patience {
-            Patience::ReadsSlowly => slowly(&call, &self.soak.world).await,
-            Patience::Reads | Patience::Vanishes(_) => self.send(&call).await,
+        let reply = match call.try_open(self.soak.world.address()).await {
+            Err(_) => None,
+            Ok(live) if plan.patience == Patience::ReadsSlowly => Some(slowly(live).await),
+            Ok(live) => Some(live.finish().await),
         };
         let asked = self.soak.plans.end(number);
         // Where the limit may be lost, whoever was asked first tells what the proxy knew.
         let certain = limited.filter(|limited| self.soak.certain || !limited);
         let knew = certain.unwrap_or(asked.first() == Some(&"bedrock"));
         let right = right(&plan, knew);
-        self.check(&plan, &right, (&reply, &asked, number));
+        match &reply {
+            Some(reply) => self.check(&plan, &right, (reply, &asked, number)),
+            // What breaks at once may take its head along.
+            None => {
+                assert_eq!(right.end, End::Broken, "{number} of {}: no answer", self.name);
+                self.soak.count("broke before its head");
+            }
+        }
         self.learn(right.limit, begun);
     }
 
@@ -292,9 +300,8 @@ impl Caller<'_> {
     }
 }
 
-/// Reads an answer with a pause before each piece.
-async fn slowly(call: &Call, world: &World) -> Reply {
-    let live = call.open(world.address()).await;
+/// Reads an answer with pauses.
+async fn slowly(live: Live) -> Reply {
     sleep(Duration::from_millis(200)).await;
     live.finish_slowly(Duration::from_millis(15)).await
 }

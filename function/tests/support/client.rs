@@ -141,25 +141,29 @@ impl Call {
 
     /// Sends the call and waits for the head of the answer.
     pub(crate) async fn open(&self, address: SocketAddr) -> Live {
+        self.try_open(address).await.expect("the proxy answers")
+    }
+
+    /// The same where the connection may break before there is a head.
+    pub(crate) async fn try_open(&self, address: SocketAddr) -> Result<Live, hyper::Error> {
         let begun = Instant::now();
         let (sender, mut tasks) = connect(address).await;
         let mut sender = sender;
         let answer = timeout(PATIENCE, sender.send_request(self.request(address))).await;
-        let (head, body) =
-            answer.expect("a head comes in time").expect("the proxy answers").into_parts();
+        let (head, body) = answer.expect("a head comes in time")?.into_parts();
         tasks.spawn(async move {
             // Holding the sender keeps the connection open.
             let _sender = sender;
             std::future::pending::<()>().await;
         });
-        Live {
+        Ok(Live {
             status: head.status.as_u16(),
             headers: head.headers,
             head_after: begun.elapsed(),
             begun,
             body,
             _tasks: tasks,
-        }
+        })
     }
 
     /// Sends the call and leaves after `stay`, whatever has come by then.
