@@ -21,8 +21,8 @@
 //!
 //! ```text
 //! main → serve → proxy ─┬→ upstream, limits, telemetry, settings, clock      edges
-//!                       └→ failover · messages · translate · wire · caller · access · room     core
-//!                          reply
+//!                       └→ failover · messages · translate · wire · caller · access     core
+//!                          room · reply
 //! ```
 //!
 //! The core is values and functions: it names no runtime, no client, no environment and no clock,

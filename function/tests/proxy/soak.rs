@@ -148,6 +148,7 @@ struct Caller<'a> {
 
 impl Caller<'_> {
     async fn ask_until(mut self, until: Instant) {
+        self.prove().await;
         while Instant::now() < until {
             sleep(Duration::from_millis(self.rng.u64(..40))).await;
             match self.rng.u8(..12) {
@@ -155,6 +156,13 @@ impl Caller<'_> {
                 _ => self.ask().await,
             }
         }
+    }
+
+    /// Lets Anthropic accept the credential. Whether the free call is in time for one that it does
+    /// not know is a matter of moments.
+    async fn prove(&self) {
+        let reply = self.send(&Call::message()).await;
+        assert_eq!((reply.status, reply.errors().len()), (200, 0), "{}", self.name);
     }
 
     /// What passes through, whatever is limited.
@@ -190,7 +198,7 @@ impl Caller<'_> {
                 // What is under way at the upstreams may still be told.
                 sleep(Duration::from_millis(300)).await;
                 self.soak.plans.end(number);
-                return;
+                return self.prove().await;
             }
             Patience::Reads | Patience::ReadsSlowly => {}
         }
@@ -213,6 +221,9 @@ impl Caller<'_> {
             }
         }
         self.learn(right.limit, begun);
+        if right.status == 401 {
+            self.prove().await;
+        }
     }
 
     fn learn(&mut self, limit: Limit, begun: Instant) {

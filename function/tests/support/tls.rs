@@ -2,15 +2,10 @@
 //! certificate made for this one door. What comes through is passed on as it is, in either version
 //! of HTTP.
 
-use std::{
-    io::{self, Read, Write},
-    net::SocketAddr,
-    sync::Arc,
-    thread,
-};
+use std::{io, net::SocketAddr, sync::Arc, thread};
 
 use rustls::{
-    ServerConfig, ServerConnection,
+    ServerConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use tokio::{
@@ -18,6 +13,7 @@ use tokio::{
     sync::oneshot,
     task::JoinSet,
 };
+use tokio_rustls::TlsAcceptor;
 
 /// An open door; dropping it closes it.
 #[derive(Debug)]
@@ -89,67 +85,9 @@ async fn accept(listener: std::net::TcpListener, inside: SocketAddr, config: Arc
 
 /// Carries bytes between the two sockets until one of them ends.
 async fn bridge(outer: TcpStream, inside: SocketAddr, config: Arc<ServerConfig>) -> io::Result<()> {
-    let inner = TcpStream::connect(inside).await?;
+    let mut inner = TcpStream::connect(inside).await?;
     inner.set_nodelay(true)?;
     outer.set_nodelay(true)?;
-    let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
-    let mut piece = vec![0; 16 * 1024];
-    loop {
-        let mut sealed = Vec::new();
-        while tls.wants_write() {
-            tls.write_tls(&mut sealed)?;
-        }
-        write(&outer, &sealed).await?;
-        tokio::select! {
-            ready = outer.readable() => {
-                ready?;
-                let Some(count) = read(&outer, &mut piece)? else { continue };
-                if count == 0 {
-                    return Ok(());
-                }
-                write(&inner, &unsealed(&mut tls, &piece[..count])?).await?;
-            }
-            ready = inner.readable() => {
-                ready?;
-                let Some(count) = read(&inner, &mut piece)? else { continue };
-                if count == 0 {
-                    return Ok(());
-                }
-                tls.writer().write_all(&piece[..count])?;
-            }
-        }
-    }
-}
-
-fn unsealed(tls: &mut ServerConnection, mut sealed: &[u8]) -> io::Result<Vec<u8>> {
-    let mut plain = Vec::new();
-    while !sealed.is_empty() {
-        tls.read_tls(&mut sealed)?;
-        let state = tls.process_new_packets().map_err(io::Error::other)?;
-        let begin = plain.len();
-        plain.resize(begin + state.plaintext_bytes_to_read(), 0);
-        tls.reader().read_exact(&mut plain[begin..])?;
-    }
-    Ok(plain)
-}
-
-/// Reads what is there; `None` if that is nothing yet.
-fn read(socket: &TcpStream, piece: &mut [u8]) -> io::Result<Option<usize>> {
-    match socket.try_read(piece) {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-async fn write(socket: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        socket.writable().await?;
-        match socket.try_write(bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+    let mut outer = TlsAcceptor::from(config).accept(outer).await?;
+    tokio::io::copy_bidirectional(&mut outer, &mut inner).await.map(drop)
 }
