@@ -26,6 +26,10 @@ use crate::support::world::{self, World};
 
 /// Each has a credential and asks one thing at a time.
 const CALLERS: u64 = 48;
+/// A large body is made of words of this size, each of which is one event of the answer.
+const WORD: usize = 100_000;
+/// How many of them.
+const WORDS: usize = 12;
 /// Around the end of a limit nobody asks: which answer is right is a matter of moments.
 const BORDER: Duration = Duration::from_millis(2500);
 /// What a pool may keep open for each caller, to each upstream.
@@ -240,7 +244,11 @@ impl Caller<'_> {
     }
 
     fn call(&self, number: u64, plan: &Plan) -> Call {
-        let padding = if plan.large { "large ".repeat(200_000) } else { String::new() };
+        let padding = if plan.large {
+            format!("{} ", "x".repeat(WORD - 1)).repeat(WORDS)
+        } else {
+            String::new()
+        };
         let prompt = format!("{padding}{}", Plans::prompt(number));
         Call::message().by(&self.name).says(&prompt).with("stream", plan.stream)
     }
@@ -281,7 +289,7 @@ impl Caller<'_> {
                 let spoken = format!("{} heard: ", right.upstream);
                 let said = text.strip_prefix(&spoken).expect(case);
                 let padding = said.strip_suffix(&Plans::prompt(number)).expect(case);
-                assert!(padding.len() == if plan.large { 1_200_000 } else { 0 }, "{case}");
+                assert!(padding.len() == if plan.large { WORD * WORDS } else { 0 }, "{case}");
                 if plan.stream {
                     assert_eq!(reply.names().last().map(String::as_str), Some("message_stop"));
                     assert!(reply.errors().is_empty(), "{case}");
