@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::cloud::{CloudError, Writer};
-use crate::plan::{Action, Address, Change, Plan};
+use crate::plan::{Action, Address, Change, Deleted, Plan};
 use crate::stack::{Observed, Part, Stack};
 
 /// How it went.
@@ -31,6 +31,9 @@ struct Walk<'a> {
     /// Whose turn is over, however it went.
     over: watch::Sender<BTreeSet<Address>>,
 }
+
+/// Goes when all else is done.
+const SURPLUS: Action = Action::Delete(Deleted::OlderThanKept);
 
 /// Does all that `plan` says.
 pub async fn up(
@@ -59,9 +62,7 @@ impl Walk<'_> {
             |over: &BTreeSet<Address>| part.after().iter().all(|first| over.contains(first));
         drop(over.wait_for(ready).await);
         let address = part.address();
-        let of_it = |change: &&Change| {
-            change.address == address && !matches!(change.action, Action::Delete(_))
-        };
+        let of_it = |change: &&Change| change.address == address && change.action != SURPLUS;
         if let Some(change) = self.plan.pending().find(of_it) {
             self.take(change, part.settle(self.adopt, self.cloud)).await;
         }

@@ -223,6 +223,18 @@ pub struct StatusArgs {
     pub no_probe: bool,
 }
 
+impl StackArgs {
+    /// Whether a dashboard was asked for, or to be without one.
+    #[must_use]
+    pub const fn wants_dashboard(&self) -> Option<bool> {
+        match (self.dashboard, self.no_dashboard) {
+            (true, _) => Some(true),
+            (false, true) => Some(false),
+            (false, false) => None,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     #[command(flatten)]
@@ -286,6 +298,12 @@ pub struct StackArgs {
     /// The processors to run on, arm64 or `x86_64` [default: what is deployed, else arm64]
     #[arg(long, value_name = "NAME")]
     pub architecture: Option<Architecture>,
+    /// A CloudWatch dashboard and two alarms [default: what is deployed, else none]
+    #[arg(long, conflicts_with = "no_dashboard")]
+    pub dashboard: bool,
+    /// Take dashboard and alarms away
+    #[arg(long)]
+    pub no_dashboard: bool,
     /// Set a variable of the function; it stays set. Repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub env: Vec<String>,

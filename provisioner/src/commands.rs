@@ -300,6 +300,7 @@ impl Session {
             concurrency: args.reserved_concurrency,
             boundary: args.permissions_boundary.clone(),
             architecture: args.architecture,
+            dashboard: args.wants_dashboard(),
             environment,
             adopt: args.adopt,
         })
@@ -314,7 +315,7 @@ impl Session {
     ) -> Result<(Stack, Observed), Failure> {
         let reader: Reader = cloud.reader();
         self.unless_stopped(async {
-            let past = Remembered::read(settings, &reader).await?;
+            let past = Remembered::read(settings, &cloud.account, &reader).await?;
             let architecture = past.architecture(settings);
             let wanted = wanted(source, architecture, self.printer).await?;
             let stack = Stack::new(settings, &cloud.account, &past, wanted)

@@ -64,6 +64,8 @@ pub enum Replaced {
 pub enum Deleted {
     /// More images are there than are kept.
     OlderThanKept,
+    /// It was wanted once.
+    NotWanted,
 }
 
 impl Action {
@@ -201,6 +203,7 @@ impl Change {
             Action::Replace(Replaced::StatementIsFixed) => {
                 "differs, and a statement can only be removed and added again"
             }
+            Action::Delete(Deleted::NotWanted) => "is no longer wanted",
             Action::Delete(Deleted::OlderThanKept) => "older than the images that are kept",
         };
         let dangers = self.dangers.iter().map(Danger::to_string);

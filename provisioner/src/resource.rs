@@ -22,6 +22,11 @@ pub trait Resource {
         None
     }
 
+    /// Whether it is to be there at all. What is not wanted and not there is not spoken of.
+    fn is_wanted(&self) -> bool {
+        true
+    }
+
     /// Compares what is wanted with what is there; `None` is nothing.
     fn diff(&self, live: Option<&Self::Live>) -> Change;
 

@@ -1,6 +1,8 @@
 //! One file for each kind of resource. In each, what is wanted and how it differs from what is
 //! there is pure; how it is read, made and deleted takes the account.
 
+pub mod alarm;
+pub mod dashboard;
 pub mod function;
 pub mod image;
 pub mod log_group;

@@ -39,6 +39,8 @@ pub struct Settings {
     pub boundary: Option<Boundary>,
     /// `None` keeps what is deployed; arm64 where nothing is.
     pub architecture: Option<Architecture>,
+    /// `None` keeps what is deployed; no dashboard where nothing is.
+    pub dashboard: Option<bool>,
     pub environment: Environment,
     /// Take over what does not carry our tags.
     pub adopt: bool,
@@ -59,6 +61,7 @@ impl Settings {
             concurrency: None,
             boundary: None,
             architecture: None,
+            dashboard: None,
             environment: Environment(BTreeMap::new()),
             adopt: false,
         }

@@ -11,6 +11,8 @@ mod remembered;
 
 use crate::names::{Account, Names, Tags};
 use crate::policies::PolicyError;
+use crate::resources::alarm::{Alarm, Watches};
+use crate::resources::dashboard::Dashboard;
 use crate::resources::function::Function;
 use crate::resources::image::{Image, Wanted};
 use crate::resources::log_group::LogGroup;
@@ -36,6 +38,9 @@ parts::resources! {
     call_url: Permission after function;
     call_lambda: Permission after call_url;
     url: Url after call_lambda;
+    dashboard: Dashboard after function;
+    fallback_alarm: Alarm after dashboard;
+    error_alarm: Alarm after dashboard;
 }
 
 /// The one policy that is written into the role.
@@ -101,6 +106,22 @@ impl Stack {
         let call_lambda =
             Permission { function: function.name.clone(), grant: Grant::CallFunction };
         let url = Url { function: function.name.clone() };
-        Ok(Self { role, repository, image, table, log_group, function, call_url, call_lambda, url })
+        let alarm = |watches| Alarm::of(&function, watches, past.dashboard(settings));
+        let [fallback_alarm, error_alarm] = Watches::ALL.map(alarm);
+        let dashboard = Dashboard::of(&function, account, past.dashboard(settings));
+        Ok(Self {
+            role,
+            repository,
+            image,
+            table,
+            log_group,
+            function,
+            call_url,
+            call_lambda,
+            url,
+            dashboard,
+            fallback_alarm,
+            error_alarm,
+        })
     }
 }

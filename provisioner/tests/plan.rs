@@ -372,6 +372,9 @@ fn live(stack: &Stack) -> Observed {
             invoke_mode: "RESPONSE_STREAM".to_owned(),
             cors: false,
         }),
+        dashboard: None,
+        fallback_alarm: None,
+        error_alarm: None,
     }
 }
 

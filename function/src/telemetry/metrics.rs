@@ -27,6 +27,7 @@ pub(super) fn line(
         &[],
         &[
             ("Requests", Some(1)),
+            ("Fallbacks", entries.reason.map(|_| 1)),
             ("LimitsRemembered", entries.cooldown.map(|_| 1)),
             ("BedrockErrors", Some(entries.bedrock_errors.into()).filter(|errors| *errors > 0)),
         ],
@@ -142,7 +143,7 @@ mod tests {
         let line = written(&entries);
         assert_eq!(
             metrics(&line, &["FunctionName"]),
-            ["Requests", "LimitsRemembered", "BedrockErrors"]
+            ["Requests", "Fallbacks", "LimitsRemembered", "BedrockErrors"]
         );
         assert_eq!(metrics(&line, &["FunctionName", "reason"]), ["Fallbacks"]);
         assert_eq!(

@@ -46,7 +46,6 @@ pub(crate) struct Service {
 }
 
 // Source: the service models of botocore 1.43.106.
-#[expect(dead_code, reason = "the dashboard is next")]
 pub(crate) const CLOUDWATCH: Service = Service {
     id: "CloudWatch",
     host: "monitoring",

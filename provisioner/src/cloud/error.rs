@@ -199,7 +199,8 @@ fn kind_of(code: &str, message: &str) -> Kind {
         | "RepositoryPolicyNotFound"
         | "LifecyclePolicyNotFound"
         | "ImageNotFound"
-        | "TableNotFound" => Kind::NotFound,
+        | "TableNotFound"
+        | "DashboardNotFoundError" => Kind::NotFound,
         "EntityAlreadyExists"
         | "RepositoryAlreadyExists"
         | "ImageAlreadyExists"

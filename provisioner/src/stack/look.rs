@@ -16,7 +16,8 @@ impl Stack {
     pub fn plan(&self, there: &Observed) -> Plan {
         // A function that was there had an address that somebody may use.
         let new_url = there.function.is_some() && there.url.is_none();
-        let changes = self.parts(there).into_iter().map(|part| {
+        let parts = self.parts(there).into_iter().filter(|part| part.matters());
+        let changes = parts.map(|part| {
             let moves = new_url && part.address() == self.url.address();
             part.diff().flag(Danger::ChangesUrl, moves)
         });
@@ -35,7 +36,7 @@ impl Stack {
     #[must_use]
     pub fn survey(&self, there: &Observed) -> Vec<Found> {
         let parts = self.parts(there);
-        let found = parts.iter().map(|part| Found {
+        let found = parts.iter().filter(|part| part.matters()).map(|part| Found {
             address: part.address(),
             state: part.state(),
             foreign: foreign(&parts, part.as_ref()),

@@ -31,6 +31,9 @@ pub trait Part {
     /// Of which other resource it is a part, if it is there.
     fn belongs_to(&self) -> Option<Address>;
 
+    /// Whether it is wanted, or there and ours.
+    fn matters(&self) -> bool;
+
     /// How it is doing; `None` if it is not there.
     fn state(&self) -> Option<State>;
 
@@ -62,6 +65,10 @@ impl<R: Resource> Part for Pair<'_, R> {
 
     fn ownership(&self) -> Option<Ownership> {
         self.live.map(|live| self.wanted.ownership(live))
+    }
+
+    fn matters(&self) -> bool {
+        self.wanted.is_wanted() || self.ownership() == Some(Ownership::Ours)
     }
 
     fn belongs_to(&self) -> Option<Address> {

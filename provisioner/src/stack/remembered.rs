@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::cloud::{CloudError, Reader};
 use crate::image::Architecture;
-use crate::names::Names;
+use crate::names::{Account, Names, Tags};
+use crate::resources::dashboard::Dashboard;
 use crate::resources::function::{Function, FunctionLive};
 use crate::settings::Settings;
 
@@ -14,6 +15,8 @@ use crate::settings::Settings;
 pub struct Remembered {
     pub environment: BTreeMap<String, String>,
     pub architecture: Option<Architecture>,
+    /// There is a dashboard of ours.
+    pub dashboard: bool,
 }
 
 impl Remembered {
@@ -22,16 +25,31 @@ impl Remembered {
     /// # Errors
     ///
     /// If it cannot be read.
-    pub async fn read(settings: &Settings, cloud: &Reader) -> Result<Self, CloudError> {
+    pub async fn read(
+        settings: &Settings,
+        account: &Account,
+        cloud: &Reader,
+    ) -> Result<Self, CloudError> {
         let name = Names::from(&settings.name).function;
-        Ok(Function::find(&name, cloud).await?.map_or_else(Self::default, |live| Self::of(&live)))
+        let tags = Tags::new(&settings.name, account);
+        let function = Function::find(&name, cloud);
+        let dashboard = Dashboard::is_there(&name, account, &tags, cloud);
+        let (function, dashboard) = tokio::try_join!(function, dashboard)?;
+        let past = function.map_or_else(Self::default, |live| Self::of(&live));
+        Ok(Self { dashboard, ..past })
     }
 
     /// What `live` says.
     #[must_use]
     pub fn of(live: &FunctionLive) -> Self {
         let architecture = live.architecture.parse().ok();
-        Self { environment: live.environment.clone(), architecture }
+        Self { environment: live.environment.clone(), architecture, dashboard: false }
+    }
+
+    /// Whether there is to be a dashboard with its alarms: as asked for, else as it is.
+    #[must_use]
+    pub fn dashboard(&self, settings: &Settings) -> bool {
+        settings.dashboard.unwrap_or(self.dashboard)
     }
 
     /// Which processors: those asked for, else those it runs on, else arm64.

@@ -25,6 +25,11 @@ fn a_down_that_is_stopped_at_any_call_is_finished_by_the_next() {
 }
 
 #[test]
+fn a_dashboard_that_is_stopped_at_any_call_is_whole_or_gone_after_the_next_up() {
+    dashboards(MiniStack, &[Fault::KillAfter]);
+}
+
+#[test]
 #[ignore = "minutes: scripts/crash-matrix runs it"]
 fn the_whole_matrix() {
     let all =
@@ -33,6 +38,7 @@ fn the_whole_matrix() {
         ups(emulator, &all);
         updates(emulator, &all);
         downs(emulator, &all);
+        dashboards(emulator, &all);
     }
 }
 
@@ -74,6 +80,23 @@ fn downs(emulator: Emulator, faults: &[Fault]) {
     };
     let prepare = |world: &World| world.up(&[]).expect(0);
     Matrix { what: "down", emulator, faults }.each(prepare, down, check);
+}
+
+/// A dashboard that is asked for, and one that is given up. The next `up` says nothing of it.
+fn dashboards(emulator: Emulator, faults: &[Fault]) {
+    let check = |world: &World| {
+        world.up(&[]).expect(0);
+        assert!(world.plan().is_empty(), "{:?}", world.plan());
+        let states = world.states();
+        assert!(states.values().all(|state| state == "ready"), "{states:?}");
+        assert!([9, 12].contains(&states.len()), "{states:?}");
+    };
+    let run = |world: &World| world.up(&["--dashboard"]);
+    let prepare = |world: &World| world.up(&[]).expect(0);
+    Matrix { what: "up --dashboard", emulator, faults }.each(prepare, run, check);
+    let run = |world: &World| world.up(&["--no-dashboard"]);
+    let prepare = |world: &World| world.up(&["--dashboard"]).expect(0);
+    Matrix { what: "up --no-dashboard", emulator, faults }.each(prepare, run, check);
 }
 
 struct Matrix<'a> {

@@ -231,7 +231,7 @@ fn numbers(lines: Vec<Value>) -> Vec<u32> {
 }
 
 /// Lines as the function's own code writes them, in a process of its own.
-fn real_lines() -> Vec<String> {
+pub(crate) fn real_lines() -> Vec<String> {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "logs::writes_lines", "--ignored", "--nocapture"])
         .output()
@@ -249,6 +249,7 @@ fn writes_lines() {
     alice.asked("messages", Some("alice"), Some(("claude-opus-5-5", true)));
     alice.attempt(Upstream::Anthropic, None);
     alice.attempt(Upstream::Bedrock, Some(Reason::RateLimited));
+    alice.bedrock_failed();
     alice.remembered(Duration::from_secs(120));
     alice.answered(StatusCode::OK, Some(Upstream::Bedrock));
     alice.first_byte();
@@ -257,6 +258,7 @@ fn writes_lines() {
     alice.complete();
     let bob = Record::begin();
     bob.asked("messages", Some("bob"), Some(("claude-haiku-5-5", false)));
+    bob.first_byte();
     bob.answered(StatusCode::from_u16(529).unwrap(), Some(Upstream::Anthropic));
     bob.complete();
     let nobody = Record::begin();

@@ -9,6 +9,7 @@
 
 mod config;
 mod crash;
+mod dashboard;
 mod doctor;
 mod drift;
 mod emulator;

@@ -44,6 +44,8 @@ struct State {
     race: Option<(String, String)>,
     tool: Option<u32>,
     pages: Pages,
+    /// What an emulator forgets of alarms, by name.
+    alarms: std::collections::BTreeMap<String, Value>,
     /// Path beginnings, and what is said to them in the emulator's place.
     canned: Vec<(&'static str, u16, Value)>,
 }
@@ -112,6 +114,27 @@ impl Proxy {
         self.state.lock().unwrap().canned.insert(0, (path, status, answer));
     }
 
+    /// Asks the emulator's CloudWatch behind the tool's back.
+    pub(crate) fn cloudwatch(&self, action: &str, ask: &Value) -> Value {
+        use std::io::{Read as _, Write as _};
+        let body = ask.to_string();
+        let head = format!(
+            "POST / HTTP/1.1\r\nhost: monitoring.us-east-1.amazonaws.com\r\nconnection: close\r\n\
+             content-type: application/x-amz-json-1.0\r\n\
+             x-amz-target: GraniteServiceVersion20100801.{action}\r\n\
+             authorization: {}\r\ncontent-length: {}\r\n\r\n{body}",
+            SIGNED.replace("/ecr/", "/monitoring/"),
+            body.len(),
+        );
+        let mut stream = std::net::TcpStream::connect(self.address).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        serde_json::from_str(body).unwrap()
+    }
+
     /// Gives log lines in pages of so many, and calls each page too much so many times first.
     pub(crate) fn page_logs(&self, lines: usize, throttles: usize) {
         self.state.lock().unwrap().pages = Pages { lines, throttles, left: throttles };
@@ -164,6 +187,11 @@ impl Wire {
         let action = action(&head, &body);
         let (method, path) = (head.method.clone(), head.uri.path().to_owned());
         let call = Call { method, path, action, head, body };
+        if call.action == "PutMetricAlarm" {
+            let alarm: Value = serde_json::from_slice(&call.body).unwrap();
+            let name = alarm["AlarmName"].as_str().unwrap().to_owned();
+            self.state.lock().unwrap().alarms.insert(name, alarm["Metrics"].clone());
+        }
         if let Some(canned) = self.canned(&call) {
             return Ok(canned);
         }
@@ -303,6 +331,14 @@ impl Wire {
     /// Answers as AWS would where the emulator does not.
     fn mend(&self, call: &Call, body: Bytes) -> Bytes {
         let Ok(mut answer) = serde_json::from_slice::<Value>(&body) else { return body };
+        if call.action == "DescribeAlarms" {
+            let state = self.state.lock().unwrap();
+            for alarm in answer["MetricAlarms"].as_array_mut().into_iter().flatten() {
+                let name = alarm["AlarmName"].as_str().unwrap_or_default();
+                alarm["Metrics"] = state.alarms.get(name).cloned().unwrap_or_default();
+            }
+            return answer.to_string().into();
+        }
         if call.action == "GetAuthorizationToken" {
             // Both name a host of AWS.
             answer["authorizationData"][0]["proxyEndpoint"] = json!(format!("http://{}", self.own));

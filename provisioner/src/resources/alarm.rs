@@ -1,0 +1,209 @@
+//! An alarm on a metric that the function writes. What it does when it rings (mail, a pager) is
+//! somebody else's to say: actions that are there stay.
+
+use std::collections::BTreeMap;
+
+use function::telemetry::metrics::NAMESPACE;
+use serde_json::{Map, Value, json};
+
+use super::dashboard::given_up;
+use super::function::Function;
+use crate::cloud::direct::{Ask, CLOUDWATCH};
+use crate::cloud::{CloudError, OrAbsent as _, Reader, Writer};
+use crate::names::{Ownership, Tags};
+use crate::plan::{Address, Change, Fields};
+use crate::resource::Resource;
+
+/// What it watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watches {
+    /// More than half of all requests were answered by Bedrock, for a quarter of an hour.
+    FallbackShare,
+    /// Bedrock failed more than five times in five minutes.
+    BedrockErrors,
+}
+
+impl Watches {
+    /// Each has an alarm.
+    pub const ALL: [Self; 2] = [Self::FallbackShare, Self::BedrockErrors];
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// Otherwise it is to be gone.
+    pub wanted: bool,
+    pub function: String,
+    pub watches: Watches,
+    pub tags: Tags,
+}
+
+/// What is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AlarmLive {
+    pub arn: String,
+    /// The alarm, under the names of AWS.
+    pub fields: Map<String, Value>,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What somebody else decides about an alarm.
+const OTHERS: [&str; 4] =
+    ["ActionsEnabled", "AlarmActions", "OKActions", "InsufficientDataActions"];
+
+impl Alarm {
+    /// The alarm of `function`, or that there is to be none.
+    #[must_use]
+    pub fn of(function: &Function, watches: Watches, wanted: bool) -> Self {
+        Self { wanted, function: function.name.clone(), watches, tags: function.tags.clone() }
+    }
+
+    /// Its name, which derives from the function's.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let what = match self.watches {
+            Watches::FallbackShare => "fallbacks",
+            Watches::BedrockErrors => "bedrock-errors",
+        };
+        format!("{}-{what}", self.function)
+    }
+
+    /// What `PutMetricAlarm` is told, but for tags and actions.
+    #[must_use]
+    pub fn fields(&self) -> Map<String, Value> {
+        let common = |description: &str, periods: u32, threshold: f64| {
+            json!({
+                "AlarmName": self.name(), "AlarmDescription": description,
+                "EvaluationPeriods": periods, "DatapointsToAlarm": periods,
+                "ComparisonOperator": "GreaterThanThreshold", "Threshold": threshold,
+                "TreatMissingData": "notBreaching",
+            })
+        };
+        let (mut fields, metrics) = match self.watches {
+            Watches::FallbackShare => (
+                common("More than half of the requests were answered by Bedrock", 3, 50.0),
+                // Of a few requests a share says nothing.
+                json!([
+                    self.metric("requests", "Requests", false),
+                    self.metric("fallbacks", "Fallbacks", false),
+                    {
+                        "Id": "share", "Label": "Answered by Bedrock, in percent",
+                        "Expression": "IF(requests >= 10, 100 * FILL(fallbacks, 0) / requests, 0)",
+                        "ReturnData": true,
+                    },
+                ]),
+            ),
+            Watches::BedrockErrors => (
+                common("Bedrock failed more than five times in five minutes", 1, 5.0),
+                json!([self.metric("errors", "BedrockErrors", true)]),
+            ),
+        };
+        fields["Metrics"] = metrics;
+        fields.as_object().cloned().unwrap_or_default()
+    }
+
+    fn metric(&self, id: &str, name: &str, shown: bool) -> Value {
+        let dimensions = [json!({"Name": "FunctionName", "Value": self.function})];
+        let metric = json!({"Namespace": NAMESPACE, "MetricName": name, "Dimensions": dimensions});
+        let stat = json!({"Metric": metric, "Period": 300, "Stat": "Sum"});
+        json!({"Id": id, "MetricStat": stat, "ReturnData": shown})
+    }
+
+    fn differences(&self, live: &AlarmLive) -> Fields {
+        let fields = self.fields().into_iter().fold(Fields::new(), |fields, (key, after)| {
+            let before = live.fields.get(&key).cloned().unwrap_or_default();
+            // A whole number comes back as one, or as a fraction.
+            if before.as_f64().is_some() && before.as_f64() == after.as_f64() {
+                return fields;
+            }
+            fields.field(key, before, after)
+        });
+        fields.at_least("Tags", &live.tags, self.tags.wanted())
+    }
+
+    fn owned_tags(&self) -> Value {
+        self.tags
+            .wanted()
+            .map(|(key, value)| json!({"Key": key, "Value": value}))
+            .into_iter()
+            .collect()
+    }
+}
+
+impl Resource for Alarm {
+    type Live = AlarmLive;
+
+    fn address(&self) -> Address {
+        Address::new("alarm", self.name())
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    fn ownership(&self, live: &AlarmLive) -> Ownership {
+        self.tags.judge(&live.tags)
+    }
+
+    fn diff(&self, live: Option<&AlarmLive>) -> Change {
+        match (self.wanted, live) {
+            (true, None) => Change::create(self.address(), self.differences(&AlarmLive::default())),
+            (true, Some(live)) => Change::compare(self.address(), self.differences(live)),
+            (false, live) => given_up(self.address(), live.is_some()),
+        }
+    }
+
+    async fn read(&self, cloud: &Reader) -> Result<Option<AlarmLive>, CloudError> {
+        let ask = json!({"AlarmNames": [self.name()], "AlarmTypes": ["MetricAlarm"]});
+        let direct = &cloud.clients().direct;
+        let found = direct.call(Ask::action(CLOUDWATCH, "DescribeAlarms", &ask)).await?;
+        let Some(fields) = found["MetricAlarms"][0].as_object().cloned() else { return Ok(None) };
+        let arn = fields.get("AlarmArn").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let ask = Ask::action(CLOUDWATCH, "ListTagsForResource", &json!({"ResourceARN": arn}));
+        let Some(found) = super::tags(direct.call(ask).await).or_absent()? else {
+            return Ok(None);
+        };
+        let text = |tag: &Value, key: &str| tag[key].as_str().unwrap_or_default().to_owned();
+        let tags = found["Tags"].as_array().into_iter().flatten();
+        let tags = tags.map(|tag| (text(tag, "Key"), text(tag, "Value"))).collect();
+        Ok(Some(AlarmLive { arn, fields, tags }))
+    }
+
+    async fn apply(&self, live: Option<AlarmLive>, cloud: &Writer) -> Result<(), CloudError> {
+        if !self.wanted {
+            return self.delete(cloud).await;
+        }
+        let mut fields = self.fields();
+        // Tags count at the creation only; what somebody else decided is told again, or it is gone.
+        fields.insert("Tags".to_owned(), self.owned_tags());
+        if let Some(live) = &live {
+            fields.remove("Tags");
+            let others = OTHERS.into_iter().filter_map(|key| Some((key, live.fields.get(key)?)));
+            fields.extend(others.map(|(key, value)| (key.to_owned(), value.clone())));
+        }
+        let fields = Value::Object(fields);
+        let put = async || {
+            let ask = Ask::action(CLOUDWATCH, "PutMetricAlarm", &fields);
+            cloud.clients().direct.call(ask).await
+        };
+        cloud.persist(put).await?;
+        let Some(live) = live else { return Ok(()) };
+        if Fields::new().at_least("", &live.tags, self.tags.wanted()) == Fields::new() {
+            return Ok(());
+        }
+        let tags = json!({"ResourceARN": live.arn, "Tags": self.owned_tags()});
+        let tag = async || {
+            cloud.clients().direct.call(Ask::action(CLOUDWATCH, "TagResource", &tags)).await
+        };
+        cloud.persist(tag).await.map(drop)
+    }
+
+    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
+        let names = json!({"AlarmNames": [self.name()]});
+        let delete = async || {
+            let ask = Ask::action(CLOUDWATCH, "DeleteAlarms", &names);
+            cloud.clients().direct.call(ask).await.or_absent()
+        };
+        cloud.persist(delete).await.map(drop)
+    }
+}

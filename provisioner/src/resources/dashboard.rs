@@ -1,0 +1,242 @@
+//! One page of graphs in `CloudWatch`, made of the metrics that the function writes.
+//!
+//! Dashboards have no tags, so the marks of ownership stand in the first widget, as a comment of its
+//! Markdown: whoever keeps the widget keeps the owner. Names are the account's, whatever the region,
+//! so the region is part of the name. Whether there is one is what says whether the alarms are
+//! wanted too: it is made before them, and goes before them where it is given up.
+
+use std::collections::BTreeMap;
+
+use function::telemetry::metrics::NAMESPACE;
+use serde_json::{Value, json};
+
+use super::alarm::{Alarm, Watches};
+use super::function::Function;
+use crate::cloud::direct::{Ask, CLOUDWATCH};
+use crate::cloud::{CloudError, OrAbsent as _, Reader, Writer};
+use crate::names::{Account, Ownership, Tags};
+use crate::plan::{Action, Address, Change, Deleted, Fields};
+use crate::resource::Resource;
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dashboard {
+    /// Otherwise it is to be gone.
+    pub wanted: bool,
+    pub name: String,
+    pub function: String,
+    pub region: String,
+    /// The ARNs of the alarms that it shows.
+    pub alarms: Vec<String>,
+    pub tags: Tags,
+}
+
+/// What is there: its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DashboardLive(pub Value);
+
+impl Dashboard {
+    /// The dashboard of `function`, or that there is to be none.
+    #[must_use]
+    pub fn of(function: &Function, account: &Account, wanted: bool) -> Self {
+        let alarms = Watches::ALL.map(|watches| Alarm::of(function, watches, wanted).name());
+        Self {
+            wanted,
+            name: name(&function.name, account),
+            function: function.name.clone(),
+            region: account.region.clone(),
+            alarms: alarms.map(|name| account.arn("cloudwatch", &format!("alarm:{name}"))).into(),
+            tags: function.tags.clone(),
+        }
+    }
+
+    /// Whether there is one that is ours.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub async fn is_there(
+        function: &str,
+        account: &Account,
+        tags: &Tags,
+        cloud: &Reader,
+    ) -> Result<bool, CloudError> {
+        let name = name(function, account);
+        let address = Address::new("dashboard", name.clone());
+        let live = find(&name, cloud).await.map_err(|error| error.at(&address))?;
+        Ok(live.is_some_and(|live| tags.judge(&marks(&live.0)) == Ownership::Ours))
+    }
+
+    /// What is on the page. Widgets are placed on a grid of 24 columns.
+    #[must_use]
+    pub fn body(&self) -> Value {
+        let (half, full) = (12, 24);
+        let graphs = [
+            ("Requests in 5 minutes", self.requests()),
+            ("Fallbacks to Bedrock, by reason", self.by_reason()),
+            ("First byte, median and 90 %, in ms", self.first_byte()),
+            ("Tokens in 5 minutes", self.tokens()),
+            ("Limits remembered, errors of Bedrock", self.trouble()),
+        ];
+        let graph = |(number, (title, metrics)): (usize, (&str, Value))| {
+            json!({
+                "type": "metric", "x": number % 2 * half, "y": 2 + number / 2 * 6, "width": half,
+                "height": 6,
+                "properties": {
+                    "title": title, "metrics": metrics, "region": self.region, "view": "timeSeries",
+                    "stat": "Sum", "period": 300, "yAxis": {"left": {"min": 0}},
+                },
+            })
+        };
+        let text = json!({
+            "type": "text", "x": 0, "y": 0, "width": full, "height": 2,
+            "properties": {"markdown": self.heading()},
+        });
+        let alarms = json!({
+            "type": "alarm", "x": half, "y": 14, "width": half, "height": 6,
+            "properties": {"title": "Alarms", "alarms": self.alarms},
+        });
+        let graphs = graphs.into_iter().enumerate().map(graph);
+        let widgets: Vec<_> = [text].into_iter().chain(graphs).chain([alarms]).collect();
+        json!({"widgets": widgets})
+    }
+
+    fn heading(&self) -> String {
+        let marks = self.tags.wanted().map(|(key, value)| format!("{key}={value}")).join(" ");
+        let function = &self.function;
+        format!("# {function}\nMade by `provisioner up --dashboard`.\n\n{MARK}{marks})")
+    }
+
+    /// One line of a graph: a metric of the function, with more dimensions if any.
+    fn metric(&self, name: &str, more: &[&str], properties: Value) -> Value {
+        let mut line = vec![NAMESPACE, name, "FunctionName", &self.function];
+        line.extend(more);
+        let mut line: Vec<Value> = line.into_iter().map(Value::from).collect();
+        line.push(properties);
+        line.into()
+    }
+
+    fn requests(&self) -> Value {
+        json!([
+            self.metric("Requests", &[], json!({"label": "all"})),
+            self.metric("Fallbacks", &[], json!({"label": "answered by Bedrock"})),
+        ])
+    }
+
+    fn by_reason(&self) -> Value {
+        let reasons = ["rate_limited", "cooldown", "overloaded", "server_error", "unreachable"];
+        reasons
+            .map(|reason| self.metric("Fallbacks", &["reason", reason], json!({"label": reason})))
+            .into_iter()
+            .collect()
+    }
+
+    fn first_byte(&self) -> Value {
+        let lines = UPSTREAMS.into_iter().flat_map(|upstream| {
+            ["p50", "p90"].map(|stat| {
+                let properties = json!({"stat": stat, "label": format!("{upstream} {stat}")});
+                self.metric("FirstByte", &["upstream", upstream], properties)
+            })
+        });
+        lines.collect()
+    }
+
+    fn tokens(&self) -> Value {
+        let lines = UPSTREAMS.into_iter().flat_map(|upstream| {
+            [("InputTokens", "in"), ("OutputTokens", "out")].map(|(name, word)| {
+                let properties = json!({"label": format!("{upstream} {word}")});
+                self.metric(name, &["upstream", upstream], properties)
+            })
+        });
+        lines.collect()
+    }
+
+    fn trouble(&self) -> Value {
+        json!([
+            self.metric("LimitsRemembered", &[], json!({"label": "limits"})),
+            self.metric("BedrockErrors", &[], json!({"label": "errors of Bedrock"})),
+        ])
+    }
+}
+
+fn name(function: &str, account: &Account) -> String {
+    format!("{function}-{}", account.region)
+}
+
+async fn find(name: &str, cloud: &Reader) -> Result<Option<DashboardLive>, CloudError> {
+    let ask = Ask::action(CLOUDWATCH, "GetDashboard", &json!({"DashboardName": name}));
+    let found = cloud.clients().direct.call(ask).await.or_absent()?;
+    let body = found.map(|found| found["DashboardBody"].as_str().unwrap_or_default().to_owned());
+    Ok(body.map(|body| DashboardLive(serde_json::from_str(&body).unwrap_or_default())))
+}
+
+const UPSTREAMS: [&str; 2] = ["anthropic", "bedrock"];
+
+/// How a comment begins in Markdown: nobody sees it.
+const MARK: &str = "[//]: # (";
+
+/// The marks of ownership in a dashboard's body, whoever wrote it.
+fn marks(body: &Value) -> BTreeMap<String, String> {
+    let widgets = body["widgets"].as_array().into_iter().flatten();
+    let texts = widgets.filter_map(|widget| widget["properties"]["markdown"].as_str());
+    let comments = texts.flat_map(|text| text.split(MARK).skip(1));
+    let marks = comments.filter_map(|rest| rest.split(')').next());
+    let pairs = marks.flat_map(str::split_whitespace).filter_map(|word| word.split_once('='));
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+impl Resource for Dashboard {
+    type Live = DashboardLive;
+
+    fn address(&self) -> Address {
+        Address::new("dashboard", &self.name)
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    fn ownership(&self, live: &DashboardLive) -> Ownership {
+        self.tags.judge(&marks(&live.0))
+    }
+
+    fn diff(&self, live: Option<&DashboardLive>) -> Change {
+        let fields = |before: Value| Fields::new().field("DashboardBody", before, self.body());
+        match (self.wanted, live) {
+            (true, None) => Change::create(self.address(), fields(Value::Null)),
+            (true, Some(live)) => Change::compare(self.address(), fields(live.0.clone())),
+            (false, live) => given_up(self.address(), live.is_some()),
+        }
+    }
+
+    async fn read(&self, cloud: &Reader) -> Result<Option<DashboardLive>, CloudError> {
+        find(&self.name, cloud).await
+    }
+
+    async fn apply(&self, _live: Option<DashboardLive>, cloud: &Writer) -> Result<(), CloudError> {
+        if !self.wanted {
+            return self.delete(cloud).await;
+        }
+        let body = json!({"DashboardName": self.name, "DashboardBody": self.body().to_string()});
+        let put = async || {
+            let ask = Ask::action(CLOUDWATCH, "PutDashboard", &body);
+            cloud.clients().direct.call(ask).await
+        };
+        cloud.persist(put).await.map(drop)
+    }
+
+    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
+        let names = json!({"DashboardNames": [self.name]});
+        let delete = async || {
+            let ask = Ask::action(CLOUDWATCH, "DeleteDashboards", &names);
+            cloud.clients().direct.call(ask).await.or_absent()
+        };
+        cloud.persist(delete).await.map(drop)
+    }
+}
+
+/// What an unwanted resource's part in a plan is.
+pub(super) fn given_up(address: Address, there: bool) -> Change {
+    let action = if there { Action::Delete(Deleted::NotWanted) } else { Action::Keep };
+    Change::new(address, action, Fields::new())
+}
