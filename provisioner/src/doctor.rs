@@ -1,4 +1,4 @@
-//! Is everything as it has to be, before `up` and after? Each check has a state, a cause and a cure.
+//! Is everything as it has to be, before `up` and after? Each check has a state, a cause, a cure.
 //!
 //! What an answer means is decided here and in the files below, by plain functions; asking stands
 //! beside it. A check that cannot be made is a warning, never a failure, and stops no other.

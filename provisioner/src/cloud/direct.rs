@@ -193,7 +193,7 @@ impl Direct {
         StaticRuntimePlugin::new().with_config(config.freeze()).with_runtime_components(components)
     }
 
-    /// Where the service is: what the AWS settings say of it, or of all services, or AWS's own host.
+    /// Where the service is: as the AWS settings say of it, or of all services, else at AWS.
     fn endpoint(&self, service: Service, region: &str) -> String {
         let key = ServiceConfigKey::builder().service_id(service.id);
         let key = key.env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok();
