@@ -106,6 +106,11 @@ impl Proxy {
         self.memory.reach_store().await;
     }
 
+    /// Closes the connections to Anthropic that nobody has used for long.
+    pub fn tidy(&self) {
+        self.anthropic.tidy();
+    }
+
     /// What the store has yet to say to a request that went on without it.
     fn late(&self) -> Writes {
         self.memory.take_late().into_iter().collect()

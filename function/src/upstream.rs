@@ -7,6 +7,8 @@ pub mod anthropic;
 pub mod aws;
 pub mod bedrock;
 mod connector;
+mod line;
+mod pool;
 mod roots;
 mod sdk;
 

@@ -57,7 +57,7 @@ pub async fn run(settings: Settings, runtime: Runtime, on: &Platform) -> anyhow:
 async fn start(settings: Settings) -> anyhow::Result<Proxy> {
     let aws = Aws::load(settings.regions.first().map(String::as_str)).await;
     let store = Store::open(&settings.store, &aws, clock::now())?;
-    let anthropic = Anthropic::new(settings.upstream_url.clone()).context("cannot set up TLS")?;
+    let anthropic = Anthropic::new(settings.upstream_url.clone());
     let bedrock = Bedrock::new(&settings.regions, &aws);
     let proxy = Proxy::new(settings, anthropic, bedrock, store);
     proxy.warm_up().await;

@@ -46,6 +46,8 @@ const MOST_TURNED_AWAY: usize = 256;
 const CROWD_WITHIN: Duration = Duration::from_secs(1);
 /// A client that says nothing for so long is asked whether it is there.
 const VANISHED: Duration = Duration::from_secs(60);
+/// How often connections that have grown old are closed.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// Accepting fails when the machine is out of file descriptors; this is how long it may recover.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -60,7 +62,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let store = Store::open(&settings.store, &aws, clock::now())?;
     let listener = bind(settings.listen).await?;
     let address = listener.local_addr().context("cannot tell which port was taken")?;
-    let anthropic = Anthropic::new(settings.upstream_url.clone()).context("cannot set up TLS")?;
+    let anthropic = Anthropic::new(settings.upstream_url.clone());
     let bedrock = Bedrock::new(&settings.regions, &aws);
     let proxy = Arc::new(Proxy::new(settings, anthropic, bedrock, store));
     say(&greeting::listening(address));
@@ -136,11 +138,16 @@ where
 pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: impl Future<Output = ()>) {
     let house = House::new(proxy, files());
     let mut stop = std::pin::pin!(stop);
+    let mut tidy = tokio::time::interval(TIDY_EVERY);
     loop {
         let accepted = tokio::select! {
             biased;
             () = &mut stop => break,
             accepted = listener.accept() => accepted,
+            _ = tidy.tick() => {
+                house.proxy.tidy();
+                continue;
+            }
         };
         match accepted {
             Ok((socket, _)) => house.take(socket),

@@ -5,84 +5,49 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::connector::{Connector, Versions};
+use super::pool::{Failed, Pool, Way};
 use super::{Fault, HEAD_TIMEOUT};
 
 /// The free call that proves a credential must not hold a request up for longer.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One HTTP/2 connection carries about a hundred streams at Anthropic's edge; the next stream
-/// would queue behind them, and model streams live for minutes. So further connections are opened.
-const STREAMS_PER_CONNECTION: usize = 80;
-const MOST_CONNECTIONS: usize = 16;
-/// A larger body goes on a connection among these last ones: what the server has not read of it
-/// takes the window that all uploads of a connection share.
-const FOR_UPLOADS: usize = 8;
+/// Over HTTP/2 a larger body travels apart from the small ones.
 const LARGE_BODY: usize = 1 << 20;
 
-/// What Anthropic may send ahead of a client that does not read, over HTTP/2.
-///
-/// The h2 crate ends a connection that holds too many small frames, and events are small frames:
-/// the budget is half of the connection's window. With these sizes all streams of one connection
-/// may stand still with 10-byte events and not reach it.
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 256 * 1024 * 1024;
+/// Pieces that have arrived together go on as one, up to about this size.
+const MOST_JOINED: usize = 16 << 10;
 
 /// The client of Anthropic's API.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Anthropic {
-    base: Uri,
-    connector: Connector,
-    lanes: Vec<Lane>,
-}
-
-/// One connection pool; over HTTP/2, one connection.
-#[derive(Debug)]
-struct Lane {
-    client: Client<Connector, Full<Bytes>>,
-    in_flight: Arc<AtomicUsize>,
+    pool: Arc<Pool>,
 }
 
 impl Anthropic {
     /// Prepares the client; connections are made when they are needed.
-    ///
-    /// # Errors
-    ///
-    /// Where TLS cannot be set up at all.
-    pub fn new(base: Uri) -> Result<Self, rustls::Error> {
-        let connector = Connector::new(Versions::All)?;
-        let lane = |_| Lane {
-            client: Client::builder(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(Duration::from_secs(50))
-                .http2_initial_stream_window_size(STREAM_WINDOW)
-                .http2_initial_connection_window_size(CONNECTION_WINDOW)
-                .http2_keep_alive_interval(Duration::from_secs(30))
-                .http2_keep_alive_timeout(Duration::from_secs(20))
-                .build(connector.clone()),
-            in_flight: Arc::default(),
-        };
-        let lanes = (0..MOST_CONNECTIONS).map(lane).collect();
-        Ok(Self { base, connector, lanes })
+    #[must_use]
+    pub fn new(base: Uri) -> Self {
+        Self { pool: Arc::new(Pool::new(base)) }
     }
 
     /// Makes a connection for the first request, without sending anything on it. May fail.
     pub async fn connect_ahead(&self) {
-        self.connector.connect_ahead(self.base.clone()).await;
+        self.pool.connect_ahead().await;
+    }
+
+    /// Closes the connections that nobody has used for long.
+    pub fn tidy(&self) {
+        self.pool.tidy();
     }
 
     /// Sends one request and waits for the head of its answer.
@@ -97,17 +62,22 @@ impl Anthropic {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Answer>, Fault> {
-        let lane = self.lane(body.len());
+        let is_large = body.len() > LARGE_BODY;
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.uri(target);
         *request.headers_mut() = headers;
-        let in_flight = InFlight::new(&lane.in_flight);
-        let head = tokio::time::timeout(HEAD_TIMEOUT, lane.client.request(request)).await;
-        let answer = head
+        let answered = tokio::time::timeout(HEAD_TIMEOUT, self.pool.send(request, is_large)).await;
+        let (answer, way) = answered
             .map_err(|_| Fault::TimedOut { host: self.host() })?
-            .map_err(|error| self.fault(error))?;
-        Ok(answer.map(|body| Answer { body, _in_flight: in_flight }))
+            .map_err(|failed| self.fault(failed))?;
+        Ok(answer.map(|body| Answer {
+            body,
+            way: Some(way),
+            pool: Arc::clone(&self.pool),
+            next: None,
+            ended: false,
+        }))
     }
 
     /// Asks, with this credential, for something that costs nothing: `GET /v1/models`.
@@ -126,64 +96,41 @@ impl Anthropic {
         Some((head.status, head.headers))
     }
 
+    /// The target below the path of the base URL.
     fn uri(&self, target: &PathAndQuery) -> Uri {
-        let base = self.base.path().trim_end_matches('/');
-        let mut parts = self.base.clone().into_parts();
-        parts.path_and_query = Some(if base.is_empty() {
-            target.clone()
-        } else {
-            let joined = format!("{base}{target}");
-            joined.parse().unwrap_or_else(|_| target.clone())
-        });
-        Uri::from_parts(parts).unwrap_or_else(|_| self.base.clone())
-    }
-
-    fn lane(&self, body: usize) -> &Lane {
-        let load = |lane: &&Lane| lane.in_flight.load(Ordering::Relaxed);
-        let (small, large) = self.lanes.split_at(MOST_CONNECTIONS - FOR_UPLOADS);
-        let lanes = if body > LARGE_BODY { large } else { small };
-        let has_room = |lane: &&Lane| body <= LARGE_BODY && load(lane) < STREAMS_PER_CONNECTION;
-        let free = lanes.iter().find(has_room);
-        free.or_else(|| lanes.iter().min_by_key(load)).expect("there are lanes")
+        let base = self.pool.base().path().trim_end_matches('/');
+        if base.is_empty() {
+            return target.clone().into();
+        }
+        let joined = format!("{base}{target}").parse();
+        joined.unwrap_or_else(|_| target.clone().into())
     }
 
     fn host(&self) -> String {
-        self.base.authority().map(ToString::to_string).unwrap_or_default()
+        self.pool.base().authority().map(ToString::to_string).unwrap_or_default()
     }
 
-    fn fault(&self, error: hyper_util::client::legacy::Error) -> Fault {
-        let (host, connecting) = (self.host(), error.is_connect());
-        let source = Box::new(error);
-        if connecting {
-            Fault::NoConnection { host, source }
-        } else {
-            Fault::Broken { host, source }
+    fn fault(&self, failed: Failed) -> Fault {
+        let host = self.host();
+        match failed {
+            Failed::Connecting(source) => Fault::NoConnection { host, source },
+            Failed::Asking(error) => Fault::Broken { host, source: Box::new(error) },
         }
     }
 }
 
-/// Counts a request as long as it or its answer lives.
-#[derive(Debug)]
-struct InFlight(Arc<AtomicUsize>);
-
-impl InFlight {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+type Polled = Option<Result<Frame<Bytes>, hyper::Error>>;
 
 /// The body of an answer, as it arrives. Dropping it cancels the call.
 #[derive(Debug)]
 pub struct Answer {
     body: Incoming,
-    _in_flight: InFlight,
+    /// `None` once it has been given back.
+    way: Option<Way>,
+    pool: Arc<Pool>,
+    /// What came together with the last piece, and could not be joined to it.
+    next: Polled,
+    ended: bool,
 }
 
 impl Answer {
@@ -195,12 +142,8 @@ impl Answer {
     pub async fn read(&mut self, most: usize) -> Result<Bytes, hyper::Error> {
         let mut read = Vec::new();
         while read.len() <= most {
-            match self.body.frame().await {
-                Some(frame) => {
-                    if let Ok(chunk) = frame?.into_data() {
-                        read.extend_from_slice(&chunk);
-                    }
-                }
+            match self.chunk().await {
+                Some(chunk) => read.extend_from_slice(&chunk?),
                 None => break,
             }
         }
@@ -210,7 +153,7 @@ impl Answer {
     /// The next bytes; `None` at the end.
     pub async fn chunk(&mut self) -> Option<Result<Bytes, hyper::Error>> {
         loop {
-            match self.body.frame().await? {
+            match self.frame().await? {
                 Ok(frame) => {
                     if let Ok(chunk) = frame.into_data() {
                         return Some(Ok(chunk));
@@ -222,22 +165,77 @@ impl Answer {
     }
 }
 
+impl Answer {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let polled = ready!(match &mut self.way {
+            Some(Way::Own(line)) => line.poll_frame(&mut self.body, cx),
+            Some(Way::Shared { .. }) | None => Pin::new(&mut self.body).poll_frame(cx),
+        });
+        self.ended = polled.is_none();
+        Poll::Ready(polled)
+    }
+
+    /// Adds to a piece what has arrived with it.
+    fn join(&mut self, first: Bytes, cx: &mut Context<'_>) -> Bytes {
+        let mut joined = BytesMut::new();
+        while joined.len().max(first.len()) < MOST_JOINED && !self.body.is_end_stream() {
+            let Poll::Ready(polled) = self.poll_piece(cx) else { break };
+            match polled.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(piece))) => {
+                    if joined.is_empty() {
+                        joined.extend_from_slice(&first);
+                    }
+                    joined.extend_from_slice(&piece);
+                }
+                Some(Ok(Err(other))) => {
+                    self.next = Some(Ok(other));
+                    break;
+                }
+                Some(Err(error)) => {
+                    self.next = Some(Err(error));
+                    break;
+                }
+                None => break,
+            }
+        }
+        if joined.is_empty() { first } else { joined.freeze() }
+    }
+}
+
 impl Body for Answer {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
+        if let Some(next) = self.next.take() {
+            return Poll::Ready(Some(next));
+        }
+        let polled = ready!(self.poll_piece(cx));
+        Poll::Ready(match polled.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(piece))) => Some(Ok(Frame::data(self.join(piece, cx)))),
+            Some(Ok(Err(other))) => Some(Ok(other)),
+            Some(Err(error)) => Some(Err(error)),
+            None => None,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.next.is_none() && (self.ended || self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(Way::Own(line)) = self.way.take_if(|_| self.ended || self.body.is_end_stream())
+        {
+            self.pool.keep(line);
+        }
     }
 }

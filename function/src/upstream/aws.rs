@@ -22,7 +22,6 @@ pub struct Aws {
 impl Aws {
     /// Reads the settings; no call is made. Where they name no region, it is `other`.
     pub async fn load(other: Option<&str>) -> Self {
-        let http = sdk::client();
         // Not at the instance's own address too: off AWS that takes seconds to fail.
         let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
             .or_else(ProfileFileRegionProvider::new())
@@ -31,17 +30,14 @@ impl Aws {
             // An empty variable counts as unset.
             .filter(|region| !region.as_ref().is_empty())
             .or_else(|| other.map(|name| Region::new(name.to_owned())));
-        let mut config = aws_config::defaults(BehaviorVersion::latest())
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(sdk::client())
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
-            .region(region);
-        match http {
-            Ok(http) => config = config.http_client(http),
-            // Without a client every call fails, and says so.
-            Err(error) => tracing::error!(%error, "cannot set up TLS for AWS"),
-        }
-        let config = config.load().await;
+            .region(region)
+            .load()
+            .await;
         Self { config }
     }
 

@@ -1,27 +1,24 @@
 //! How connections to upstreams are made: TCP and TLS within [`CONNECT_TIMEOUT`], or not at all.
 
-use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use http::uri::Scheme;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
-use jiff::{SignedDuration, Timestamp};
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::{CONNECT_TIMEOUT, roots};
-use crate::clock;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-type Connection = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
-
-/// A connection that nothing was sent on: servers close such a one soon.
-const AHEAD_FOR: SignedDuration = SignedDuration::from_secs(10);
+pub(super) type Connection = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// Which versions of HTTP are offered to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,65 +27,66 @@ pub(super) enum Versions {
     Http1,
 }
 
-/// An HTTPS connector (plain HTTP for loopback) that gives up in time.
+/// Connects by TLS, and by plain TCP for `http` (loopback only).
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
-    https: HttpsConnector<HttpConnector>,
-    /// A connection made before anybody asked, and when.
-    ahead: Arc<Mutex<Option<(Timestamp, Connection)>>>,
+    tcp: HttpConnector,
+    versions: Versions,
+    /// Reading the machine's certificates takes milliseconds, so it waits until it is needed.
+    https: Arc<OnceLock<HttpsConnector<HttpConnector>>>,
 }
 
 impl Connector {
     /// Speaks HTTP/2 where that is offered, or HTTP/1.1 only.
-    pub(super) fn new(versions: Versions) -> Result<Self, rustls::Error> {
+    pub(super) fn new(versions: Versions) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         tcp.set_keepalive(Some(Duration::from_secs(60)));
+        Self { tcp, versions, https: Arc::default() }
+    }
+
+    /// Makes one connection; nothing is sent on it yet.
+    pub(super) async fn connect(mut self, uri: Uri) -> Result<Connection, BoxError> {
+        let connecting = async move {
+            if uri.scheme() == Some(&Scheme::HTTP) {
+                return Ok(MaybeHttpsStream::Http(self.tcp.call(uri).await?));
+            }
+            self.https()?.clone().call(uri).await
+        };
+        tokio::time::timeout(CONNECT_TIMEOUT, connecting).await?
+    }
+
+    /// The same with TLS. Blocks for some milliseconds when it is called first.
+    fn https(&self) -> Result<&HttpsConnector<HttpConnector>, rustls::Error> {
+        if let Some(https) = self.https.get() {
+            return Ok(https);
+        }
         let tls =
             ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
                 .with_safe_default_protocol_versions()?
                 .with_root_certificates(roots::store())
                 .with_no_client_auth();
         let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-        let https = match versions {
-            Versions::All => https.enable_all_versions().wrap_connector(tcp),
-            Versions::Http1 => https.enable_http1().wrap_connector(tcp),
+        let https = match self.versions {
+            Versions::All => https.enable_all_versions().wrap_connector(self.tcp.clone()),
+            Versions::Http1 => https.enable_http1().wrap_connector(self.tcp.clone()),
         };
-        Ok(Self { https, ahead: Arc::default() })
-    }
-
-    /// Makes a connection that the next call takes, if it comes soon.
-    pub(super) async fn connect_ahead(&self, uri: Uri) {
-        // A start without it is only slower.
-        if let Ok(connection) = self.clone().call(uri).await {
-            *self.ahead() = Some((clock::now(), connection));
-        }
-    }
-
-    fn ahead(&self) -> MutexGuard<'_, Option<(Timestamp, Connection)>> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(self.https.get_or_init(|| https))
     }
 }
 
 impl Service<Uri> for Connector {
     type Response = Connection;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Connection, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.https.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let ahead = self.ahead().take();
-        if let Some((made, connection)) = ahead
-            && clock::now().duration_since(made) < AHEAD_FOR
-        {
-            return Box::pin(std::future::ready(Ok(connection)));
-        }
-        let connecting = self.https.call(uri);
-        Box::pin(async move { tokio::time::timeout(CONNECT_TIMEOUT, connecting).await? })
+        Box::pin(self.clone().connect(uri))
     }
 }

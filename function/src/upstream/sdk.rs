@@ -18,21 +18,17 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connector::{Connector, Versions};
 
-/// The client that all services share.
-///
-/// # Errors
-///
-/// Where TLS cannot be set up at all.
-pub(super) fn client() -> Result<SharedHttpClient, rustls::Error> {
+/// The client that all services share; nothing is read or made before the first call.
+pub(super) fn client() -> SharedHttpClient {
     let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
-        .build(Connector::new(Versions::Http1)?);
-    Ok(http_client_fn(move |settings, _| {
+        .build(Connector::new(Versions::Http1));
+    http_client_fn(move |settings, _| {
         // Off AWS nobody is at the instance's own address, and its client is told to notice soon.
         let connecting = settings.connect_timeout().unwrap_or(super::CONNECT_TIMEOUT);
         let within = settings.read_timeout().map(|reading| connecting + reading);
         SharedHttpConnector::new(Calls { client: client.clone(), within })
-    }))
+    })
 }
 
 #[derive(Clone)]

@@ -417,7 +417,7 @@ async fn in_process(upstream: &str) -> Arc<Proxy> {
     let vars = [("ANTHROPIC_UPSTREAM_URL", upstream), ("RATE_LIMIT_STORE", "memory")];
     let vars = vars.map(|(name, value)| (name.into(), value.into()));
     let settings = Settings::from_vars(vars, Options::default(), None).expect("they are good");
-    let anthropic = Anthropic::new(settings.upstream_url.clone()).expect("TLS can be set up");
+    let anthropic = Anthropic::new(settings.upstream_url.clone());
     let aws = Aws::load(Some("us-east-1")).await;
     let bedrock = Bedrock::new(&["us-east-1".to_owned()], &aws);
     Arc::new(Proxy::new(settings, anthropic, bedrock, Store::Memory(MemoryStore::new())))

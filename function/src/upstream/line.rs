@@ -1,0 +1,151 @@
+//! How does a request drive the HTTP/1.1 connection that it travels on?
+//!
+//! It polls the connection itself. No task stands between the two sockets: what arrives goes on in
+//! the same turn, and a clump of events that arrived together stays one. Nothing here chooses a
+//! connection; that is [`super::pool`]'s.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1};
+
+use super::connector::Connection;
+
+pub(super) type Refused = TrySendError<Request<Full<Bytes>>>;
+
+/// After so many rounds without a result the other tasks have their turn.
+const MOST_ROUNDS: usize = 8;
+
+/// One HTTP/1.1 connection and what it takes to drive it.
+pub(super) struct Line {
+    sender: http1::SendRequest<Full<Bytes>>,
+    connection: http1::Connection<Connection, Full<Bytes>>,
+    turn: Turn,
+}
+
+impl Line {
+    pub(super) async fn new(connection: Connection) -> hyper::Result<Self> {
+        let (sender, connection) = http1::handshake(connection).await?;
+        Ok(Self { sender, connection, turn: Turn::new() })
+    }
+
+    /// Sends one request and waits for the head of its answer.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, Refused> {
+        let Self { sender, connection, turn } = self;
+        let mut answer = std::pin::pin!(sender.try_send_request(request));
+        turn.begin();
+        std::future::poll_fn(|cx| {
+            turn.drive(cx, |cx| {
+                // It ends by telling the answer why.
+                let _ended = Pin::new(&mut *connection).poll(cx);
+                answer.as_mut().poll(cx)
+            })
+        })
+        .await
+    }
+
+    /// The next frame of the answer's body.
+    pub(super) fn poll_frame(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Self { connection, turn, .. } = self;
+        turn.drive(cx, |cx| {
+            if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
+                return Poll::Ready(frame);
+            }
+            let _ended = Pin::new(&mut *connection).poll(cx);
+            Pin::new(&mut *body).poll_frame(cx)
+        })
+    }
+
+    /// Whether another request can be sent now; takes note of what the server has done meanwhile.
+    pub(super) fn is_free(&mut self) -> bool {
+        let quiet = &mut Context::from_waker(Waker::noop());
+        Pin::new(&mut self.connection).poll(quiet).is_pending() && self.sender.is_ready()
+    }
+}
+
+/// Wakes the task that drives a connection, except for what that very driving brings about.
+///
+/// A connection and its answer talk to each other through channels, which would wake their task for
+/// each word although it is awake and listening.
+struct Turn {
+    bell: Arc<Bell>,
+    waker: Waker,
+}
+
+#[derive(Default)]
+struct Bell {
+    task: AtomicWaker,
+    rung: AtomicBool,
+    driving: AtomicBool,
+}
+
+impl Turn {
+    fn new() -> Self {
+        let bell = Arc::<Bell>::default();
+        Self { waker: Waker::from(Arc::clone(&bell)), bell }
+    }
+
+    /// There is something to do, whatever was heard.
+    fn begin(&self) {
+        self.bell.rung.store(true, Ordering::SeqCst);
+    }
+
+    /// Polls as long as that brings anything about; not at all, if nothing was heard since.
+    fn drive<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.bell.task.register(cx.waker());
+        for _ in 0..MOST_ROUNDS {
+            if !self.bell.rung.swap(false, Ordering::SeqCst) {
+                return Poll::Pending;
+            }
+            self.bell.driving.store(true, Ordering::SeqCst);
+            let polled = poll(&mut Context::from_waker(&self.waker));
+            self.bell.driving.store(false, Ordering::SeqCst);
+            if polled.is_ready() {
+                self.begin();
+                return polled;
+            }
+        }
+        self.begin();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Ordering::SeqCst);
+        // Whoever drives looks again before it rests.
+        if !self.driving.load(Ordering::SeqCst) {
+            self.task.wake();
+        }
+    }
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Line").finish_non_exhaustive()
+    }
+}
