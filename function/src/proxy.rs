@@ -34,7 +34,7 @@ use self::exchange::{Exchange, Subject, due};
 use self::lessons::Lessons;
 use self::memory::Memory;
 use self::refusals::{Manner, Refusals};
-use crate::caller::{self, Call, Target};
+use crate::caller::{self, Call};
 use crate::failover::cooldown::ModelClass;
 use crate::failover::{Policy, Upstream};
 use crate::limits::Store;
@@ -142,7 +142,7 @@ impl Proxy {
         let Some(asked) = Asked::read(&admitted.body) else {
             return self.pass_through(admitted, record).await;
         };
-        let subject = self.subject(&admitted.head.headers, &admitted.target, &asked.model);
+        let subject = self.subject(&admitted.head.headers, &asked.model);
         let policy = self.policy(subject.as_ref());
         let wanted = subject.as_ref().filter(|_| policy.fallback);
         let known = match self.look_up(&mut admitted, wanted).await {
@@ -207,8 +207,8 @@ impl Proxy {
         let user = target.user.as_ref().map(|user| user.as_str());
         record.asked("other", user, None);
         record.attempt(Upstream::Anthropic, None);
-        let headers = caller::upstream_headers(&head.headers, &target.call);
-        let answer = self.anthropic.send(head.method, &target.path_and_query, headers, body).await;
+        let (sent, to) = (head.headers, &target.path_and_query);
+        let answer = self.anthropic.send(head.method, to, sent, body).await;
         let (answer, upstream) = match answer {
             Ok(answer) => {
                 let (head, body) = answer.into_parts();
@@ -226,14 +226,13 @@ impl Proxy {
     }
 
     /// Whose request it is; `None` where no limit of theirs could be told from another's.
-    fn subject(&self, headers: &HeaderMap, target: &Target, model: &str) -> Option<Subject> {
-        let sent = caller::upstream_headers(headers, &target.call);
-        let fingerprint = caller::fingerprint(&sent)?;
+    fn subject(&self, sent: &HeaderMap, model: &str) -> Option<Subject> {
+        let fingerprint = caller::fingerprint(sent)?;
         let class = ModelClass::of(model)?;
         // What is invoked says what it accepts, unless the operator's id hides what it is.
         let mapped = self.settings.model_map.get(model).and_then(|id| Model::resolve(id));
         let model = mapped.or_else(|| Model::resolve(model));
-        Some(Subject { fingerprint, manner: Manner::of(fingerprint, &sent), class, model })
+        Some(Subject { fingerprint, manner: Manner::of(fingerprint, sent), class, model })
     }
 
     fn policy(&self, subject: Option<&Subject>) -> Policy {

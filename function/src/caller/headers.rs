@@ -3,8 +3,6 @@
 //! Everything end-to-end does, known or not, in its order. What belongs to one connection, to this
 //! proxy or to the platform below it must never do.
 
-use std::collections::HashSet;
-
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -30,7 +28,7 @@ pub fn seal(headers: &mut HeaderMap) {
 ///
 /// [RFC 9110, 7.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
 #[must_use]
-pub fn upstream_headers(headers: &HeaderMap, call: &Call) -> HeaderMap {
+pub fn upstream_headers(headers: HeaderMap, call: &Call) -> HeaderMap {
     let mut sent = travelling(headers, |name| {
         matches!(name, "host" | "content-length" | "expect" | "forwarded" | USER_HEADER)
             || ["x-claude-proxy-", "x-forwarded-", "x-amzn-", "x-amz-"]
@@ -51,16 +49,25 @@ pub fn upstream_headers(headers: &HeaderMap, call: &Call) -> HeaderMap {
 /// Left out: what is hop-by-hop, and `x-claude-proxy-*`, in which only this proxy speaks.
 #[must_use]
 pub fn client_headers(headers: HeaderMap) -> HeaderMap {
-    travelling(&headers, |name| name.starts_with("x-claude-proxy-"))
+    travelling(headers, |name| name.starts_with("x-claude-proxy-"))
 }
 
-/// Copies all headers but the hop-by-hop ones and those that `stays` names.
-fn travelling(headers: &HeaderMap, stays: impl Fn(&str) -> bool) -> HeaderMap {
-    let named = named_by_connection(headers);
-    let mut sent = HeaderMap::with_capacity(headers.keys_len());
+/// Takes out the hop-by-hop headers and those that `stays` names; the others keep their order.
+fn travelling(headers: HeaderMap, stays: impl Fn(&str) -> bool) -> HeaderMap {
+    let named = named_by_connection(&headers);
+    let stays = |name: &HeaderName| {
+        is_hop_by_hop(name.as_str()) || stays(name.as_str()) || named.contains(name)
+    };
+    if !headers.keys().any(stays) {
+        return headers;
+    }
+    let mut sent = HeaderMap::with_capacity(headers.len());
+    let mut last = None;
     for (name, value) in headers {
-        if !is_hop_by_hop(name.as_str()) && !stays(name.as_str()) && !named.contains(name) {
-            sent.append(name, value.clone());
+        // Of a header that comes again only the value is told.
+        last = name.or(last);
+        if let Some(name) = last.as_ref().filter(|name| !stays(name)) {
+            sent.append(name, value);
         }
     }
     sent
@@ -82,7 +89,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 }
 
 /// Returns those of the headers that `Connection` declares to be hop-by-hop too.
-fn named_by_connection(headers: &HeaderMap) -> HashSet<HeaderName> {
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let options = headers.get_all(CONNECTION).iter();
     options
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))

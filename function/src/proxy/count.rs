@@ -13,7 +13,6 @@ use super::legs::{REFUSAL_WITHIN, request_headers};
 use super::{
     MOST_ERROR_BYTES, Proxy, UPSTREAM, accompanied, anthropic_head, unreachable_failure, warn_of,
 };
-use crate::caller;
 use crate::clock;
 use crate::failover::cooldown::{Known, Proof};
 use crate::failover::proof::{self, Standing};
@@ -38,16 +37,15 @@ impl Proxy {
         let Admitted { head, target, body, .. } = admitted;
         let asked = Asked::read(&body);
         let model = asked.as_ref().map(|asked| asked.model.as_str());
-        let subject = model.and_then(|model| self.subject(&head.headers, &target, model));
+        let subject = model.and_then(|model| self.subject(&head.headers, model));
         let user = target.user.as_ref().map(|user| user.as_str());
         record.asked("count_tokens", user, model.map(|model| (model, false)));
         if let Some(refusal) = self.recall(subject.as_ref()) {
             return own(refusal, record);
         }
         record.attempt(Upstream::Anthropic, None);
-        let headers = caller::upstream_headers(&head.headers, &target.call);
-        let call =
-            self.anthropic.send(head.method, &target.path_and_query, headers, body.clone()).await;
+        let (sent, to) = (head.headers.clone(), &target.path_and_query);
+        let call = self.anthropic.send(head.method, to, sent, body.clone()).await;
         let (mut answer, reason) = match call {
             Ok(answer) => {
                 let (head, body) = answer.into_parts();
@@ -66,8 +64,7 @@ impl Proxy {
             let counted = match &subject {
                 Some(subject) => {
                     let refusal = (answer.status(), answer.headers().clone());
-                    let sent = caller::upstream_headers(&head.headers, &target.call);
-                    self.count(subject, &sent, refusal, &body).await
+                    self.count(subject, &head.headers, refusal, &body).await
                 }
                 None => None,
             };

@@ -15,7 +15,7 @@ use super::body::{self, Body, Writes};
 use super::exchange::Subject;
 use super::{Proxy, accompanied, sentence};
 use crate::access::Entry;
-use crate::caller::Target;
+use crate::caller::{Target, upstream_headers};
 use crate::clock;
 use crate::failover::cooldown::{Fingerprint, KeyOwner, Known};
 use crate::limits::Query;
@@ -48,6 +48,7 @@ const NOBODYS_ID: &str = "req_proxy_000000000000000000000000";
 
 /// A request that may go on.
 pub(super) struct Admitted {
+    /// With the headers that travel on.
     pub(super) head: Parts,
     pub(super) target: Target,
     pub(super) body: Bytes,
@@ -57,7 +58,7 @@ pub(super) struct Admitted {
 
 impl Proxy {
     /// Lets a request in as far as its head and its body decide, or says why not.
-    pub(super) async fn admit<B>(&self, head: Parts, body: B) -> Result<Admitted, Failure>
+    pub(super) async fn admit<B>(&self, mut head: Parts, body: B) -> Result<Admitted, Failure>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
@@ -77,6 +78,7 @@ impl Proxy {
             Entry::Ask(digest) => (Some(digest), self.collect_of(&digest, &mut arriving).await),
             Entry::Denied => (None, Err(no_key())),
         };
+        head.headers = upstream_headers(head.headers, &target.call);
         match collected {
             Ok(body) => Ok(Admitted { head, target, body: arriving.kept(body), key }),
             Err(failure) => Err(arriving.turned_away(failure).await),

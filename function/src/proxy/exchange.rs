@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::body::{self, Body, Writes};
 use super::refusals::Manner;
 use super::{Proxy, UPSTREAM, body::upstream_value};
-use crate::caller::{Target, upstream_headers};
+use crate::caller::Target;
 use crate::clock;
 use crate::failover::cooldown::{
     Fingerprint, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
@@ -41,6 +41,7 @@ const SOON: Duration = Duration::from_secs(30);
 pub(super) struct Exchange {
     pub(super) proxy: Arc<Proxy>,
     pub(super) target: Target,
+    /// What Anthropic sees of the client's headers.
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) asked: Asked,
@@ -184,7 +185,7 @@ impl Exchange {
             Standing::Stale { .. } | Standing::Unknown => {}
         }
         // The very credentials of which the fingerprint is.
-        let headers = upstream_headers(&self.headers, &self.target.call);
+        let headers = self.headers.clone();
         let from = (&proxy.anthropic, &headers);
         let renewal = proxy.renewals.renew(fingerprint, standing, max_age, from);
         let checked = self.beside(renewal).await;

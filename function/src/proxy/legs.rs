@@ -13,7 +13,6 @@ use http::{HeaderValue, Response, StatusCode, header};
 use super::body::{self, Body};
 use super::exchange::{Brought, Exchange};
 use super::{MOST_ERROR_BYTES, anthropic_head};
-use crate::caller::upstream_headers;
 use crate::clock;
 use crate::failover::hint::{self, Limited};
 use crate::failover::{Outcome, Reason, Upstream, proof};
@@ -39,7 +38,7 @@ impl Exchange {
     pub(super) async fn ask_anthropic(&mut self) -> Brought {
         self.record.attempt(Upstream::Anthropic, None);
         self.early.send_replace(None);
-        let headers = upstream_headers(&self.headers, &self.target.call);
+        let headers = self.headers.clone();
         let proxy = Arc::clone(&self.proxy);
         let target = self.target.path_and_query.clone();
         let body = self.body.clone();
