@@ -3,9 +3,13 @@
 //! Nothing here changes a byte: bodies are read in place, and only for the few fields that decide
 //! where a request goes.
 
+mod fields;
+
 use std::borrow::Cow;
 
 use serde::Deserialize;
+
+use self::fields::Fields;
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,17 +28,29 @@ impl Asked {
     /// Anthropic's to answer.
     #[must_use]
     pub fn read(body: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Body<'a> {
-            #[serde(borrow)]
-            model: Cow<'a, str>,
-            #[serde(default)]
-            stream: Option<bool>,
+        let (mut model, mut stream) = (None, None);
+        for field in Fields::of(body) {
+            let (key, value) = field?;
+            // A key that comes twice is read differently by different readers.
+            match &*text(key)? {
+                "model" if model.is_none() => model = Some(text(value)?),
+                "stream" if stream.is_none() => stream = Some(serde_json::from_slice(value).ok()?),
+                "model" | "stream" => return None,
+                _ => {}
+            }
         }
-        let body: Body<'_> = serde_json::from_slice(body).ok()?;
-        (1..=LONGEST_MODEL)
-            .contains(&body.model.len())
-            .then(|| Self { model: body.model.into_owned(), stream: body.stream.unwrap_or(false) })
+        let (model, stream): (_, Option<bool>) = (model?, stream.flatten());
+        let fits = (1..=LONGEST_MODEL).contains(&model.len());
+        fits.then(|| Self { model: model.into_owned(), stream: stream.unwrap_or(false) })
+    }
+}
+
+/// Reads a JSON string.
+fn text(json: &[u8]) -> Option<Cow<'_, str>> {
+    let plain = json.strip_prefix(b"\"").and_then(|json| json.strip_suffix(b"\""));
+    match plain.filter(|text| text.iter().all(|byte| *byte >= b' ' && *byte != b'\\')) {
+        Some(plain) => str::from_utf8(plain).ok().map(Cow::Borrowed),
+        None => serde_json::from_slice(json).ok().map(Cow::Owned),
     }
 }
 
