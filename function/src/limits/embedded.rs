@@ -4,6 +4,7 @@
 //! sort key, and JSON with RFC 3339 times. A write is on the disk before it is acknowledged. A
 //! value that cannot be read is no value: never an error, and never in the way of the next one.
 
+mod seen;
 mod shelf;
 
 use std::error::Error;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
 
+use self::seen::Seen;
 use self::shelf::{Kind, LIMITS, PROOFS, Shelf, read};
 use super::{CAPACITY, Query, RateLimitStore, StoreError, outlasts, proof_ends};
 use crate::failover::cooldown::{
@@ -35,6 +37,7 @@ const PROOF: &str = "proof";
 #[derive(Debug)]
 pub struct EmbeddedStore {
     database: Arc<Database>,
+    seen: Arc<Seen>,
     capacity: usize,
 }
 
@@ -58,7 +61,10 @@ impl EmbeddedStore {
             })
             .map_err(|error| OpenError::from_redb(path, error.into()))?;
         match prepare(&database, now).map_err(|error| OpenError::from_redb(path, error))? {
-            Content::Ours => Ok(Self { database: Arc::new(database), capacity: CAPACITY }),
+            Content::Ours => {
+                let (database, seen) = (Arc::new(database), Arc::default());
+                Ok(Self { database, seen, capacity: CAPACITY })
+            }
             Content::Newer(found) => Err(OpenError::Newer { path: path.to_owned(), found }),
             Content::Foreign => {
                 let source = "it is the database of another program".into();
@@ -73,26 +79,27 @@ impl EmbeddedStore {
         Self { capacity, ..self }
     }
 
+    /// What the file says, whether or not it has expired.
+    fn stored(&self, whose: &Fingerprint, class: &ModelClass) -> Result<Known, redb::Error> {
+        let (seen, moment) = self.seen.recall(whose, class);
+        if let Some(seen) = seen {
+            return Ok(seen);
+        }
+        let known = self.read(whose, class)?;
+        self.seen.note((*whose, class.clone()), &known, moment);
+        Ok(known)
+    }
+
     /// Reads from the last commit; neither waits for a write nor, once cached, for the disk.
-    fn known(
-        &self,
-        fingerprint: &Fingerprint,
-        class: &ModelClass,
-        now: Timestamp,
-    ) -> Result<Known, redb::Error> {
+    fn read(&self, whose: &Fingerprint, class: &ModelClass) -> Result<Known, redb::Error> {
         let transaction = self.database.begin_read()?;
         let limits = transaction.open_table(LIMITS.items)?;
         let proofs = transaction.open_table(PROOFS.items)?;
-        let pk = limit_pk(fingerprint);
-        let limit = |sk| -> Result<Option<Cooldown>, redb::Error> {
-            let stored: Option<Cooldown> = read(&limits, (pk.as_str(), sk))?;
-            Ok(stored.filter(|cooldown| cooldown.is_in_force(now)))
-        };
-        let proof: Option<Proof> = read(&proofs, (proof_pk(fingerprint).as_str(), PROOF))?;
+        let pk = limit_pk(whose);
         Ok(Known {
-            class: limit(class.as_str())?,
-            account: limit(Scope::Account.as_str())?,
-            proof: proof.filter(|proof| proof_ends(proof) > now),
+            class: read(&limits, (pk.as_str(), class.as_str()))?,
+            account: read(&limits, (pk.as_str(), Scope::Account.as_str()))?,
+            proof: read(&proofs, (proof_pk(whose).as_str(), PROOF))?,
             ..Known::default()
         })
     }
@@ -111,10 +118,13 @@ impl EmbeddedStore {
         F: FnOnce(&mut Shelf<'_>) -> Result<bool, redb::Error> + Send + 'static,
     {
         let (database, capacity) = (Arc::clone(&self.database), self.capacity);
+        let seen = Arc::clone(&self.seen);
         let written = tokio::task::spawn_blocking(move || -> Result<(), redb::Error> {
             let transaction = database.begin_write()?;
             if change(&mut Shelf::open(&transaction, kind, capacity)?)? {
-                transaction.commit()?;
+                let committed = transaction.commit();
+                seen.forget();
+                committed?;
             } else {
                 transaction.abort()?;
             }
@@ -126,12 +136,18 @@ impl EmbeddedStore {
 
 impl RateLimitStore for EmbeddedStore {
     async fn look_up(&self, query: &Query<'_>, now: Timestamp) -> Result<Known, StoreError> {
-        let known = match query.subject {
-            Some((fingerprint, class)) => self.known(fingerprint, class, now),
+        let stored = match query.subject {
+            Some((whose, class)) => self.stored(whose, class),
             None => Ok(Known::default()),
         };
-        let known = known.map_err(failed("look up what is remembered"))?;
-        Ok(Known { key: query.keyless(), ..known })
+        let stored = stored.map_err(failed("look up what is remembered"))?;
+        Ok(Known {
+            class: stored.class.filter(|limit| limit.is_in_force(now)),
+            account: stored.account.filter(|limit| limit.is_in_force(now)),
+            proof: stored.proof.filter(|proof| proof_ends(proof) > now),
+            key: query.keyless(),
+            ..stored
+        })
     }
 
     async fn remember_limit(&self, key: &LimitKey, cooldown: &Cooldown) -> Result<(), StoreError> {
