@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use function::serve::{lambda, local};
 use function::settings::{self, Command, EXIT_USAGE, Platform, Settings};
+use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
     match Command::parse(std::env::args_os().skip(1)) {
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn on_this_machine(settings: Result<Settings, settings::Problems>) -> ExitCode {
     match settings {
         Ok(settings) => ended(local::run(settings).await),
@@ -29,8 +30,22 @@ async fn on_this_machine(settings: Result<Settings, settings::Problems>) -> Exit
     }
 }
 
-#[tokio::main]
-async fn on_lambda(platform: Platform, settings: Result<Settings, settings::Problems>) -> ExitCode {
+/// Several threads only where the platform hands over several requests at a time.
+fn on_lambda(platform: Platform, settings: Result<Settings, settings::Problems>) -> ExitCode {
+    let mut threads = match platform.concurrency {
+        ..=1 => Builder::new_current_thread(),
+        2.. => Builder::new_multi_thread(),
+    };
+    match threads.enable_all().build() {
+        Ok(threads) => threads.block_on(answer_events(platform, settings)),
+        Err(error) => complain(&error, 1),
+    }
+}
+
+async fn answer_events(
+    platform: Platform,
+    settings: Result<Settings, settings::Problems>,
+) -> ExitCode {
     let runtime = lambda::Runtime::at(&platform.runtime_api);
     match settings {
         Ok(settings) => ended(lambda::run(settings, runtime, &platform).await),

@@ -30,6 +30,10 @@ use crate::wire::sse::{self, Splitter};
 /// A refusal is short; a body that takes longer is not going to come.
 pub(super) const REFUSAL_WITHIN: Duration = Duration::from_secs(10);
 
+/// Translating a larger body would keep others waiting for a millisecond: it goes to a thread of its
+/// own.
+const LARGE_BODY: usize = 256 << 10;
+
 /// Events are held back up to this size; more commits.
 const MOST_HELD: usize = 1 << 20;
 
@@ -188,7 +192,9 @@ impl Exchange {
         self.read_lessons().await;
         let model_id = self.model_id(name);
         let answered = loop {
-            let Some(body) = self.translate() else { return (Outcome::Untranslatable, None) };
+            let Some(body) = self.translate().await else {
+                return (Outcome::Untranslatable, None);
+            };
             let call = Call { model_id: model_id.clone(), body };
             let answered = if self.asked.stream {
                 self.stream_bedrock(region, call).await
@@ -196,7 +202,7 @@ impl Exchange {
                 self.message_bedrock(region, call).await
             };
             match answered {
-                Err(BedrockFailure::Client { message }) if self.mend(&message) => {}
+                Err(BedrockFailure::Client { message }) if self.mend(&message).await => {}
                 answered => break answered,
             }
         };
@@ -267,26 +273,25 @@ impl Exchange {
     }
 
     /// The body for Bedrock, as it is to be after all that has been learnt and mended.
-    fn translate(&mut self) -> Option<Vec<u8>> {
-        let model = self.subject.as_ref()?.model.as_ref()?;
-        let learnt = || self.proxy.lessons.mends(model, clock::now());
-        let mends = self.mends.get_or_insert_with(learnt);
-        let headers = request_headers(&self.headers);
-        match request::to_bedrock(&self.body, &headers, model, mends) {
-            Ok(body) => Some(body),
-            Err(untranslatable) => {
-                tracing::warn!("bedrock cannot serve this request: {untranslatable}");
-                None
-            }
-        }
+    async fn translate(&mut self) -> Option<Vec<u8>> {
+        let model = self.subject.as_ref()?.model.clone()?;
+        let learnt = || self.proxy.lessons.mends(&model, clock::now());
+        let mends = self.mends.get_or_insert_with(learnt).clone();
+        let (body, headers) = (self.body.clone(), self.headers.clone());
+        let large = body.len() > LARGE_BODY;
+        let work = move || request::to_bedrock(&body, &request_headers(&headers), &model, &mends);
+        let translated =
+            if large { self.beside(tokio::task::spawn_blocking(work)).await.ok()? } else { work() };
+        let note = |reason: &_| tracing::warn!("bedrock cannot serve this request: {reason}");
+        translated.inspect_err(note).ok()
     }
 
     /// Mends what a refusal names; false where the refusal is the client's own.
-    fn mend(&mut self, message: &str) -> bool {
+    async fn mend(&mut self, message: &str) -> bool {
         if self.mended >= MOST_MENDS {
             return false;
         }
-        let sent = self.translate().unwrap_or_default();
+        let sent = self.translate().await.unwrap_or_default();
         let mended = self.mends.as_mut().is_some_and(|mends| mends.add(message, &sent));
         self.mended += usize::from(mended);
         mended
