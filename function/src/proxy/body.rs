@@ -256,11 +256,18 @@ pub(super) struct Accompanied {
     writes: Writes,
     last: Option<Frame<Bytes>>,
     record: Record,
+    begun: bool,
 }
 
 impl Accompanied {
     pub(super) const fn new(body: Body, writes: Writes, record: Record) -> Self {
-        Self { body, writes, last: None, record }
+        Self { body, writes, last: None, record, begun: false }
+    }
+
+    fn begin(&mut self) {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.record.first_byte();
+        }
     }
 
     fn poll_writes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -291,7 +298,7 @@ impl http_body::Body for Accompanied {
             match ready!(self.body.poll_frame_unpin(cx)) {
                 Some(Ok(frame)) if is_over(&self.body) => self.last = Some(frame),
                 Some(Ok(frame)) => {
-                    self.record.first_byte();
+                    self.begin();
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Some(Err(error)) => {
@@ -303,7 +310,7 @@ impl http_body::Body for Accompanied {
         }
         ready!(written);
         let last = self.last.take();
-        self.record.first_byte();
+        self.begin();
         self.record.complete();
         Poll::Ready(last.map(Ok))
     }

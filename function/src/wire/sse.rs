@@ -231,7 +231,9 @@ impl Tail {
             self.look(&chunk[end..end + length]);
             end += length;
         }
-        self.held.extend_from_slice(&chunk.split_off(end));
+        if end < chunk.len() {
+            self.held.extend_from_slice(&chunk.split_off(end));
+        }
         if head.is_empty() {
             return chunk;
         }
