@@ -258,11 +258,17 @@ fn stem(name: &str) -> &str {
 fn is_spelled_nearly(theirs: &str, ours: &str) -> bool {
     let (a, b): (Vec<&str>, Vec<&str>) = (theirs.split('_').collect(), ours.split('_').collect());
     if a.len() != b.len() {
-        return damerau_levenshtein(&a.concat(), &b.concat()) <= 1;
+        return is_within(1, &a.concat(), &b.concat());
     }
     let is_near = |(a, b): (&&str, &&str)| {
         let is_short_for = a.len() >= 3 && b.starts_with(*a);
-        is_short_for || damerau_levenshtein(a, b) <= (b.len() / 4).max(1)
+        is_short_for || is_within((b.len() / 4).max(1), a, b)
     };
     a.iter().zip(&b).all(is_near)
+}
+
+/// Whether at most so many letters are wrong. Most words are too long or too short for that, which
+/// is quickly seen: the whole environment is compared with every name at each start.
+fn is_within(most: usize, a: &str, b: &str) -> bool {
+    a.chars().count().abs_diff(b.chars().count()) <= most && damerau_levenshtein(a, b) <= most
 }
