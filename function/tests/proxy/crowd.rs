@@ -4,7 +4,7 @@ use std::{net::TcpStream, time::Duration};
 
 use futures_util::future::join_all;
 use serde_json::json;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{
     answer::{hang, limited, ok},
@@ -106,10 +106,13 @@ async fn three_hundred_streams_of_bedrock_are_under_way_at_once() {
     let world = plan.start();
     world.anthropic.next([limited(600)]);
     world.call(Call::message()).await;
-    world.bedrock.always(ok().pause_after(4, Duration::from_secs(8)));
+    world.bedrock.always(ok().pause_after(4, SOON));
     let calls = join_all((0..300).map(|n| world.call(Call::message().says(&n.to_string()))));
     let count = async {
-        sleep(Duration::from_secs(7)).await;
+        let begun = Instant::now();
+        while world.bedrock.requests().len() < 301 && begun.elapsed() < SOON {
+            sleep(Duration::from_millis(200)).await;
+        }
         world.bedrock.requests().len()
     };
     let (replies, begun) = tokio::join!(calls, count);
@@ -129,13 +132,13 @@ async fn a_large_upload_that_the_upstream_does_not_read_holds_up_no_small_one() 
         {"type": "text", "text": "what is this?"},
     ]);
     let upload = Call::message().with("messages", json!([{"role": "user", "content": content}]));
-    let upload = upload.header(READ_AFTER, "9000");
+    let upload = upload.header(READ_AFTER, "25000");
     let uploads = join_all((0..3).map(|_| world.call(upload.clone())));
     let small = async {
         sleep(Duration::from_secs(2)).await;
         let words = "small ".repeat(20_000);
         let call = world.call(Call::message().by(BOB).says(&words));
-        (timeout(Duration::from_secs(6), call).await, words)
+        (timeout(SOON, call).await, words)
     };
     let (uploads, (small, words)) = tokio::join!(uploads, small);
     let small = small.expect("it waits for the uploads of others");
