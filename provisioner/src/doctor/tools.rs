@@ -1,30 +1,19 @@
 //! Can the function be built on this machine? Only `up` without `--binary` and `--image` needs it.
 
-use std::process::{Output, Stdio};
-
-use tokio::process::Command;
+use std::path::Path;
 
 use super::Check;
+use crate::build::tools::{check, check_target};
+use crate::image::Architecture;
 
-/// Looks for what a build needs.
+/// Looks for what a build needs, as a build does.
 pub(crate) async fn tools() -> Check {
-    let cure = "install it, or give up a ready binary: --binary PATH";
-    for (tool, words) in
-        [("cargo", &["--version"][..]), ("cargo-zigbuild", &["zig", "cc", "--", "--version"])]
-    {
-        let good = run(tool, words).await.is_some_and(|ended| ended.status.success());
-        if !good {
-            return Check::warn(
-                "build-tools",
-                format!("{tool} is missing, or zig beside it"),
-                cure,
-            );
-        }
+    let looked = match check().await {
+        Ok(()) => check_target(Path::new("."), Architecture::default()).await,
+        missing => missing,
+    };
+    match looked {
+        Ok(()) => Check::ok("build-tools", "cargo, cargo-zigbuild, zig, Rust for arm64"),
+        Err(missing) => Check::warn("build-tools", missing.to_string(), missing.hint()),
     }
-    Check::ok("build-tools", "cargo, cargo-zigbuild, zig")
-}
-
-async fn run(tool: &str, words: &[&str]) -> Option<Output> {
-    let mut command = Command::new(tool);
-    command.args(words).stdin(Stdio::null()).kill_on_drop(true).output().await.ok()
 }
