@@ -73,7 +73,7 @@ pub(crate) fn answers_as_a_container(root: &Path, architecture: Architecture) {
     let health = Client::ask(address, "GET /healthz", "").rest();
     assert!(health.starts_with("HTTP/1.1 200 ") && health.ends_with("\r\n\r\nok\n"), "{health}");
     let mut client = Client::ask(address, "POST /v1/messages", &message().to_string());
-    let head = client.until("event: message_start");
+    let head = client.until("event: content_block_delta");
     assert!(head.starts_with("HTTP/1.1 200 "), "{architecture}: {head}");
     // Anthropic says the second half only now that the first has come all the way.
     anthropic.go_on.send(()).unwrap();
@@ -248,8 +248,11 @@ fn serve(stream: TcpStream, told: &Receiver<()>) {
     let mut stream = stream;
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nrequest-id: req_1\r\n\
                 connection: close\r\n\r\n";
-    let first = "event: message_start\ndata: {\"type\":\"message_start\"}\n\n";
-    let last = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+    let event = |kind: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\"}}\n\n");
+    let events = |kinds: &[&str]| kinds.iter().map(|kind| event(kind)).collect::<String>();
+    // The proxy holds the beginning back until there is content.
+    let first = events(&["message_start", "content_block_start", "content_block_delta"]);
+    let last = events(&["content_block_stop", "message_delta", "message_stop"]);
     stream.write_all(format!("{head}{first}").as_bytes()).unwrap();
     told.recv_timeout(PATIENCE).unwrap();
     stream.write_all(last.as_bytes()).unwrap();
