@@ -82,7 +82,15 @@ impl Failure {
     fn at(exit: Exit, attempt: &str, error: &CloudError) -> Self {
         let hint = error.hint();
         let Some(address) = error.address.as_deref().cloned() else {
-            return Self { hint, ..Self::new(exit, error.to_string()) };
+            let attempts = [
+                (Kind::Unreachable, "AWS cannot be reached"),
+                (Kind::Credentials, "AWS does not know who is asking"),
+                (Kind::Denied, "AWS does not allow it"),
+            ];
+            let Some((_, attempt)) = attempts.iter().find(|(kind, _)| *kind == error.kind) else {
+                return Self { hint, ..Self::new(exit, error.to_string()) };
+            };
+            return Self { causes: vec![error.to_string()], hint, ..Self::new(exit, *attempt) };
         };
         let cause = CloudError { address: None, ..error.clone() }.to_string();
         let message = format!("{address} {attempt}");
@@ -268,6 +276,7 @@ impl Session {
             return Ok(());
         }
         if !self.printer.can_ask() {
+            self.printer.progress("");
             let message = "nobody is there to say yes: this is no terminal, so nothing was changed";
             return Err(Failure::new(Exit::Refused, message).hint("--yes says it beforehand"));
         }
@@ -289,8 +298,9 @@ impl Session {
 
     fn settings(&self, args: &StackArgs) -> Result<Settings, Failure> {
         let environment = Environment::parse(args.env.iter().map(String::as_str));
-        let environment =
-            environment.map_err(|problems| Failure::new(Exit::Usage, problems.join("\n")))?;
+        let environment = environment
+            .map_err(|problems| Failure::new(Exit::Usage, problems.join("\n")))
+            .map_err(|failure| failure.hint("README.md lists the settings and what they take"))?;
         let default = Settings::defaults(self.global.name.clone());
         Ok(Settings {
             name: default.name,

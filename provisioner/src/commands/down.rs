@@ -63,18 +63,22 @@ pub(super) async fn run(session: &mut Session) -> Result<Exit, Failure> {
             Err(Failure::new(Exit::Interrupted, "interrupted")
                 .hint("run it again to finish the job"))
         }
-        first => {
-            let attempt = "was not deleted";
-            let failure = match &first {
-                Some(error) => Failure::at(Exit::Partly, attempt, error),
-                None => Failure::new(Exit::Partly, "not all of it is gone"),
-            };
-            let hint = failure.hint.clone();
-            let hint = hint.unwrap_or_else(|| "run it again: it finishes the job".to_owned());
-            let resource = failure.resource.clone().or_else(|| remaining.into_iter().next());
-            Err(Failure { resource, ..failure }.hint(hint))
-        }
+        first => Err(failure(first.as_ref(), remaining, writer.has_changed())),
     }
+}
+
+/// Why something is still there; `first` is what failed first.
+fn failure(first: Option<&CloudError>, remaining: Vec<Address>, changed: bool) -> Failure {
+    let attempt = "was not deleted";
+    let failure = match first {
+        Some(error) if changed => Failure::at(Exit::Partly, attempt, error),
+        Some(error) => Failure::at(Failure::from(error.clone()).exit, attempt, error),
+        None => Failure::new(Exit::Partly, "not all of it is gone"),
+    };
+    let again = || "run it again: it finishes the job".to_owned();
+    let hint = failure.hint.clone().unwrap_or_else(again);
+    let resource = failure.resource.clone().or_else(|| remaining.into_iter().next());
+    Failure { resource, ..failure }.hint(hint)
 }
 
 /// What is ours, and what is there but is not.
@@ -108,7 +112,7 @@ fn keys(users: Result<BTreeMap<User, user::Held>, CloudError>, style: Style) -> 
     let all = users.values().map(|held| held.keys).sum();
     let (keys, people) = (number(all, "key"), number(users.len(), "user"));
     let names = names.collect::<Vec<_>>().join(", ");
-    style.paint("1;31", format!("! {keys} of {people} stop working: {names}\n"))
+    format!("{}\n", style.paint("1;31", format!("! {keys} of {people} stop working: {names}")))
 }
 
 /// Deletes backwards, and goes on past a failure.

@@ -90,7 +90,8 @@ impl Role {
         let managed = [self.managed.clone()].into();
         if live.attached != managed {
             let list = |arns: &BTreeSet<String>| arns.iter().cloned().collect::<Vec<_>>();
-            fields = fields.field("AttachedPolicies", list(&live.attached), list(&managed));
+            let had = (!live.attached.is_empty()).then(|| list(&live.attached));
+            fields = fields.field("AttachedPolicies", had, list(&managed));
         }
         fields.at_least("Tags", &live.tags, self.tags.wanted())
     }

@@ -29,7 +29,7 @@ pub fn list(ours: &[Address], stack: &Stack, there: &Observed, style: Style) -> 
         writeln!(text, "  {sign} {}", line.trim_end()).expect("a string takes all");
     }
     text.push('\n');
-    let danger = |text: &str| style.paint("1;31", format!("! {text}\n"));
+    let danger = |text: &str| format!("{}\n", style.paint("1;31", format!("! {text}")));
     if there.url.is_some() {
         text += &danger("clients that are configured with the URL stop working, for good");
     }

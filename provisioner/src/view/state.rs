@@ -80,7 +80,7 @@ fn summary(survey: &[Found], scope: &Scope<'_>) -> String {
         (count(&|found| state(found) == "foreign"), "not ours"),
         (count(&|found| state(found) == "failed"), "failed"),
         (count(&|found| state(found) == "changing"), "still changing"),
-        (count(&drifted), "different from what is wanted"),
+        (count(&drifted), "not as wanted"),
     ];
     let parts: Vec<_> = parts
         .into_iter()
@@ -92,7 +92,7 @@ fn summary(survey: &[Found], scope: &Scope<'_>) -> String {
     }
     let mend = scope.command("up");
     format!(
-        "Of {all}: {}. To mend it: {mend}, with the options that the stack was made with.",
+        "Of {all}: {}. To mend it, with the options that the stack was made with:\n  {mend}",
         parts.join(", ")
     )
 }

@@ -15,6 +15,8 @@ const NEED: &str = "these tests emulate AWS: install python3 with its venv modul
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Emulator {
     MiniStack,
+    /// `MiniStack` that checks who asks, and what that may.
+    Guarded,
     Moto,
 }
 
@@ -22,9 +24,11 @@ impl Emulator {
     /// Where it listens; started if it is not running yet.
     pub(crate) fn address(self) -> SocketAddr {
         static MINISTACK: OnceLock<(SocketAddr, Child)> = OnceLock::new();
+        static GUARDED: OnceLock<(SocketAddr, Child)> = OnceLock::new();
         static MOTO: OnceLock<(SocketAddr, Child)> = OnceLock::new();
         match self {
-            Self::MiniStack => MINISTACK.get_or_init(ministack).0,
+            Self::MiniStack => MINISTACK.get_or_init(|| ministack(false)).0,
+            Self::Guarded => GUARDED.get_or_init(|| ministack(true)).0,
             Self::Moto => MOTO.get_or_init(moto).0,
         }
     }
@@ -40,7 +44,7 @@ fn moto() -> (SocketAddr, Child) {
     })
 }
 
-fn ministack() -> (SocketAddr, Child) {
+fn ministack(guarded: bool) -> (SocketAddr, Child) {
     start(|bin, port| {
         let state = bin.parent().unwrap().join(format!("state-{port}")).display().to_string();
         let variables = [
@@ -49,6 +53,7 @@ fn ministack() -> (SocketAddr, Child) {
             ("MINISTACK_HOST", "127.0.0.1".to_owned()),
             ("GATEWAY_PORT", port.to_owned()),
             ("LOG_LEVEL", "ERROR".to_owned()),
+            ("AUTH", guarded.to_string()),
             ("STATE_DIR", state.clone()),
             ("S3_DATA_DIR", state),
         ];

@@ -7,6 +7,7 @@
     reason = "helpers of tests fail where something is not as they made it"
 )]
 
+mod cdk;
 mod config;
 mod crash;
 mod dashboard;
@@ -21,4 +22,8 @@ mod people;
 #[path = "../image/program.rs"]
 mod program;
 mod proxy;
+mod rights;
+mod seen;
+#[cfg(unix)]
+mod terminal;
 mod world;

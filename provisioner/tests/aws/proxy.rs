@@ -43,6 +43,8 @@ struct State {
     /// A variable that somebody else sets just before the next change of the function's.
     race: Option<(String, String)>,
     tool: Option<u32>,
+    /// Where the function's URL leads, instead of to AWS.
+    url: Option<String>,
     pages: Pages,
     /// What an emulator forgets of alarms, by name.
     alarms: std::collections::BTreeMap<String, Value>,
@@ -102,6 +104,11 @@ impl Proxy {
     /// Lets somebody else set a variable of the function just before the tool does.
     pub(crate) fn race(&self, name: &str, value: &str) {
         self.state.lock().unwrap().race = Some((name.to_owned(), value.to_owned()));
+    }
+
+    /// Makes the function's URL lead somewhere else.
+    pub(crate) fn serve_url_at(&self, url: &str) {
+        self.state.lock().unwrap().url = Some(url.to_owned());
     }
 
     /// Says whom to kill.
@@ -342,6 +349,10 @@ impl Wire {
         if call.action == "GetAuthorizationToken" {
             // Both name a host of AWS.
             answer["authorizationData"][0]["proxyEndpoint"] = json!(format!("http://{}", self.own));
+        } else if let (Some(url), Some(_)) =
+            (&self.state.lock().unwrap().url, answer.get("FunctionUrl"))
+        {
+            answer["FunctionUrl"] = json!(url);
         } else if call.method == Method::GET && call.path.ends_with("/policy") {
             let policy = answer["Policy"].as_str().unwrap_or_default();
             let Ok(mut policy) = serde_json::from_str::<Value>(policy) else { return body };

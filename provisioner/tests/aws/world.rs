@@ -20,6 +20,8 @@ use crate::proxy::Proxy;
 pub(crate) struct World {
     pub(crate) name: String,
     pub(crate) proxy: Proxy,
+    /// The access key that the tool uses, and its secret.
+    pub(crate) key: (String, String),
     folder: tempfile::TempDir,
 }
 
@@ -37,7 +39,8 @@ impl World {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("t{number}");
-        Self { name, proxy: Proxy::start(emulator), folder: tempfile::tempdir().unwrap() }
+        let key = ("test".to_owned(), "test".to_owned());
+        Self { name, proxy: Proxy::start(emulator), key, folder: tempfile::tempdir().unwrap() }
     }
 
     /// A function binary that differs from others by its `code`.
@@ -77,8 +80,8 @@ impl World {
             .args(["--name", &self.name])
             .env_clear()
             .env("AWS_ENDPOINT_URL", format!("http://{}", self.proxy.address))
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_ACCESS_KEY_ID", &self.key.0)
+            .env("AWS_SECRET_ACCESS_KEY", &self.key.1)
             .env("AWS_REGION", "us-east-1")
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_CONFIG_FILE", "/dev/null")

@@ -1,0 +1,176 @@
+//! How long does the same stack take with AWS CDK's command line? Both deploy to the emulator, in
+//! turns, a first time and once more with nothing to change.
+//!
+//! CDK is given provisioner's own declaration as JSON, and `plan` then says what differs. An image
+//! lies ready, since CDK publishes none without Docker; provisioner makes and pushes its own, small
+//! one in the time that is measured.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use provisioner::image::{Architecture, Image};
+use provisioner::names::{Account, Name};
+use provisioner::resources::image::Wanted;
+use provisioner::settings::Settings;
+use provisioner::stack::{Remembered, Stack};
+use serde_json::{Value, json};
+
+use crate::emulator::Emulator::MiniStack;
+use crate::world::World;
+
+const PACKAGE: &str = include_str!("cdk/package.json");
+const APP: &str = include_str!("cdk/app.js");
+const NEED: &str = "this compares with AWS CDK: install Node.js 20 or newer with npm";
+
+/// Odd, so that there is a middle one.
+const ROUNDS: usize = 5;
+
+#[test]
+#[ignore = "minutes, and CDK has to be installed: scripts/cdk-comparison runs it"]
+fn the_same_stack_by_cdk() {
+    let cdk = installed();
+    let mut times = [const { Vec::new() }; 4];
+    let mut differs = Vec::new();
+    for _ in 0..ROUNDS {
+        let world = World::new(MiniStack);
+        let wanted = wanted(&world).to_string();
+        for index in [0, 1] {
+            times[index].push(deploy(&cdk, &world, &wanted));
+        }
+        differs = differences(&world);
+        let world = World::new(MiniStack);
+        for index in [2, 3] {
+            let binary = world.binary("one");
+            let words = ["up", "--yes", "--no-probe", "--binary", binary.to_str().unwrap()];
+            // Waits as long as people wait.
+            let start = Instant::now();
+            let ended = world.command(&words).env("PROVISIONER_WAIT_UNIT_MS", "1000").output();
+            let ended = ended.unwrap();
+            times[index].push(start.elapsed());
+            assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        }
+    }
+    let [cdk_first, cdk_again, first, again] = times.map(median);
+    let ratio = |theirs: Duration, ours: Duration| theirs.as_secs_f64() / ours.as_secs_f64();
+    let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
+    println!("| medians of {ROUNDS} | AWS CDK {} | provisioner | ratio |", version("aws-cdk"));
+    println!("|---|---|---|---|");
+    for (what, theirs, ours) in [("first", cdk_first, first), ("again", cdk_again, again)] {
+        let row = [what.to_owned(), seconds(theirs), seconds(ours)].join(" | ");
+        println!("| {row} | {:.0} |", ratio(theirs, ours));
+    }
+    println!(
+        "aws-cdk-lib {}; what `plan` finds of CDK's stack: {differs:?}",
+        version("aws-cdk-lib")
+    );
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// Our own declaration, for the other tool.
+fn wanted(world: &World) -> Value {
+    let name: Name = world.name.parse().unwrap();
+    let text = |text: &str| text.to_owned();
+    let account =
+        Account { id: text("000000000000"), region: text("us-east-1"), partition: text("aws") };
+    let binary = fs::read(world.binary("one")).unwrap();
+    let image = Image::from_binary(&binary, Architecture::Arm64).unwrap();
+    let settings = Settings::defaults(name);
+    let past = Remembered::default();
+    let stack = Stack::new(&settings, &account, &past, Wanted::Ready(image)).unwrap();
+    let Stack { role, repository, table, log_group, function, .. } = stack;
+    let tags: Value =
+        role.tags.wanted().map(|(key, value)| (text(key), json!(value))).into_iter().collect();
+    json!({
+        "name": world.name, "account": account.id, "region": account.region, "tags": tags,
+        "role": {
+            "name": role.name, "trust": role.trust, "managed": role.managed,
+            "policy_name": role.policy_name.as_str(), "policy": role.policy,
+        },
+        "repository": {
+            "name": repository.name, "policy": repository.policy,
+            "lifecycle": repository.lifecycle.to_string(),
+        },
+        "table": table.name,
+        "log_group": {"name": log_group.name, "retention": log_group.retention.get()},
+        "function": {
+            "name": function.name, "image": function.image.unwrap().as_str(),
+            "architecture": function.architecture.name(), "memory": function.memory.get(),
+            "timeout": function.timeout.get(), "environment": function.environment,
+        },
+    })
+}
+
+fn deploy(cdk: &Path, world: &World, wanted: &str) -> Duration {
+    let out = world.folder().join("cdk.out");
+    let mut command = Command::new(cdk.join("node_modules/.bin/cdk"));
+    command
+        .args(["deploy", "--app", "node app.js", "--require-approval", "never", "--output"])
+        .arg(out)
+        .args(["--no-notices", "--no-version-reporting", "--no-path-metadata"])
+        .args(["--no-asset-metadata", "--progress", "events"])
+        .current_dir(cdk)
+        .env_clear()
+        .envs(["PATH", "HOME"].map(|name| (name, std::env::var(name).unwrap_or_default())))
+        .env("WANTED", wanted)
+        .env("CI", "1")
+        .env("CDK_DISABLE_CLI_TELEMETRY", "true")
+        .env("AWS_ENDPOINT_URL", format!("http://{}", world.proxy.address))
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_CONFIG_FILE", "/dev/null")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        .stdin(Stdio::null());
+    let start = Instant::now();
+    let ended = command.output().expect(NEED);
+    let time = start.elapsed();
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(ended.status.success(), "{}{}", said(&ended.stdout), said(&ended.stderr));
+    time
+}
+
+/// What `plan` would do to the stack that CDK has made.
+fn differences(world: &World) -> Vec<String> {
+    let plan = world.run(&["plan", "--no-build", "--json"]);
+    plan.expect(0);
+    let changes = plan.json()["changes"].as_array().unwrap().clone();
+    let changes = changes.iter().filter(|change| change["action"] != "keep");
+    let text = |change: &Value| {
+        let fields = change["fields"].as_array().unwrap().iter();
+        let fields: Vec<_> = fields.map(|field| field["path"].as_str().unwrap()).collect();
+        format!("{} {} {fields:?}", change["action"].as_str().unwrap(), change["address"])
+    };
+    changes.map(text).collect()
+}
+
+fn version(package: &str) -> String {
+    let package_json: Value = serde_json::from_str(PACKAGE).unwrap();
+    package_json["dependencies"][package].as_str().unwrap().to_owned()
+}
+
+/// CDK, installed once per machine; a marker, written last, says that it is whole.
+fn installed() -> PathBuf {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cdk");
+    fs::create_dir_all(&home).unwrap();
+    let lock = File::create(home.join("lock")).unwrap();
+    lock.lock().unwrap();
+    fs::write(home.join("app.js"), APP).unwrap();
+    let marker = home.join("installed");
+    if fs::read_to_string(&marker).is_ok_and(|known| known == PACKAGE) {
+        return home;
+    }
+    drop(fs::remove_dir_all(home.join("node_modules")));
+    fs::write(home.join("package.json"), PACKAGE).unwrap();
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]);
+    let ended = npm.current_dir(&home).output().expect(NEED);
+    assert!(ended.status.success(), "{NEED} ({})", String::from_utf8_lossy(&ended.stderr));
+    fs::write(marker, PACKAGE).unwrap();
+    home
+}

@@ -1,0 +1,50 @@
+//! The tool in a terminal, as a person sees it: a pseudo-terminal, and somebody who types.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::process::Stdio;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::world::World;
+
+/// What the screen showed, as it was written, and how the tool ended.
+pub(crate) struct Screen {
+    pub(crate) code: Option<i32>,
+    pub(crate) text: String,
+}
+
+/// Runs the tool; whenever it asks, `answer` is typed.
+pub(crate) fn run(
+    world: &World,
+    words: &[&str],
+    variables: &[(&str, &str)],
+    answer: &str,
+) -> Screen {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let mut command = world.command(words);
+    let end = || -> Stdio { OpenOptions::new().read(true).write(true).open(&name).unwrap().into() };
+    command.stdin(end()).stdout(end()).stderr(end());
+    command.env("TERM", "xterm-256color").envs(variables.iter().copied());
+    let mut child = command.spawn().unwrap();
+    world.proxy.tool(child.id());
+    // What is left open here would keep the terminal from ending.
+    drop(command);
+    let mut master = File::from(master);
+    let (mut seen, mut piece, mut asked) = (Vec::new(), [0; 4096], 0);
+    // It ends with an error of its own on Linux, and with nothing elsewhere.
+    while let Ok(length @ 1..) = master.read(&mut piece) {
+        seen.extend_from_slice(&piece[..length]);
+        let questions = String::from_utf8_lossy(&seen).matches("[y/N] ").count();
+        if questions > asked {
+            asked = questions;
+            master.write_all(answer.as_bytes()).unwrap();
+        }
+    }
+    let code = child.wait().unwrap().code();
+    let text = String::from_utf8(seen).unwrap().replace("\r\n", "\n");
+    Screen { code, text }
+}
