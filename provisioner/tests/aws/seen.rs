@@ -187,7 +187,8 @@ fn calm(text: &str) -> String {
             .iter()
             .any(|word| line.starts_with(&format!("  {word} ")))
     };
-    let lines = || text.lines().filter(|line| !line.contains("    waiting: function"));
+    let chance = |line: &&str| line.contains("    waiting: function") || line.ends_with(" MiB");
+    let lines = || text.lines().filter(|line| !chance(line));
     let mut steps: Vec<&str> = lines().filter(is_step).collect();
     steps.sort_unstable();
     let mut steps = steps.into_iter();

@@ -46,5 +46,7 @@ pub(crate) fn run(
     }
     let code = child.wait().unwrap().code();
     let text = String::from_utf8(seen).unwrap().replace("\r\n", "\n");
-    Screen { code, text }
+    // A line that was cleared and written again shows what was written last.
+    let lines = text.split('\n').map(|line| line.rsplit("\r\x1b[2K").next().unwrap_or(line));
+    Screen { code, text: lines.collect::<Vec<_>>().join("\n") }
 }

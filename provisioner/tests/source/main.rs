@@ -11,6 +11,7 @@
     reason = "helpers of tests fail where something is not as they made it"
 )]
 
+#[expect(dead_code, reason = "the other tests use all of it")]
 #[path = "../aws/emulator.rs"]
 mod emulator;
 #[expect(dead_code, reason = "the other tests use all of it")]
