@@ -288,7 +288,8 @@ impl Session {
         let read = async { Ok(line.await.ok().and_then(Result::ok).unwrap_or_default()) };
         let line = self.unless_stopped(read).await?;
         if !line.ends_with('\n') {
-            self.printer.progress("");
+            // The question stays to be read.
+            drop(writeln!(io::stderr()));
         }
         match line.trim().to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
