@@ -22,7 +22,7 @@
 //! ```text
 //! main → serve → proxy ─┬→ upstream, limits, telemetry, settings, clock      edges
 //!                       └→ failover · messages · translate · wire · caller · access     core
-//!                          room · reply
+//!                          drill · room · reply
 //! ```
 //!
 //! The core is values and functions: it names no runtime, no client, no environment and no clock,
@@ -32,6 +32,7 @@
 pub mod access;
 pub mod caller;
 pub mod clock;
+pub mod drill;
 pub mod failover;
 pub mod limits;
 pub mod messages;

@@ -14,6 +14,7 @@ use jiff::SignedDuration;
 use self::dynamo::DynamoStore;
 use self::embedded::EmbeddedStore;
 use self::memory::MemoryStore;
+use crate::drill::Drill;
 use crate::failover::cooldown::{
     Cooldown, Fingerprint, KeyOwner, Known, LimitKey, ModelClass, Proof, Timestamp,
 };
@@ -68,6 +69,16 @@ pub trait RateLimitStore: Send + Sync {
         &self,
         fingerprint: &Fingerprint,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Takes the drill of this nonce's digest away, if it may take place at `now`. Of two who ask
+    /// at once, one gets it. Only a shared store has drills.
+    fn take_drill(
+        &self,
+        _digest: &Fingerprint,
+        _now: Timestamp,
+    ) -> impl Future<Output = Result<Option<Drill>, StoreError>> + Send {
+        ready(Ok(None))
+    }
 
     /// Returns what other instances have found out about a model, and until when that holds.
     ///
@@ -211,6 +222,18 @@ impl RateLimitStore for Store {
             Self::Memory(store) => store.forget_proof(fingerprint).await,
             Self::Embedded(store) => store.forget_proof(fingerprint).await,
             Self::Dynamo(store) => store.forget_proof(fingerprint).await,
+        }
+    }
+
+    async fn take_drill(
+        &self,
+        digest: &Fingerprint,
+        now: Timestamp,
+    ) -> Result<Option<Drill>, StoreError> {
+        match self {
+            Self::Memory(store) => store.take_drill(digest, now).await,
+            Self::Embedded(store) => store.take_drill(digest, now).await,
+            Self::Dynamo(store) => store.take_drill(digest, now).await,
         }
     }
 

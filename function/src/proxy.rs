@@ -7,6 +7,7 @@ mod body;
 mod count;
 mod credential;
 mod door;
+mod drill;
 mod exchange;
 mod legs;
 mod lessons;
@@ -35,7 +36,8 @@ use self::lessons::Lessons;
 use self::memory::Memory;
 use self::refusals::{Manner, Refusals};
 use crate::caller::{self, Call};
-use crate::failover::cooldown::ModelClass;
+use crate::drill::is_asked;
+use crate::failover::cooldown::{Fingerprint, ModelClass};
 use crate::failover::{Policy, Upstream};
 use crate::limits::Store;
 use crate::messages::Asked;
@@ -127,6 +129,9 @@ impl Proxy {
         }
         caller::seal(&mut head.headers);
         let record = head.extensions.get().cloned().unwrap_or_else(Record::begin);
+        if is_asked(&head.method, head.uri.path()) {
+            return self.drill(head, body, record).await;
+        }
         let admitted = match self.admit(head, body).await {
             Ok(admitted) => admitted,
             Err(failure) => return refuse(failure, record),
@@ -174,6 +179,8 @@ impl Proxy {
             mends: None,
             marked: false,
             mended: 0,
+            is_drill: false,
+            unserved: None,
         });
         let mut drive: std::pin::Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(exchange.drive());
@@ -201,8 +208,7 @@ impl Proxy {
         }
         let Admitted { head, target, body, .. } = admitted;
         if target.path_and_query.path().starts_with("/_proxy/") {
-            let message = "The proxy has no such endpoint of its own; /healthz is one.";
-            return refuse(Failure::new(ErrorKind::NotFound, message), record);
+            return refuse(nothing_here(), record);
         }
         let user = target.user.as_ref().map(|user| user.as_str());
         record.asked("other", user, None);
@@ -227,7 +233,10 @@ impl Proxy {
 
     /// Whose request it is; `None` where no limit of theirs could be told from another's.
     fn subject(&self, sent: &HeaderMap, model: &str) -> Option<Subject> {
-        let fingerprint = caller::fingerprint(sent)?;
+        self.subject_of(caller::fingerprint(sent)?, model)
+    }
+
+    fn subject_of(&self, fingerprint: Fingerprint, model: &str) -> Option<Subject> {
         let class = ModelClass::of(model)?;
         // What is invoked says what it accepts, unless the operator's id hides what it is.
         let mapped = self.settings.model_map.get(model).and_then(|id| Model::resolve(id));
@@ -246,6 +255,12 @@ impl Proxy {
             regions: self.bedrock.region_count(),
         }
     }
+}
+
+/// Below `/_proxy/` there is nothing for whoever asks.
+fn nothing_here() -> Failure {
+    let message = "The proxy has no such endpoint of its own; /healthz is one.";
+    Failure::new(ErrorKind::NotFound, message)
 }
 
 fn accompanied(body: Body, writes: Writes, record: Record) -> Body {

@@ -57,6 +57,8 @@ pub struct Settings {
     /// A client's model name → Bedrock model id, profile id or ARN.
     pub model_map: BTreeMap<String, String>,
     pub access: AccessMode,
+    /// The operator may rehearse the fallback.
+    pub drill: bool,
     /// A loopback address where access is open, unless `ACCESS_OPEN_ANYWHERE` allows another.
     pub listen: SocketAddr,
     pub log_level: LevelFilter,
@@ -124,6 +126,7 @@ impl Settings {
             profile_prefix: env.read("BEDROCK_PROFILE_PREFIX", value::prefix),
             model_map: env.read("BEDROCK_MODEL_MAP", value::model_map).unwrap_or_default(),
             access,
+            drill: env.read("DRILL_ENABLED", value::boolean).unwrap_or(true),
             listen: listen.1,
             log_level: env.read("LOG_LEVEL", value::log_level).unwrap_or(LevelFilter::INFO),
         };

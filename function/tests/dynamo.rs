@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
+use function::drill::Drill;
 use function::failover::cooldown::{
     Cooldown, Fingerprint, KeyOwner, Known, LimitKey, ModelClass, Proof, Scope, Timestamp, Unread,
 };
-use function::limits::dynamo::DynamoStore;
+use function::limits::dynamo::{DynamoStore, item};
 use function::limits::{Query, RateLimitStore, StoreError};
 use function::translate::mend::Lesson;
 use function::upstream::aws::Aws;
@@ -333,6 +334,32 @@ async fn a_lesson_holds_only_names_of_our_own_table() {
         let lesson = store.lesson("claude-opus-5-5", at(0)).await.unwrap();
         assert_eq!(lesson, None, "{nonsense}");
     }
+}
+
+#[tokio::test]
+async fn a_drill_is_taken_once_and_only_while_it_is_open() {
+    let table = moto::table().await;
+    let client = Client::new(&moto::config(moto::url()).await);
+    let drill = |second| Drill { model: "claude-haiku-4-5".to_owned(), expires_at: at(second) };
+    let put = async |drill: &Drill| {
+        let item = item::drill_item(&digest(), drill);
+        client.put_item().table_name(&table).set_item(Some(item)).send().await.unwrap();
+    };
+    let store = instance(&table).await;
+    assert_eq!(store.take_drill(&digest(), at(0)).await.unwrap(), None);
+    for closed in [-1, 0, 302] {
+        put(&drill(closed)).await;
+        assert_eq!(store.take_drill(&digest(), at(0)).await.unwrap(), None, "{closed}");
+        assert_eq!(count(&table).await, 1);
+    }
+    put(&drill(300)).await;
+    let mut takers = JoinSet::new();
+    for _ in 0..8 {
+        let store = instance(&table).await;
+        takers.spawn(async move { store.take_drill(&digest(), at(0)).await.unwrap() });
+    }
+    let taken: Vec<_> = takers.join_all().await.into_iter().flatten().collect();
+    assert_eq!((taken, count(&table).await), (vec![drill(300)], 0));
 }
 
 const DAY: i64 = 24 * 60 * 60;

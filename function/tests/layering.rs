@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use function::settings::{VARIABLES, Variable};
 
 /// The modules that name no runtime, no client, no environment and no clock.
-const CORE: [&str; 8] =
-    ["access", "caller", "failover", "messages", "reply", "room", "translate", "wire"];
+const CORE: [&str; 9] =
+    ["access", "caller", "drill", "failover", "messages", "reply", "room", "translate", "wire"];
 
 #[test]
 fn the_core_names_nothing_of_the_world_outside() {

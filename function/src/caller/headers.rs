@@ -7,13 +7,15 @@ use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Call, KEY_HEADER, USER_HEADER};
+use crate::drill;
 
 /// Marks what is secret among a request's headers, so that printing them shows none of it.
 pub fn seal(headers: &mut HeaderMap) {
     for (name, value) in headers {
         let secret = name == AUTHORIZATION
             || name == COOKIE
-            || ["x-api-key", "proxy-authorization", KEY_HEADER].contains(&name.as_str());
+            || ["x-api-key", "proxy-authorization", KEY_HEADER, drill::HEADER]
+                .contains(&name.as_str());
         value.set_sensitive(secret);
     }
 }

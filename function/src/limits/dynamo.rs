@@ -20,6 +20,7 @@ use aws_sdk_dynamodb::types::{
 
 use self::item::{EXPIRES_AT, Item, LIMITED_UNTIL_EPOCH, RECORDED_AT, REFUSED};
 use super::{Query, RateLimitStore, StoreError, outlasts};
+use crate::drill::Drill;
 use crate::failover::cooldown::{Cooldown, Fingerprint, Known, LimitKey, Proof, Timestamp};
 use crate::translate::error::scrub;
 use crate::translate::mend::Lesson;
@@ -183,6 +184,34 @@ impl RateLimitStore for DynamoStore {
         let key = item::proof_key(fingerprint);
         let deletion = self.client.delete_item().table_name(&self.table).set_key(Some(key));
         deletion.send().await.map(drop).map_err(failed("forget the proof"))
+    }
+
+    /// Looks before it deletes: whoever tries random nonces costs a read, not a write.
+    async fn take_drill(
+        &self,
+        digest: &Fingerprint,
+        now: Timestamp,
+    ) -> Result<Option<Drill>, StoreError> {
+        let action = "take the drill";
+        let key = item::drill_key(digest);
+        let get = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let found = get.set_key(Some(key.clone())).send().await.map_err(failed(action))?.item;
+        let open = found.as_ref().and_then(item::drill).filter(|drill| drill.is_open(now));
+        let Some(drill) = open else { return Ok(None) };
+        let deletion = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(key))
+            .condition_expression("#end = :end")
+            .expression_attribute_names("#end", EXPIRES_AT)
+            .expression_attribute_values(":end", item::epoch(drill.expires_at));
+        match deletion.send().await {
+            Ok(_) => Ok(Some(drill)),
+            // Somebody was quicker.
+            Err(error) if is_condition_failure(&error) => Ok(None),
+            Err(error) => Err(failed(action)(error)),
+        }
     }
 
     async fn lesson(

@@ -44,7 +44,7 @@ const BUSY_FOR: Duration = Duration::from_secs(1);
 /// When to come back if the store cannot say whose a key is.
 const KEY_AGAIN: Duration = Duration::from_secs(5);
 /// Stands for the request's id where two answers must not differ in a byte.
-const NOBODYS_ID: &str = "req_proxy_000000000000000000000000";
+pub(super) const NOBODYS_ID: &str = "req_proxy_000000000000000000000000";
 
 /// A request that may go on.
 pub(super) struct Admitted {
@@ -185,6 +185,15 @@ fn unread_key() -> Failure {
     let message = "The proxy cannot check your proxy key at this moment. Try again soon.";
     let failure = Failure::new(ErrorKind::Unavailable, message);
     Failure { retry_after: Some(KEY_AGAIN), ..failure }
+}
+
+/// Lets a body come that nobody is interested in, so that its sender finds the answer.
+pub(super) async fn turned_away<B>(head: &Parts, body: B, failure: Failure) -> Failure
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin,
+{
+    let waits = head.headers.contains_key(header::EXPECT);
+    Arriving { body, waits, held: None }.turned_away(failure).await
 }
 
 /// A body on its way.

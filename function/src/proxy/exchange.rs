@@ -19,6 +19,7 @@ use super::refusals::Manner;
 use super::{Proxy, UPSTREAM, body::upstream_value};
 use crate::caller::Target;
 use crate::clock;
+use crate::drill;
 use crate::failover::cooldown::{
     Fingerprint, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
 };
@@ -60,6 +61,10 @@ pub(super) struct Exchange {
     pub(super) marked: bool,
     /// How often a refusal has been mended.
     pub(super) mended: usize,
+    /// Anthropic's part is played, and the operator has said that Bedrock may be spent.
+    pub(super) is_drill: bool,
+    /// What Bedrock has said last when it could not serve.
+    pub(super) unserved: Option<String>,
 }
 
 /// Shows neither headers nor body, which hold a credential and a conversation.
@@ -98,6 +103,7 @@ impl Exchange {
         let mut attempt = self.policy.route(self.known.cooldown(), clock::now());
         loop {
             let (outcome, answer) = match attempt {
+                Attempt::Anthropic { .. } if self.is_drill => (self.play_anthropic(), None),
                 Attempt::Anthropic { .. } => self.ask_anthropic().await,
                 Attempt::Bedrock(asked) => self.ask_bedrock(asked.reason, asked.region).await,
             };
@@ -127,9 +133,7 @@ impl Exchange {
 
     async fn reply(mut self: Box<Self>, answer: Option<Response<Body>>) -> Response<Body> {
         let nobody = || {
-            let message = "Anthropic could not be reached, and Bedrock may not answer instead. \
-                           Try again soon.";
-            let failure = Failure::new(ErrorKind::Unavailable, message);
+            let failure = Failure::new(ErrorKind::Unavailable, self.nobody());
             failure.into_response(self.record.id()).map(body::full)
         };
         let answer = answer.unwrap_or_else(nobody);
@@ -145,6 +149,28 @@ impl Exchange {
         }
         let Self { writes, record, .. } = *self;
         answer.map(|body| super::accompanied(body, writes, record))
+    }
+
+    /// Why there is no answer at all. A drill is for whoever may know everything about it.
+    fn nobody(&self) -> String {
+        if !self.is_drill {
+            return "Anthropic could not be reached, and Bedrock may not answer instead. Try again \
+                    soon."
+                .to_owned();
+        }
+        let has_model = self.subject.as_ref().is_some_and(|subject| subject.model.is_some());
+        match &self.unserved {
+            Some(said) => format!("Bedrock said: {said}"),
+            None => self.proxy.idle(has_model).to_owned(),
+        }
+    }
+
+    /// What Anthropic would have said if this were no drill.
+    fn play_anthropic(&self) -> Outcome {
+        let threshold = self.policy.retry_threshold;
+        self.subject.as_ref().map_or(Outcome::Answered, |subject| {
+            drill::limited(&subject.class, threshold, clock::now())
+        })
     }
 
     /// Remembers a limit, if it is certain whose it is: what is remembered is proof, too, so the
@@ -173,6 +199,9 @@ impl Exchange {
     /// Whether Anthropic is known to accept this credential, and as one that may use Bedrock; asks
     /// it where that is too long ago.
     pub(super) async fn is_proven(&mut self) -> bool {
+        if self.is_drill {
+            return true;
+        }
         let proxy = Arc::clone(&self.proxy);
         let max_age = proxy.settings.proof_max_age;
         let Some(fingerprint) = self.subject.as_ref().map(|subject| subject.fingerprint) else {

@@ -246,7 +246,12 @@ impl Exchange {
         Ok(body::event_stream(Upstream::Bedrock, body))
     }
 
-    fn unserved(&self, failure: BedrockFailure, reason: Reason, served: (&str, &str)) -> Brought {
+    fn unserved(
+        &mut self,
+        failure: BedrockFailure,
+        reason: Reason,
+        served: (&str, &str),
+    ) -> Brought {
         let passes = match &failure {
             BedrockFailure::Client { message } => {
                 let failure = Failure::new(ErrorKind::InvalidRequest, message);
@@ -259,6 +264,7 @@ impl Exchange {
         };
         self.record.bedrock_failed();
         let said = failure.message();
+        self.unserved = Some(said.to_owned());
         tracing::warn!(region = served.1, model = served.0, passes, "bedrock cannot serve: {said}");
         (Outcome::Unserved { passes }, None)
     }

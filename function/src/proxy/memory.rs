@@ -17,6 +17,7 @@ use jiff::SignedDuration;
 use self::gone::Gone;
 use self::recall::{Faith, Recall};
 use crate::clock;
+use crate::drill::Drill;
 use crate::failover::cooldown::{
     Cooldown, Fingerprint, KeyOwner, Known, LimitKey, Proof, Timestamp, Unread,
 };
@@ -161,6 +162,13 @@ impl Memory {
     /// What other instances have found out about a model, and until when it holds.
     pub(super) async fn lesson(&self, model: &str, now: Timestamp) -> Option<(Lesson, Timestamp)> {
         self.bounded(Box::pin(self.store.lesson(model, now))).await?
+    }
+
+    /// Takes a drill away that may take place; nobody else gets it after that.
+    pub(super) async fn take_drill(&self, digest: &Fingerprint, now: Timestamp) -> Option<Drill> {
+        let taking = tokio::time::timeout(KEY_BUDGET, self.store.take_drill(digest, now)).await;
+        let taken = taking.unwrap_or(Err(StoreError::TimedOut));
+        taken.inspect_err(|error| self.warn(error)).ok()?
     }
 
     pub(super) fn remember_lesson(self: &Arc<Self>, model: String, lesson: Lesson) -> Write {

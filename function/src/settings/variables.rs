@@ -20,7 +20,7 @@ pub struct Variable {
 }
 
 /// The variables that this build obeys.
-pub const VARIABLES: [Variable; 19] = [
+pub const VARIABLES: [Variable; 20] = [
     Variable {
         name: "RATE_LIMIT_TRACKING_ENABLED",
         default: "`true`",
@@ -110,6 +110,12 @@ pub const VARIABLES: [Variable; 19] = [
         name: "ACCESS_OPEN_ANYWHERE",
         default: "`false`",
         meaning: "let `open` be the mode where other machines can reach the proxy",
+    },
+    Variable {
+        name: "DRILL_ENABLED",
+        default: "`true`",
+        meaning: "let `provisioner drill` have one tiny request answered by Bedrock; needs the \
+                  `dynamodb` store",
     },
     Variable {
         name: "LISTEN_ADDRESS",

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     process::Command,
     sync::{Condvar, Mutex, PoisonError},
     thread,
@@ -60,6 +61,11 @@ impl Claude {
 
     pub(crate) fn of(world: &World) -> Self {
         Self::at(world, "")
+    }
+
+    /// Where its settings are, if there are any.
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.home.path().join(".claude/settings.json")
     }
 
     /// Sets a variable of the environment; an empty one is taken away.

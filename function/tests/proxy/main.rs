@@ -13,6 +13,7 @@ mod bounds;
 mod callers;
 mod counting;
 mod crowd;
+mod drill;
 mod encrypted;
 mod hostile;
 mod keys;

@@ -7,6 +7,7 @@
 //!   `limited_until_epoch`, `reason`, `retry_after_seconds`, `model`, `recorded_at`, `expires_at`
 //! - `pk = proof#FINGERPRINT`, `sk = proof`: `organization`, `proven_at`, `expires_at`
 //! - `pk = key#DIGEST`, `sk = key`: `user`, `created_at`; written by `provisioner` only
+//! - `pk = drill#DIGEST`, `sk = drill`: `model`, `expires_at`; written by `provisioner` only
 //! - `pk = lesson#MODEL`, `sk = lesson`: `refused` (a set of strings), `recorded_at`, `expires_at`
 //!
 //! Moments are RFC 3339; `limited_until_epoch` and `expires_at`, the table's TTL attribute, are
@@ -18,6 +19,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::super::{LESSON_LIFETIME, Query, proof_ends};
 use crate::caller::User;
+use crate::drill::Drill;
 use crate::failover::cooldown::{
     Cooldown, Fingerprint, KeyOwner, Known, LimitKey, ModelClass, Proof, Scope, Timestamp, Unread,
 };
@@ -154,6 +156,29 @@ pub(super) fn proof_item(fingerprint: &Fingerprint, proof: &Proof) -> Item {
 pub(super) fn proof(item: &Item) -> Option<Proof> {
     let organization = text(item, "organization").map(str::to_owned);
     Some(Proof { proven_at: moment(item, "proven_at")?, organization })
+}
+
+/// Where a drill stands, by the digest of its nonce.
+#[must_use]
+pub fn drill_key(digest: &Fingerprint) -> Item {
+    item_key(format!("drill#{digest}"), "drill")
+}
+
+/// The item that allows a drill.
+#[must_use]
+pub fn drill_item(digest: &Fingerprint, drill: &Drill) -> Item {
+    let mut item = drill_key(digest);
+    item.extend(attributes([
+        ("model", string(&drill.model)),
+        (EXPIRES_AT, epoch(drill.expires_at)),
+    ]));
+    item
+}
+
+pub(super) fn drill(item: &Item) -> Option<Drill> {
+    let seconds = item.get(EXPIRES_AT)?.as_n().ok()?.parse().ok()?;
+    let expires_at = Timestamp::from_second(seconds).ok()?;
+    Some(Drill { model: text(item, "model")?.to_owned(), expires_at })
 }
 
 /// The item that lets a proxy key in, under its owner's name.

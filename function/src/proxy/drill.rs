@@ -1,0 +1,110 @@
+//! Answers a drill, to whoever shows its nonce.
+//!
+//! The one exception to the rule that Bedrock is spent only on what Anthropic has accepted. It is
+//! the operator who allows it, by an item in the table, for one request that the proxy itself has
+//! written. To everybody else there is no such endpoint: whatever is wrong, the answer is the same
+//! one that any path under `/_proxy/` gets, byte for byte.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Response};
+use tokio::sync::watch;
+
+use super::body::{Body, Writes};
+use super::door::{self, NOBODYS_ID, own};
+use super::exchange::Exchange;
+use super::{Proxy, nothing_here};
+use crate::access::Shown;
+use crate::caller::{Call, Target};
+use crate::clock;
+use crate::drill::{Drill, Nonce};
+use crate::failover::cooldown::Known;
+use crate::messages::Asked;
+use crate::reply::{ErrorKind, Failure};
+use crate::telemetry::Record;
+
+/// The version of the Messages API that the request of a drill is written in.
+const VERSION: &str = "2023-06-01";
+/// Whose the log says that a drill is.
+const USER: &str = "drill";
+
+impl Proxy {
+    /// Answers the request of a drill, once.
+    pub(super) async fn drill<B>(
+        self: Arc<Self>,
+        head: Parts,
+        body: B,
+        record: Record,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin,
+    {
+        let Some((nonce, drill)) = self.taken(&head.headers).await else {
+            record.asked("refused", None, None);
+            let failure = door::turned_away(&head, body, nothing_here()).await;
+            return own(failure.into_response(NOBODYS_ID), record);
+        };
+        let body = Bytes::from(drill.request());
+        let asked = Asked::read(&body);
+        let subject = self.subject_of(nonce.nobody(), &drill.model);
+        let (Some(asked), Some(subject)) = (asked, subject) else {
+            let failure = Failure::new(ErrorKind::NotSupported, "No model has this name.");
+            record.asked("drill", Some(USER), None);
+            let answer = failure.into_response(record.id());
+            return own(answer, record);
+        };
+        record.asked("drill", Some(USER), Some((&asked.model, asked.stream)));
+        let mut headers = HeaderMap::new();
+        headers.insert("anthropic-version", HeaderValue::from_static(VERSION));
+        let target = Target {
+            user: USER.parse().ok(),
+            key: Shown::Nothing,
+            path_and_query: PathAndQuery::from_static("/v1/messages"),
+            call: Call::Messages,
+        };
+        let (early, _nobody_waits) = watch::channel(None);
+        let policy = self.policy(Some(&subject));
+        let exchange = Box::new(Exchange {
+            proxy: self,
+            target,
+            headers,
+            body,
+            asked,
+            policy,
+            subject: Some(subject),
+            until: None,
+            known: Known::default(),
+            record,
+            writes: Writes::new(),
+            early,
+            mends: None,
+            // It is certain whose limit it is: nobody's.
+            marked: true,
+            mended: 0,
+            is_drill: true,
+            unserved: None,
+        });
+        Box::pin(exchange.drive()).await
+    }
+
+    /// The drill that a request may have. Nothing is read for a text that is no nonce.
+    async fn taken(&self, headers: &HeaderMap) -> Option<(Nonce, Drill)> {
+        let nonce = Nonce::shown(headers).filter(|_| self.settings.drill)?;
+        let drill = self.memory.take_drill(&nonce.digest(), clock::now()).await?;
+        Some((nonce, drill))
+    }
+
+    /// Why Bedrock was not even asked, as far as the settings say so.
+    pub(super) fn idle(&self, has_model: bool) -> &'static str {
+        match &self.settings {
+            settings if !settings.fallback => "BEDROCK_FALLBACK_ENABLED is false.",
+            settings if !settings.fallback_on.rate_limit => "FALLBACK_ON lacks rate_limit.",
+            _ if !has_model => "Bedrock has no such model.",
+            _ if self.bedrock.region_count() == 0 => "No AWS region is known.",
+            _ => "Bedrock cannot serve this request.",
+        }
+    }
+}
