@@ -73,6 +73,12 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Prove that Bedrock answers when Anthropic says 429, before it does
+    ///
+    /// The function answers one tiny request (16 output tokens, a fraction of a cent) as if
+    /// Anthropic had just said 429. Shows who answered, how fast, what it cost and what was
+    /// remembered; nothing of it is left. `config set DRILL_ENABLED=false` forbids it.
+    Drill(DrillArgs),
 }
 
 impl Command {
@@ -85,9 +91,16 @@ impl Command {
             Self::Limits { command } => command.is_none(),
             Self::Config { command } => matches!(command, ConfigCommand::List),
             Self::Doctor(args) => !args.fix,
-            Self::Up(_) | Self::Down => false,
+            Self::Up(_) | Self::Down | Self::Drill(_) => false,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub struct DrillArgs {
+    /// The model that is asked, as Claude Code names it
+    #[arg(long, value_name = "MODEL", default_value = "claude-haiku-4-5")]
+    pub model: String,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@ mod config;
 mod deployed;
 mod doctor;
 mod down;
+mod drill;
 mod limits;
 mod logs;
 mod plan;
@@ -191,6 +192,7 @@ async fn run(cli: Cli) -> Exit {
             Command::User { command } => user::run(&mut session, command).await,
             Command::Limits { command } => limits::run(&mut session, command).await,
             Command::Config { command } => config::run(&mut session, command).await,
+            Command::Drill(args) => drill::run(&mut session, args).await,
         }
     };
     let ended = tokio::select! {
@@ -341,6 +343,15 @@ impl Session {
 /// What a plan is for.
 fn heading(scope: &Scope<'_>, style: Style) -> String {
     style.paint("1", format!("Plan for the {scope}"))
+}
+
+/// 256 bits of the operating system's random numbers.
+fn random_bytes() -> Result<[u8; 32], Failure> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Failure::new(Exit::Failed, format!("the system gives no random numbers: {error}"))
+    })?;
+    Ok(bytes)
 }
 
 /// Reads what the image is to be made of.

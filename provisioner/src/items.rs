@@ -67,13 +67,19 @@ impl Items {
     ///
     /// If it cannot be removed.
     pub async fn remove(&self, item: &Item, cloud: &Writer) -> Result<(), CloudError> {
-        let key = ["pk", "sk"].into_iter().filter_map(|name| item.get_key_value(name));
-        let key: Item = key.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let key = self.key_of(item);
         let delete = async || {
             let delete = cloud.clients().dynamodb.delete_item().table_name(&self.table);
             call("DynamoDB", "DeleteItem", delete.set_key(Some(key.clone())).send()).await
         };
         cloud.persist(delete).await.map(drop).map_err(|error| self.at(error))
+    }
+
+    /// Where an item stands.
+    #[must_use]
+    pub fn key_of(&self, item: &Item) -> Item {
+        let key = ["pk", "sk"].into_iter().filter_map(|name| item.get_key_value(name));
+        key.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     fn at(&self, error: CloudError) -> CloudError {

@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty};
-use hyper_rustls::HttpsConnectorBuilder;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -149,14 +150,7 @@ fn judge(status: StatusCode, by_aws: bool, body: &[u8]) -> Health {
 
 async fn exchange(url: &str) -> Result<Answer, String> {
     let url: Uri = url.parse().map_err(|_| "the URL is not one".to_owned())?;
-    let connector = HttpsConnectorBuilder::new()
-        .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-        .map_err(|error| format!("no certificates to trust: {error}"))?
-        .https_or_http()
-        .enable_http1()
-        .enable_http2()
-        .build();
-    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
+    let client = client()?;
     let request = Request::get(url).body(Empty::new()).map_err(|error| error.to_string())?;
     let start = Instant::now();
     let answer = client.request(request).await.map_err(|error| chain(&error))?;
@@ -181,8 +175,20 @@ async fn exchange(url: &str) -> Result<Answer, String> {
     Ok(Answer { health, spread })
 }
 
+/// Whoever is asked: by HTTPS, or in the open where an emulator is.
+pub(crate) fn client() -> Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, String> {
+    let connector = HttpsConnectorBuilder::new()
+        .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
+        .map_err(|error| format!("no certificates to trust: {error}"))?
+        .https_or_http()
+        .enable_http1()
+        .enable_http2()
+        .build();
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
+}
+
 /// An error with all that is behind it.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -131,10 +131,20 @@ impl Environment {
             let most = LARGEST_ENVIRONMENT;
             return Err(vec![format!("all settings have {size} bytes; Lambda takes {most}")]);
         }
+        Self::read_whole(environment).map(drop)
+    }
+
+    /// Reads the whole environment as the function on Lambda will, when it starts.
+    ///
+    /// # Errors
+    ///
+    /// One line for each problem.
+    pub fn read_whole(
+        environment: &BTreeMap<String, String>,
+    ) -> Result<FunctionSettings, Vec<String>> {
         let on_lambda = [("AWS_LAMBDA_RUNTIME_API".into(), "127.0.0.1:9001".into())];
         let all = environment.iter().map(|(key, value)| (key.into(), value.into()));
         FunctionSettings::from_vars(all.chain(on_lambda), Options::default(), None)
-            .map(drop)
             .map_err(|problems| problems.to_string().lines().map(str::to_owned).collect())
     }
 

@@ -7,7 +7,9 @@ use std::process::{Command, Output};
 #[test]
 fn help_is_what_is_on_record() {
     insta::assert_snapshot!("help", stdout(&["--help"]));
-    for command in ["up", "plan", "down", "status", "doctor", "logs", "user", "limits", "config"] {
+    for command in
+        ["up", "plan", "down", "status", "doctor", "logs", "user", "limits", "config", "drill"]
+    {
         insta::assert_snapshot!(format!("help-{command}"), stdout(&[command, "--help"]));
     }
     for (command, part) in [("user", "add"), ("limits", "clear"), ("config", "set")] {

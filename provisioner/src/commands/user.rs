@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::deployed::{Deployed, partly};
-use super::{Exit, Failure, Session};
+use super::{Exit, Failure, Session, random_bytes};
 use crate::claude_settings::{Access, file};
 use crate::cli::{UserAdd, UserCommand};
 use crate::cloud::{CloudError, Reader};
@@ -32,7 +32,7 @@ pub(super) async fn run(session: &mut Session, command: UserCommand) -> Result<E
 }
 
 async fn add(session: &mut Session, args: UserAdd) -> Result<Exit, Failure> {
-    let key = random_key()?;
+    let key = ProxyKey::from_random(random_bytes()?);
     let UserAdd { user, write_settings } = args;
     let deployed = Deployed::connect(session).await?;
     let items = deployed.items().await?;
@@ -93,15 +93,6 @@ fn shown(user: &User, access: Access<'_>, path: Option<&Path>) -> String {
          For Claude Code, in ~/.claude/settings.json (--write-settings PATH puts it there):\n\n\
          {document:#}\n\nTo try it:\n\n{curl}"
     )
-}
-
-/// 256 bits of the operating system's random numbers.
-fn random_key() -> Result<ProxyKey, Failure> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Failure::new(Exit::Failed, format!("the system gives no random numbers: {error}"))
-    })?;
-    Ok(ProxyKey::from_random(bytes))
 }
 
 /// One user's keys.

@@ -3,6 +3,8 @@
 //! It is never made anew to apply a change, since its URL would go with it. What somebody set in
 //! its environment stays, except for what the stack decides.
 
+mod configure;
+
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_lambda::types::{
@@ -214,43 +216,6 @@ impl Function {
             })
             .await
             .map(drop)
-    }
-
-    /// Changes the variables of the function of this name, and nothing else; returns when it runs
-    /// with them.
-    ///
-    /// Whoever changes it at the same moment is not overwritten: their change is read, and `merge`
-    /// is asked again.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be read or changed, or `merge` refuses.
-    pub async fn configure(
-        name: &str,
-        merge: impl Fn(&BTreeMap<String, String>) -> Result<BTreeMap<String, String>, CloudError>,
-        cloud: &Writer,
-    ) -> Result<(), CloudError> {
-        let change = async || {
-            let live = Self::settled(name, cloud).await?;
-            let variables = merge(&live.environment)?;
-            if variables == live.environment {
-                return Ok(());
-            }
-            let update = cloud.clients().lambda.update_function_configuration();
-            let variables = Some(variables.into_iter().collect());
-            let update = update
-                .function_name(name)
-                .environment(Environment::builder().set_variables(variables).build())
-                .set_revision_id(live.revision);
-            call("Lambda", "UpdateFunctionConfiguration", update.send()).await.map(drop)
-        };
-        cloud.persist(change).await?;
-        let live = Self::settled(name, cloud).await?;
-        if live.last_update == FAILED {
-            let why = format!("Lambda could not change it: {}", live.state_reason);
-            return Err(CloudError::new(Kind::Other, why));
-        }
-        Ok(())
     }
 
     /// Returns when nothing is being done to the function of this name any more.

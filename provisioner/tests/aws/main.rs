@@ -21,6 +21,7 @@ mod people;
 #[expect(dead_code, reason = "this needs one kind of processor only")]
 #[path = "../image/program.rs"]
 mod program;
+#[expect(dead_code, reason = "tests/real uses the rest")]
 mod proxy;
 mod rights;
 mod seen;

@@ -101,6 +101,11 @@ impl Proxy {
         state.struck
     }
 
+    /// Gives the function an address at which it really is.
+    pub(crate) fn function_url(&self, url: &str) {
+        self.state.lock().unwrap().url = Some(url.to_owned());
+    }
+
     /// Lets somebody else set a variable of the function just before the tool does.
     pub(crate) fn race(&self, name: &str, value: &str) {
         self.state.lock().unwrap().race = Some((name.to_owned(), value.to_owned()));
@@ -360,6 +365,9 @@ impl Wire {
                 conditions(statement);
             }
             answer["Policy"] = policy.to_string().into();
+        } else if call.path.ends_with("/url") && answer["FunctionUrl"].is_string() {
+            let Some(url) = self.state.lock().unwrap().url.clone() else { return body };
+            answer["FunctionUrl"] = url.into();
         } else {
             return body;
         }

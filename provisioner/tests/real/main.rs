@@ -1,0 +1,84 @@
+//! The real function on a stack that the tool has made, and the real Claude Code in front of it.
+//!
+//! What is real: the tool and the function, as built; Claude Code, from npm. What is emulated:
+//! AWS's control plane and the table (both emulators), Lambda's Runtime API and Function URL (the
+//! proxy's own, which freezes the process between requests), Anthropic and Bedrock (fakes). The
+//! emulators' address of the function is replaced by that of the Function URL.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests fail where something is not as they made it"
+)]
+
+#[path = "../../../function/tests/clients/child.rs"]
+mod child;
+#[expect(dead_code, reason = "the function's own tests use all of it")]
+#[path = "../../../function/tests/clients/claude.rs"]
+mod claude;
+#[expect(dead_code, reason = "the function's own tests use all of it")]
+#[path = "../../../function/tests/lambda/deployed.rs"]
+mod deployed;
+#[path = "../aws/emulator.rs"]
+mod emulator;
+#[expect(dead_code, reason = "the function's own tests use all of it")]
+#[path = "../../../function/tests/clients/install.rs"]
+mod install;
+#[expect(dead_code, reason = "this needs one kind of processor only")]
+#[path = "../image/program.rs"]
+mod program;
+#[expect(dead_code, reason = "tests/aws uses all of it")]
+#[path = "../aws/proxy.rs"]
+mod proxy;
+#[expect(dead_code, reason = "the function's own tests use all of it")]
+#[path = "../../../function/tests/support/runtime.rs"]
+mod runtime;
+#[expect(dead_code, reason = "the function's own tests use all of it")]
+#[path = "../../../function/tests/support/mod.rs"]
+mod support;
+#[expect(dead_code, reason = "tests/aws uses all of it")]
+#[path = "../aws/world.rs"]
+mod world;
+
+mod drill;
+mod settings;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::deployed::Deployed;
+use crate::emulator::Emulator;
+use crate::runtime::Rules;
+use crate::world::World;
+
+/// A stack, and the function of it behind a Function URL.
+fn live(emulator: Emulator, settings: &[(&str, &str)]) -> (World, Deployed) {
+    build();
+    let world = World::new(emulator);
+    world.up(&[]).expect(0);
+    let (table, at) = (format!("{}-rate-limits", world.name), emulator.address());
+    let dynamodb = format!("http://{at}");
+    let stack = [
+        ("RATE_LIMIT_STORE", "dynamodb"),
+        ("RATE_LIMIT_TABLE_NAME", table.as_str()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.as_str()),
+        ("ACCESS_MODE", "key"),
+        ("ACCESS_OPEN_ANYWHERE", ""),
+    ];
+    let deployed = Deployed::under(Rules::default(), &[&stack[..], settings].concat());
+    world.proxy.function_url(&format!("http://{}/", deployed.lambda.url()));
+    (world, deployed)
+}
+
+/// Builds the function beside the tool, unless it is built.
+fn build() {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--locked", "--quiet", "-p", "function", "--bin", "function"]);
+        let built = cargo.current_dir(root).status().unwrap();
+        assert!(built.success(), "the function does not build: cargo build -p function");
+    });
+}
