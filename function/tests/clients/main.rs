@@ -10,6 +10,7 @@
 mod support;
 
 mod child;
+#[expect(dead_code, reason = "the tests of provisioner use all of it")]
 mod claude;
 mod claude_code;
 mod install;
