@@ -233,10 +233,16 @@ impl Proxy {
 
     /// Whose request it is; `None` where no limit of theirs could be told from another's.
     fn subject(&self, sent: &HeaderMap, model: &str) -> Option<Subject> {
-        self.subject_of(caller::fingerprint(sent)?, model)
+        self.subject_of(caller::fingerprint(sent)?, sent, model)
     }
 
-    fn subject_of(&self, fingerprint: Fingerprint, model: &str) -> Option<Subject> {
+    /// The same for whoever has this fingerprint and goes on with these headers.
+    fn subject_of(
+        &self,
+        fingerprint: Fingerprint,
+        sent: &HeaderMap,
+        model: &str,
+    ) -> Option<Subject> {
         let class = ModelClass::of(model)?;
         // What is invoked says what it accepts, unless the operator's id hides what it is.
         let mapped = self.settings.model_map.get(model).and_then(|id| Model::resolve(id));

@@ -49,7 +49,9 @@ impl Proxy {
         };
         let body = Bytes::from(drill.request());
         let asked = Asked::read(&body);
-        let subject = self.subject_of(nonce.nobody(), &drill.model);
+        let mut headers = HeaderMap::new();
+        headers.insert("anthropic-version", HeaderValue::from_static(VERSION));
+        let subject = self.subject_of(nonce.nobody(), &headers, &drill.model);
         let (Some(asked), Some(subject)) = (asked, subject) else {
             let failure = Failure::new(ErrorKind::NotSupported, "No model has this name.");
             record.asked("drill", Some(USER), None);
@@ -57,8 +59,6 @@ impl Proxy {
             return own(answer, record);
         };
         record.asked("drill", Some(USER), Some((&asked.model, asked.stream)));
-        let mut headers = HeaderMap::new();
-        headers.insert("anthropic-version", HeaderValue::from_static(VERSION));
         let target = Target {
             user: USER.parse().ok(),
             key: Shown::Nothing,

@@ -101,11 +101,6 @@ impl Proxy {
         state.struck
     }
 
-    /// Gives the function an address at which it really is.
-    pub(crate) fn function_url(&self, url: &str) {
-        self.state.lock().unwrap().url = Some(url.to_owned());
-    }
-
     /// Lets somebody else set a variable of the function just before the tool does.
     pub(crate) fn race(&self, name: &str, value: &str) {
         self.state.lock().unwrap().race = Some((name.to_owned(), value.to_owned()));
@@ -354,10 +349,6 @@ impl Wire {
         if call.action == "GetAuthorizationToken" {
             // Both name a host of AWS.
             answer["authorizationData"][0]["proxyEndpoint"] = json!(format!("http://{}", self.own));
-        } else if let (Some(url), Some(_)) =
-            (&self.state.lock().unwrap().url, answer.get("FunctionUrl"))
-        {
-            answer["FunctionUrl"] = json!(url);
         } else if call.method == Method::GET && call.path.ends_with("/policy") {
             let policy = answer["Policy"].as_str().unwrap_or_default();
             let Ok(mut policy) = serde_json::from_str::<Value>(policy) else { return body };

@@ -67,7 +67,7 @@ fn live(emulator: Emulator, settings: &[(&str, &str)]) -> (World, Deployed) {
         ("ACCESS_OPEN_ANYWHERE", ""),
     ];
     let deployed = Deployed::under(Rules::default(), &[&stack[..], settings].concat());
-    world.proxy.function_url(&format!("http://{}/", deployed.lambda.url()));
+    world.proxy.serve_url_at(&format!("http://{}/", deployed.lambda.url()));
     (world, deployed)
 }
 
