@@ -180,32 +180,15 @@ impl Caller<'_> {
     }
 
     async fn ask(&mut self) {
-        let limited = match self.limit {
-            Known::Until(end) if Instant::now() + BORDER < end => Some(true),
-            Known::Until(end) => {
-                tokio::time::sleep_until(end + BORDER).await;
-                Some(false)
-            }
-            Known::None => Some(false),
-            Known::Unsure => None,
-        };
+        let limited = self.is_limited().await;
         let number = self.soak.numbers.fetch_add(1, Ordering::Relaxed);
         let plan = Plan::any(&mut self.rng);
         self.soak.plans.begin(number, plan.clone());
         let call = self.call(number, &plan);
-        let begun = Instant::now();
-        match plan.patience {
-            Patience::Vanishes(stay) => {
-                call.leave_after(self.soak.world.address(), stay).await;
-                self.soak.count("the client vanished");
-                self.limit = Known::Unsure;
-                // What is under way at the upstreams may still be told.
-                sleep(Duration::from_millis(300)).await;
-                self.soak.plans.end(number);
-                return self.prove().await;
-            }
-            Patience::Reads | Patience::ReadsSlowly => {}
+        if let Patience::Vanishes(stay) = plan.patience {
+            return self.vanish(&call, number, stay).await;
         }
+        let begun = Instant::now();
         let reply = match call.try_open(self.soak.world.address()).await {
             Err(_) => None,
             Ok(live) if plan.patience == Patience::ReadsSlowly => Some(slowly(live).await),
@@ -214,20 +197,41 @@ impl Caller<'_> {
         let asked = self.soak.plans.end(number);
         // Where the limit may be lost, whoever was asked first tells what the proxy knew.
         let certain = limited.filter(|limited| self.soak.certain || !limited);
-        let knew = certain.unwrap_or(asked.first() == Some(&"bedrock"));
-        let right = right(&plan, knew);
-        match &reply {
-            Some(reply) => self.check(&plan, &right, (reply, &asked, number)),
+        let right = right(&plan, certain.unwrap_or(asked.first() == Some(&"bedrock")));
+        if let Some(reply) = &reply {
+            self.check(&plan, &right, (reply, &asked, number));
+        } else {
             // What breaks at once may take its head along.
-            None => {
-                assert_eq!(right.end, End::Broken, "{number} of {}: no answer", self.name);
-                self.soak.count("broke before its head");
-            }
+            assert_eq!(right.end, End::Broken, "{number} of {}: no answer", self.name);
+            self.soak.count("broke before its head");
         }
         self.learn(right.limit, begun);
         if right.status == 401 {
             self.prove().await;
         }
+    }
+
+    /// Whether a limit is in force now, if that can be told; waits until it can.
+    async fn is_limited(&self) -> Option<bool> {
+        match self.limit {
+            Known::Until(end) if Instant::now() + BORDER < end => Some(true),
+            Known::Until(end) => {
+                tokio::time::sleep_until(end + BORDER).await;
+                Some(false)
+            }
+            Known::None => Some(false),
+            Known::Unsure => None,
+        }
+    }
+
+    async fn vanish(&mut self, call: &Call, number: u64, stay: Duration) {
+        call.leave_after(self.soak.world.address(), stay).await;
+        self.soak.count("the client vanished");
+        self.limit = Known::Unsure;
+        // What is under way at the upstreams may still be told.
+        sleep(Duration::from_millis(300)).await;
+        self.soak.plans.end(number);
+        self.prove().await;
     }
 
     fn learn(&mut self, limit: Limit, begun: Instant) {
