@@ -46,8 +46,9 @@ const MOST_TURNED_AWAY: usize = 256;
 const CROWD_WITHIN: Duration = Duration::from_secs(1);
 /// A client that says nothing for so long is asked whether it is there.
 const VANISHED: Duration = Duration::from_secs(60);
-/// How often connections that have grown old are closed.
-const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// How often connections that have grown old are closed. A timer that ends sooner than the one of
+/// the next head ([`HEAD_WITHIN`]) also spares the runtime a system call to wake itself.
+const TIDY_EVERY: Duration = Duration::from_secs(15);
 /// Accepting fails when the machine is out of file descriptors; this is how long it may recover.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
