@@ -19,6 +19,7 @@ mod claude;
 #[expect(dead_code, reason = "the function's own tests use all of it")]
 #[path = "../../../function/tests/lambda/deployed.rs"]
 mod deployed;
+#[expect(dead_code, reason = "tests/aws uses all of it")]
 #[path = "../aws/emulator.rs"]
 mod emulator;
 #[expect(dead_code, reason = "the function's own tests use all of it")]
