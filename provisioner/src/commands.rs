@@ -8,6 +8,7 @@ mod drill;
 mod limits;
 mod logs;
 mod plan;
+mod refuse;
 mod status;
 mod up;
 mod user;
@@ -29,13 +30,13 @@ use crate::build::{self, BuildError, Workspace};
 use crate::cli::{Cli, Command, Global, ImageArgs, StackArgs};
 use crate::cloud::{Cloud, CloudError, Kind, Pace, Place, Reader, Stop};
 use crate::image::{Architecture, Image};
-use crate::names::Foreign;
 use crate::plan::{Address, Style};
 use crate::printer::Printer;
 use crate::resources::image::Wanted;
 use crate::settings::{Environment, Settings, Source};
-use crate::stack::{Found, Observed, Remembered, Stack};
+use crate::stack::{Observed, Remembered, Stack};
 use crate::view::Scope;
+use refuse::{refuse_foreign, refuse_missing_image, refuse_settings};
 
 /// How a command ended, for whoever started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -385,37 +386,4 @@ async fn wanted(
         Failure::new(Exit::Preflight, error.to_string())
             .hint("build it for that processor, or name another with --architecture")
     })
-}
-
-/// Refuses to go on if anything is not ours. Names all of it.
-fn refuse_foreign(survey: &[Found], adopt: bool) -> Result<(), Failure> {
-    let foreign = survey.iter().filter_map(|found| Some((&found.address, found.foreign.as_ref()?)));
-    let refused: Vec<(&Address, &Foreign)> =
-        foreign.filter(|(_, why)| !(adopt && why.adoptable())).collect();
-    let Some((first, _)) = refused.first() else { return Ok(()) };
-    let lines = refused.iter().map(|(address, why)| format!("{address} is not ours: {why}"));
-    let hint = if refused.iter().all(|(_, why)| why.adoptable()) {
-        "use another --name, or take it over with --adopt"
-    } else {
-        "use another --name"
-    };
-    let failure = Failure::new(Exit::Refused, lines.collect::<Vec<_>>().join("\n"));
-    Err(Failure { resource: Some((*first).clone()), ..failure.hint(hint) })
-}
-
-/// A function whose settings are wrong would not start.
-fn refuse_settings(stack: &Stack) -> Result<(), Failure> {
-    Environment::check_whole(&stack.function.environment)
-        .map_err(|problems| Failure::new(Exit::Usage, problems.join("\n")))
-}
-
-/// An image that is to be deployed again must still be there.
-fn refuse_missing_image(stack: &Stack, there: &Observed) -> Result<(), Failure> {
-    match &stack.image.wanted {
-        Wanted::Kept(digest) if !there.image.as_ref().is_some_and(|live| live.has(digest)) => {
-            let message = format!("the repository has no image {digest}");
-            Err(Failure::new(Exit::Failed, message).hint("aws ecr describe-images lists them"))
-        }
-        Wanted::Kept(_) | Wanted::Ready(_) | Wanted::NotCompared => Ok(()),
-    }
 }

@@ -1,0 +1,41 @@
+//! What stops a command before any change: something that is not ours, or would not work.
+
+use super::{Exit, Failure};
+use crate::names::Foreign;
+use crate::plan::Address;
+use crate::resources::image::Wanted;
+use crate::settings::Environment;
+use crate::stack::{Found, Observed, Stack};
+
+/// Refuses to go on if anything is not ours. Names all of it.
+pub(super) fn refuse_foreign(survey: &[Found], adopt: bool) -> Result<(), Failure> {
+    let foreign = survey.iter().filter_map(|found| Some((&found.address, found.foreign.as_ref()?)));
+    let refused: Vec<(&Address, &Foreign)> =
+        foreign.filter(|(_, why)| !(adopt && why.adoptable())).collect();
+    let Some((first, _)) = refused.first() else { return Ok(()) };
+    let lines = refused.iter().map(|(address, why)| format!("{address} is not ours: {why}"));
+    let hint = if refused.iter().all(|(_, why)| why.adoptable()) {
+        "use another --name, or take it over with --adopt"
+    } else {
+        "use another --name"
+    };
+    let failure = Failure::new(Exit::Refused, lines.collect::<Vec<_>>().join("\n"));
+    Err(Failure { resource: Some((*first).clone()), ..failure.hint(hint) })
+}
+
+/// A function whose settings are wrong would not start.
+pub(super) fn refuse_settings(stack: &Stack) -> Result<(), Failure> {
+    Environment::check_whole(&stack.function.environment)
+        .map_err(|problems| Failure::new(Exit::Usage, problems.join("\n")))
+}
+
+/// An image that is to be deployed again must still be there.
+pub(super) fn refuse_missing_image(stack: &Stack, there: &Observed) -> Result<(), Failure> {
+    match &stack.image.wanted {
+        Wanted::Kept(digest) if !there.image.as_ref().is_some_and(|live| live.has(digest)) => {
+            let message = format!("the repository has no image {digest}");
+            Err(Failure::new(Exit::Failed, message).hint("aws ecr describe-images lists them"))
+        }
+        Wanted::Kept(_) | Wanted::Ready(_) | Wanted::NotCompared => Ok(()),
+    }
+}
