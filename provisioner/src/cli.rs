@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use function::caller::{InvalidUser, User};
 
 use crate::image::{Architecture, Digest};
@@ -52,6 +53,20 @@ pub enum Command {
     /// Ends with 4 if a check failed. What cannot be checked is a warning. Only reads, unless --fix
     /// or --spend is given.
     Doctor(DoctorArgs),
+    /// Print what a shell needs to complete these commands
+    ///
+    /// For bash: provisioner completions bash > ~/.local/share/bash-completion/completions/provisioner
+    Completions {
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the manual page, of all or of one command
+    ///
+    /// To read it: provisioner man | man -l -
+    Man {
+        #[arg(value_name = "COMMAND")]
+        command: Option<String>,
+    },
     /// Show the function's log: one line for each request, and what else it says
     ///
     /// Times are local. With --json there is one object a line. The lines that AWS Lambda itself
@@ -92,6 +107,7 @@ impl Command {
             Self::Config { command } => matches!(command, ConfigCommand::List),
             Self::Doctor(args) => !args.fix,
             Self::Up(_) | Self::Down | Self::Drill(_) => false,
+            Self::Completions { .. } | Self::Man { .. } => true,
         }
     }
 }

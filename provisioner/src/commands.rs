@@ -7,6 +7,7 @@ mod down;
 mod drill;
 mod limits;
 mod logs;
+mod manual;
 mod plan;
 mod refuse;
 mod status;
@@ -188,6 +189,8 @@ async fn run(cli: Cli) -> Exit {
             Command::Plan(args) => plan::run(&mut session, args).await,
             Command::Down => down::run(&mut session).await,
             Command::Status(args) => status::run(&mut session, args).await,
+            Command::Completions { shell } => manual::completions(&session, shell),
+            Command::Man { command } => manual::page(&session, command.as_deref()),
             Command::Doctor(args) => doctor::run(&mut session, args).await,
             Command::Logs(args) => logs::run(&mut session, args).await,
             Command::User { command } => user::run(&mut session, command).await,

@@ -71,3 +71,43 @@ fn run(words: &[&str]) -> Output {
 fn stdout(words: &[&str]) -> String {
     String::from_utf8(run(words).stdout).unwrap()
 }
+
+#[test]
+fn a_shell_takes_its_completions_for_a_script() {
+    let script = stdout(&["completions", "bash"]);
+    for command in ["up", "plan", "down", "status", "doctor", "logs", "--since", "--no-dashboard"] {
+        assert!(script.contains(command), "{command}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("completions");
+    std::fs::write(&path, &script).unwrap();
+    assert!(Command::new("bash").arg("-n").arg(&path).status().unwrap().success());
+    // The script itself completes: `provisioner do` and a tab.
+    let ask = "source \"$1\"; COMP_WORDS=(provisioner do); COMP_CWORD=1; \
+               _provisioner provisioner do provisioner; echo \"${COMPREPLY[*]}\"";
+    let asked = Command::new("bash").args(["-c", ask, "bash"]).arg(&path).output().unwrap();
+    assert_eq!(String::from_utf8(asked.stdout).unwrap(), "down doctor\n");
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        assert!(stdout(&["completions", shell]).contains("provisioner"), "{shell}");
+    }
+    assert_eq!(run(&["completions", "csh"]).status.code(), Some(64));
+}
+
+#[test]
+fn the_manual_has_every_command_and_nothing_that_roff_would_take_for_its_own() {
+    let page = stdout(&["man"]);
+    assert!(page.starts_with(".ie") || page.starts_with(".TH"), "{page}");
+    for command in ["up", "plan", "down", "status", "doctor", "logs", "completions", "man"] {
+        assert!(page.contains(&format!("provisioner\\-{command}(1)")), "{command}: {page}");
+        let of_it = stdout(&["man", command]);
+        assert!(of_it.contains(&format!(".TH provisioner-{command}")), "{of_it}");
+        for line in of_it.lines().filter(|line| line.starts_with('.')) {
+            let known = [
+                ".ie", ".el", ".TH", ".SH", ".SS", ".TP", ".RS", ".RE", ".PP", ".br", ".nf", ".fi",
+                ".IP",
+            ];
+            assert!(known.iter().any(|request| line.starts_with(request)), "{line}");
+        }
+    }
+    assert_eq!(run(&["man", "nothing"]).status.code(), Some(64));
+}
