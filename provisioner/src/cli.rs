@@ -55,7 +55,7 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print what a shell needs to complete these commands
     ///
-    /// For bash: provisioner completions bash > ~/.local/share/bash-completion/completions/provisioner
+    /// For bash, in ~/.local/share/bash-completion/completions: `completions bash > provisioner`
     Completions {
         #[arg(value_name = "SHELL")]
         shell: Shell,
