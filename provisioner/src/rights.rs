@@ -3,24 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use function::translate::model::Prefix;
 use serde_json::{Value, json};
 
 use crate::document;
 use crate::names::{Account, Names};
 use crate::policies::{self, ExecutionPolicy, Place, PolicyError};
-
-/// Which profiles a region's requests may go through; `global` is added to all.
-///
-/// Source: AWS, *Supported Regions and models for inference profiles*, read 2026-11-22.
-const NEAREST: [(&str, &[&str]); 7] = [
-    ("us-gov-", &["us-gov"]),
-    ("us-", &["us"]),
-    ("ca-", &["us"]),
-    ("eu-", &["eu"]),
-    ("ap-northeast-", &["jp", "apac"]),
-    ("ap-southeast-", &["au", "apac"]),
-    ("ap-", &["apac"]),
-];
 
 fn place(account: &Account) -> Place<'_> {
     Place { partition: &account.partition, account: &account.id, region: &account.region }
@@ -104,7 +92,7 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|word| !word.is_empty())
 }
 
+/// The profiles that the function may choose for some model in `region`.
 fn near(region: &str) -> impl Iterator<Item = &'static str> + use<> {
-    let near = NEAREST.iter().find(|(start, _)| region.starts_with(start));
-    near.map_or(&[][..], |(_, near)| near).iter().copied().chain(["global"])
+    Prefix::near(region).iter().copied().chain([Prefix::Global]).map(Prefix::as_str)
 }

@@ -37,7 +37,15 @@ impl Prefix {
     const EVERY: [Self; 8] =
         [Self::Us, Self::Eu, Self::Apac, Self::Jp, Self::Au, Self::UsGov, Self::Global, Self::None];
 
-    const fn as_str(self) -> &'static str {
+    /// The profiles of a region, nearest first; a model may have none of them.
+    #[must_use]
+    pub fn near(region: &str) -> &'static [Self] {
+        REGIONS.iter().find(|(start, _)| region.starts_with(start)).map_or(&[], |(_, near)| near)
+    }
+
+    /// As it stands in a profile's id.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Us => "us",
             Self::Eu => "eu",
@@ -179,12 +187,8 @@ impl Model {
             Kind::Known(known) => known.profiles,
             Kind::New(_) => ALL,
         };
-        REGIONS
-            .iter()
-            .find(|(start, _)| region.starts_with(start))
-            .and_then(|(_, near)| near.iter().find(|prefix| profiles.contains(prefix)))
-            .copied()
-            .unwrap_or(Prefix::Global)
+        let near = Prefix::near(region).iter().find(|prefix| profiles.contains(prefix));
+        near.copied().unwrap_or(Prefix::Global)
     }
 }
 
