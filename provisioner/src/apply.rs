@@ -11,8 +11,9 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::cloud::{CloudError, Writer};
+use crate::cloud::{CloudError, Writer, made_for};
 use crate::plan::{Action, Address, Change, Deleted, Plan};
+use crate::resource::Resource as _;
 use crate::stack::{Observed, Part, Stack};
 
 /// How it went.
@@ -49,7 +50,8 @@ pub async fn up(
     join_all(parts.iter().map(|part| walk.step(part.as_ref()))).await;
     let surplus = stack.surplus(there);
     if let Some(change) = stack.image.prune(&surplus) {
-        walk.take(&change, stack.image.remove(&surplus, cloud)).await;
+        let remove = stack.image.remove(&surplus, cloud);
+        walk.take(&change, made_for(stack.image.address(), remove)).await;
     }
     walk.applied.into_inner()
 }
@@ -64,7 +66,8 @@ impl Walk<'_> {
         let address = part.address();
         let of_it = |change: &&Change| change.address == address && change.action != SURPLUS;
         if let Some(change) = self.plan.pending().find(of_it) {
-            self.take(change, part.settle(self.adopt, self.cloud)).await;
+            let settle = part.settle(self.adopt, self.cloud);
+            self.take(change, made_for(address.clone(), settle)).await;
         }
         self.over.send_modify(|over| {
             over.insert(address);
@@ -107,7 +110,8 @@ pub async fn delete(part: &dyn Part, cloud: &Writer) -> Result<(), CloudError> {
     let (address, printer) = (part.address(), cloud.printer());
     printer.progress(&format!("  deleting {address}"));
     let start = Instant::now();
-    part.delete(cloud).await.map_err(|error| error.at(&address))?;
+    let delete = made_for(address.clone(), part.delete(cloud));
+    delete.await.map_err(|error| error.at(&address))?;
     let seconds = start.elapsed().as_secs_f64();
     printer.progress(&format!("  deleted {address} ({seconds:.1} s)"));
     Ok(())

@@ -3,8 +3,10 @@
 //! Credentials, region and endpoints come from the AWS SDK's standard chain. Whatever is waited
 //! for takes its time from [`Pace`], so that tests need no patience.
 
+mod calls;
 pub(crate) mod direct;
 mod error;
+mod hint;
 mod persist;
 
 use std::fmt;
@@ -14,7 +16,8 @@ use std::time::{Duration, SystemTime};
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -33,6 +36,8 @@ use aws_smithy_types::config_bag::ConfigBag;
 use crate::names::Account;
 use crate::printer::Printer;
 
+use calls::Calls;
+pub(crate) use calls::made_for;
 use direct::Direct;
 pub use error::{CloudError, Kind};
 pub(crate) use error::{OrAbsent, call};
@@ -58,14 +63,19 @@ pub struct Cloud {
     pub caller: String,
     pub account: Account,
     pace: Pace,
+    calls: Option<Calls>,
 }
 
 /// How long a connection may take; an answer may take `READ_TIMEOUT`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often the SDK asks again when it is throttled or a connection breaks.
-const ATTEMPTS: u32 = 8;
+/// How often a question is asked when AWS is busy or a connection breaks. What changes something is
+/// tried again by [`Writer::persist`] alone, which says so.
+const ATTEMPTS: u32 = 6;
+
+/// The first question of all tells whether there is a way to AWS; it is not asked as often.
+const FIRST_ATTEMPTS: u32 = 3;
 
 impl Cloud {
     /// Finds out who is asking, and where.
@@ -73,45 +83,24 @@ impl Cloud {
     /// # Errors
     ///
     /// Without a region, credentials or a way to AWS.
-    pub async fn connect(place: &Place, pace: Pace) -> Result<Self, CloudError> {
-        let region = place.region.clone().map(Region::new);
-        let mut profile = ProfileFileRegionProvider::builder();
-        if let Some(name) = &place.profile {
-            profile = profile.profile_name(name);
-        }
-        // Not at the instance's own address too: off AWS that takes seconds to fail.
-        let region = RegionProviderChain::first_try(region)
-            .or_else(EnvironmentVariableRegionProvider::new())
-            .or_else(profile.build());
-        let region = region.region().await.ok_or_else(CloudError::no_region)?;
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_https();
-        let retry = RetryConfig::standard()
-            .with_max_attempts(ATTEMPTS)
-            .with_initial_backoff(pace.0)
-            .with_max_backoff(pace.0 * 20);
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
-            .retry_config(retry)
-            .timeout_config(timeouts.build())
-            .region(region.clone());
-        if let Some(name) = &place.profile {
-            loader = loader.profile_name(name);
-        }
-        let config = Box::pin(loader.load()).await;
-        let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send();
-        let caller = call("STS", "GetCallerIdentity", caller).await?;
+    pub async fn connect(place: &Place, pace: Pace, printer: Printer) -> Result<Self, CloudError> {
+        let config = configure(place, pace).await?;
+        let calls = printer.is_verbose().then_some(Calls(printer));
+        let first =
+            RetryConfig::standard().with_max_attempts(FIRST_ATTEMPTS).with_initial_backoff(pace.0);
+        let sts = aws_sdk_sts::config::Builder::from(&config).retry_config(first);
+        let sts = calls.iter().fold(sts, |sts, calls| sts.interceptor(calls.clone()));
+        let caller = aws_sdk_sts::Client::from_conf(sts.build()).get_caller_identity().send();
+        let caller = call("STS", "GetCallerIdentity", caller).await;
+        let caller = caller.map_err(|error| error.for_profile(place.profile.as_deref()))?;
         let partition = caller.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws");
         let account = Account {
             id: caller.account().unwrap_or_default().to_owned(),
-            region: region.to_string(),
+            region: config.region().map(Region::to_string).unwrap_or_default(),
             partition: partition.to_owned(),
         };
         let caller = caller.arn().unwrap_or_default().to_owned();
-        Ok(Self { config, caller, account, pace })
+        Ok(Self { config, caller, account, pace, calls })
     }
 
     /// When the credentials end, if they do.
@@ -123,7 +112,8 @@ impl Cloud {
     /// A way in that refuses to send anything but questions.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        let clients = Clients::new(&self.config, &self.account.partition, None);
+        let clients =
+            Clients::new(&self.config, &self.account.partition, self.calls.as_ref(), None);
         Reader { clients, pace: self.pace }
     }
 
@@ -132,7 +122,8 @@ impl Cloud {
     pub fn writer(&self, printer: Printer, stop: Stop) -> Writer {
         let changed = Arc::new(AtomicBool::new(false));
         let notes = Notes(Arc::clone(&changed));
-        let clients = Clients::new(&self.config, &self.account.partition, Some(&notes));
+        let clients =
+            Clients::new(&self.config, &self.account.partition, self.calls.as_ref(), Some(&notes));
         Writer {
             clients,
             changed,
@@ -142,6 +133,43 @@ impl Cloud {
             stop,
         }
     }
+}
+
+/// Settles where to ask, as whom, and how patiently.
+async fn configure(place: &Place, pace: Pace) -> Result<SdkConfig, CloudError> {
+    let region = place.region.clone().map(Region::new);
+    let mut profile = ProfileFileRegionProvider::builder();
+    if let Some(name) = &place.profile {
+        profile = profile.profile_name(name);
+    }
+    // Not at the instance's own address too: off AWS that takes seconds to fail.
+    let region = RegionProviderChain::first_try(region)
+        .or_else(EnvironmentVariableRegionProvider::new())
+        .or_else(profile.build());
+    let region = region.region().await.ok_or_else(CloudError::no_region)?;
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    let retry = RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS)
+        .with_initial_backoff(pace.0)
+        .with_max_backoff(pace.0 * 20);
+    let timeouts =
+        TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http.clone())
+        .retry_config(retry)
+        .timeout_config(timeouts.build())
+        .region(region.clone());
+    if let Some(name) = &place.profile {
+        // Keys in the environment would win otherwise, and with them perhaps another account.
+        let provider =
+            ProviderConfig::without_region().with_region(Some(region)).with_http_client(http);
+        let keys = ProfileFileCredentialsProvider::builder().configure(&provider);
+        let keys = keys.profile_name(name).build();
+        loader = loader.profile_name(name).credentials_provider(keys);
+    }
+    Ok(Box::pin(loader.load()).await)
 }
 
 /// Asks, and cannot do anything else.
@@ -221,10 +249,16 @@ impl fmt::Debug for Clients {
 
 /// A client of one service's crate.
 macro_rules! client {
-    ($service:ident, $config:expr, $notes:expr) => {{
+    ($service:ident, $config:expr, $calls:expr, $notes:expr) => {{
         let config = $service::config::Builder::from($config);
+        let config = match $calls {
+            Some(calls) => config.interceptor(Calls::clone(calls)),
+            None => config,
+        };
         let config = match $notes {
-            Some(notes) => config.interceptor(notes.clone()),
+            Some(notes) => {
+                config.interceptor(Notes::clone(notes)).retry_config(RetryConfig::disabled())
+            }
             None => config.interceptor(ReadOnly),
         };
         $service::Client::from_conf(config.build())
@@ -232,14 +266,19 @@ macro_rules! client {
 }
 
 impl Clients {
-    fn new(config: &SdkConfig, partition: &str, notes: Option<&Notes>) -> Self {
+    fn new(
+        config: &SdkConfig,
+        partition: &str,
+        calls: Option<&Calls>,
+        notes: Option<&Notes>,
+    ) -> Self {
         Self {
-            ecr: client!(aws_sdk_ecr, config, notes),
-            iam: client!(aws_sdk_iam, config, notes),
-            dynamodb: client!(aws_sdk_dynamodb, config, notes),
-            logs: client!(aws_sdk_cloudwatchlogs, config, notes),
-            lambda: client!(aws_sdk_lambda, config, notes),
-            direct: Direct::new(config, partition, notes),
+            ecr: client!(aws_sdk_ecr, config, calls, notes),
+            iam: client!(aws_sdk_iam, config, calls, notes),
+            dynamodb: client!(aws_sdk_dynamodb, config, calls, notes),
+            logs: client!(aws_sdk_cloudwatchlogs, config, calls, notes),
+            lambda: client!(aws_sdk_lambda, config, calls, notes),
+            direct: Direct::new(config, partition, calls, notes),
         }
     }
 }
@@ -310,7 +349,7 @@ mod tests {
             .region(Region::new("us-east-1"))
             .endpoint_url("http://127.0.0.1:1")
             .build();
-        let clients = Clients::new(&config, "aws", None);
+        let clients = Clients::new(&config, "aws", None, None);
         let refused = clients.lambda.delete_function().function_name("x").send().await;
         let refused = format!("{:?}", refused.unwrap_err());
         assert!(refused.contains("DeleteFunction is no question"), "{refused}");

@@ -31,8 +31,10 @@ use crate::build::{self, BuildError, Workspace};
 use crate::cli::{Cli, Command, Global, ImageArgs, StackArgs};
 use crate::cloud::{Cloud, CloudError, Kind, Pace, Place, Reader, Stop};
 use crate::image::{Architecture, Image};
+use crate::names::Foreign;
 use crate::plan::{Address, Style};
 use crate::printer::Printer;
+use crate::resource::LOOKS;
 use crate::resources::image::Wanted;
 use crate::settings::{Environment, Settings, Source};
 use crate::stack::{Observed, Remembered, Stack};
@@ -119,6 +121,7 @@ impl From<CloudError> for Failure {
             Kind::NotFound
             | Kind::Exists
             | Kind::Busy
+            | Kind::Stale
             | Kind::NotYet
             | Kind::Throttled
             | Kind::TimedOut
@@ -178,7 +181,7 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
 
 async fn run(cli: Cli) -> Exit {
     let Cli { global, command } = cli;
-    let printer = Printer::new(global.json, global.no_color);
+    let printer = Printer::new(global.json, global.no_color).with_verbose(global.verbose);
     let calm = command.only_reads();
     let (say, heard) = watch::channel(false);
     let mut session = Session { global, printer, stop: Stop::new(heard), report: Map::new() };
@@ -228,12 +231,11 @@ fn finish(session: &Session, ended: Result<Exit, Failure>) -> Exit {
     exit
 }
 
-/// Hears Ctrl-C: the first asks to stop, the second does not wait for it. Returns after the second.
+/// Hears Ctrl-C and SIGTERM: the first asks to stop, the second does not wait for it. Returns after
+/// the second.
 async fn interrupts(say: &watch::Sender<bool>, printer: Printer, calm: bool) {
     loop {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        interrupt().await;
         if say.send_replace(true) {
             return;
         }
@@ -241,6 +243,24 @@ async fn interrupts(say: &watch::Sender<bool>, printer: Printer, calm: bool) {
             continue;
         }
         printer.progress("\nstopping after the step that is under way (Ctrl-C again: at once)");
+    }
+}
+
+#[cfg(unix)]
+async fn interrupt() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let heard = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    let [Ok(mut interrupt), Ok(mut terminate)] = heard else { return std::future::pending().await };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn interrupt() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -259,7 +279,8 @@ impl Session {
         let Global { region, profile, wait_unit_ms, .. } = &self.global;
         let place = Place { region: region.clone(), profile: profile.clone() };
         let pace = Pace(Duration::from_millis(*wait_unit_ms));
-        self.unless_stopped(async { Ok(Cloud::connect(&place, pace).await) }).await
+        let connect = Cloud::connect(&place, pace, self.printer);
+        self.unless_stopped(async { Ok(connect.await) }).await
     }
 
     /// Gives up at the first Ctrl-C: only for what changes nothing.
@@ -337,10 +358,25 @@ impl Session {
             let wanted = wanted(source, architecture, self.printer).await?;
             let stack = Stack::new(settings, &cloud.account, &past, wanted)
                 .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-            let there = stack.observe(&reader).await?;
+            let there = self.observe(&stack, &reader).await?;
             Ok((stack, there))
         })
         .await
+    }
+
+    /// Reads all of it. Tags may come later than what carries them, so what shows none of ours is
+    /// looked at again before it counts as somebody else's.
+    async fn observe(&self, stack: &Stack, cloud: &Reader) -> Result<Observed, CloudError> {
+        let mut there = stack.observe(cloud).await?;
+        for _ in 1..LOOKS {
+            let survey = stack.survey(&there);
+            let bare = survey.iter().find(|found| found.foreign == Some(Foreign::Untagged));
+            let Some(bare) = bare else { break };
+            self.printer.waiting(&format!("{} shows no tags of ours: looking again", bare.address));
+            cloud.rest(1.0).await;
+            there = stack.observe(cloud).await?;
+        }
+        Ok(there)
     }
 }
 

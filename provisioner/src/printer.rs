@@ -21,6 +21,7 @@ pub struct Printer {
     json: bool,
     /// Standard error is a terminal that can more than add lines.
     terminal: bool,
+    verbose: bool,
     stdout: Style,
     stderr: Style,
 }
@@ -39,9 +40,22 @@ impl Printer {
         Self {
             json,
             terminal: io::stderr().is_terminal() && on_stderr != ColorChoice::Never,
+            verbose: false,
             stdout: style(AutoStream::choice(&io::stdout())),
             stderr: style(on_stderr),
         }
+    }
+
+    /// Says more, if that is wanted.
+    #[must_use]
+    pub const fn with_verbose(self, verbose: bool) -> Self {
+        Self { verbose, ..self }
+    }
+
+    /// Whether more is to be said.
+    #[must_use]
+    pub const fn is_verbose(self) -> bool {
+        self.verbose
     }
 
     /// Whether somebody is there to read a question and to answer it.
@@ -116,6 +130,13 @@ impl Printer {
     #[must_use]
     pub const fn meter(self) -> Meter {
         Meter { printer: self, quarters: 0 }
+    }
+
+    /// Says what only those want to know who asked for more.
+    pub fn verbose(self, text: &str) {
+        if self.verbose {
+            self.progress(&self.stderr.paint("2", format!("    {text}")));
+        }
     }
 
     /// Says what is waited for.

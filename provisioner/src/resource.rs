@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::cloud::{CloudError, Kind, Reader, Writer};
-use crate::names::Ownership;
+use crate::names::{Foreign, Ownership};
 use crate::plan::{Action, Address, Change};
 
 /// Something in the account that the stack owns. The value itself is what is wanted.
@@ -61,7 +61,10 @@ pub enum State {
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, CloudError>> + 'a>>;
 
 /// How often somebody else may be quicker.
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 6;
+
+/// How often tags are looked for that should be there.
+pub(crate) const LOOKS: u32 = 4;
 
 /// Applies; where somebody was quicker, looks again and applies what is left. That somebody may
 /// have been this very run, whose answer was lost.
@@ -72,28 +75,40 @@ pub(crate) async fn settle<R: Resource>(
     cloud: &Writer,
 ) -> Result<(), CloudError> {
     let mut live = live;
-    let mut rounds = 0;
+    for _ in 0..ROUNDS {
+        match resource.apply(live, cloud).await {
+            Err(error) if matches!(error.kind, Kind::Exists | Kind::Stale) => {}
+            ended => return ended,
+        }
+        live = look_again(resource, adopt, cloud).await?;
+        if live.is_some() && resource.diff(live.as_ref()).action == Action::Keep {
+            return Ok(());
+        }
+    }
+    Err(CloudError::new(Kind::Busy, "somebody else changes it all the time"))
+}
+
+/// Reads what somebody else has just made or changed, and judges whose it is. Tags may come later
+/// than what carries them.
+async fn look_again<R: Resource>(
+    resource: &R,
+    adopt: bool,
+    cloud: &Writer,
+) -> Result<Option<R::Live>, CloudError> {
+    let mut looks = 0;
     loop {
-        let error = match resource.apply(live, cloud).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        rounds += 1;
-        if !matches!(error.kind, Kind::Exists | Kind::Busy) || rounds > ROUNDS {
-            return Err(error);
-        }
         cloud.reader().rest(1.0).await;
-        live = resource.read(cloud.reader()).await?;
-        if let Some(live) = &live {
-            if let Ownership::Foreign(why) = resource.ownership(live)
-                && !(adopt && why.adoptable())
-            {
-                let why = format!("somebody else has just made it: {why}");
-                return Err(CloudError::new(Kind::Foreign, why));
-            }
-            if resource.diff(Some(live)).action == Action::Keep {
-                return Ok(());
-            }
+        let live = resource.read(cloud.reader()).await?;
+        let why = match live.as_ref().map(|live| resource.ownership(live)) {
+            None | Some(Ownership::Ours) => return Ok(live),
+            Some(Ownership::Foreign(why)) if adopt && why.adoptable() => return Ok(live),
+            Some(Ownership::Foreign(why)) => why,
+        };
+        looks += 1;
+        if why != Foreign::Untagged || looks == LOOKS {
+            let why = format!("somebody else has just made it: {why}");
+            return Err(CloudError::new(Kind::Foreign, why));
         }
+        cloud.printer().waiting("its tags are not visible yet");
     }
 }

@@ -9,6 +9,7 @@ pub mod log_group;
 pub mod permission;
 pub mod repository;
 pub mod role;
+pub mod stand_in;
 pub mod table;
 pub mod url;
 
@@ -25,6 +26,7 @@ fn tags<T>(read: Result<T, CloudError>) -> Result<T, CloudError> {
         Kind::NotFound
         | Kind::Exists
         | Kind::Busy
+        | Kind::Stale
         | Kind::NotYet
         | Kind::Throttled
         | Kind::Unreachable

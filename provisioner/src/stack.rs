@@ -19,6 +19,7 @@ use crate::resources::log_group::LogGroup;
 use crate::resources::permission::{Grant, Permission};
 use crate::resources::repository::Repository;
 use crate::resources::role::Role;
+use crate::resources::stand_in::StandIn;
 use crate::resources::table::Table;
 use crate::resources::url::Url;
 use crate::rights;
@@ -98,6 +99,7 @@ impl Stack {
             timeout: settings.timeout,
             concurrency: settings.concurrency.or(strangers.then_some(STRANGERS)),
             role: account.iam_arn(&format!("role/{}", names.role)),
+            stand_in: StandIn::of(&role),
             environment,
             name: names.function,
             tags,

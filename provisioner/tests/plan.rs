@@ -113,6 +113,31 @@ fn a_setting_that_touches_rights_changes_the_role_and_says_so() {
 }
 
 #[test]
+fn a_role_that_was_made_anew_concerns_the_function() {
+    insta::assert_snapshot!(said(|there| function(there).role_id = Some("AROANEW".into())), @r#"
+    ~ update  lambda/claude-proxy-api
+          Tags.claude-proxy:role-id: AROAROLE → AROANEW
+          its role is another one of the same name, which cannot decrypt its variables yet
+
+    Plan: 1 to update.
+    "#);
+}
+
+#[test]
+fn a_function_that_runs_under_no_role_gets_the_new_one() {
+    let mut there = Observed { role: None, ..deployed() };
+    function(&mut there).role_id = None;
+    let past = Remembered::of(there.function.as_ref().unwrap());
+    let stack = Stack::new(&settings(), &account(), &past, Wanted::Kept(digest())).unwrap();
+    let plan = stack.plan(&there);
+    let changes = plan.pending().map(|c| format!("{} {}", c.action.as_str(), c.address));
+    insta::assert_snapshot!(changes.collect::<Vec<_>>().join("\n"), @r#"
+    create iam-role/claude-proxy-api-role
+    update lambda/claude-proxy-api
+    "#);
+}
+
+#[test]
 fn a_policy_in_other_words_is_the_same_policy() {
     let said = said(|there| {
         let policies = &mut there.role.as_mut().unwrap().policies;
@@ -357,8 +382,9 @@ fn live(stack: &Stack) -> Observed {
             timeout: stack.function.timeout.get(),
             concurrency: None,
             role: stack.function.role.clone(),
+            role_id: Some("AROAROLE".to_owned()),
             environment: stack.function.environment.clone(),
-            tags,
+            tags: with_role_id(tags),
             state: "Active".to_owned(),
             state_reason: String::new(),
             last_update: "Successful".to_owned(),
@@ -376,6 +402,12 @@ fn live(stack: &Stack) -> Observed {
         fallback_alarm: None,
         error_alarm: None,
     }
+}
+
+/// The tags of a function that knows its role.
+fn with_role_id(tags: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let role = ("claude-proxy:role-id".to_owned(), "AROAROLE".to_owned());
+    tags.into_iter().chain([role]).collect()
 }
 
 fn table(tags: BTreeMap<String, String>) -> TableLive {

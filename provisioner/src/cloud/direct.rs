@@ -31,6 +31,7 @@ use aws_types::region::SigningRegion;
 use aws_types::service_config::ServiceConfigKey;
 use serde_json::Value;
 
+use super::calls::Calls;
 use super::{CloudError, Notes, ReadOnly, call};
 
 /// A service, by the names that AWS has for it.
@@ -122,6 +123,7 @@ pub(crate) struct Direct {
     config: SdkConfig,
     partition: String,
     identities: SharedIdentityCache,
+    calls: Option<Calls>,
     /// `None` lets nothing pass but questions.
     notes: Option<Notes>,
 }
@@ -133,11 +135,16 @@ impl fmt::Debug for Direct {
 }
 
 impl Direct {
-    pub(super) fn new(config: &SdkConfig, partition: &str, notes: Option<&Notes>) -> Self {
+    pub(super) fn new(
+        config: &SdkConfig,
+        partition: &str,
+        calls: Option<&Calls>,
+        notes: Option<&Notes>,
+    ) -> Self {
         let identities = config.identity_cache();
         let identities = identities.unwrap_or_else(|| IdentityCache::lazy().build());
-        let (config, notes) = (config.clone(), notes.cloned());
-        Self { config, partition: partition.to_owned(), identities, notes }
+        let (config, calls, notes) = (config.clone(), calls.cloned(), notes.cloned());
+        Self { config, partition: partition.to_owned(), identities, calls, notes }
     }
 
     /// Makes the call. An empty answer is `{}`.
@@ -166,6 +173,10 @@ impl Direct {
         if let Some(client) = self.config.http_client() {
             builder = builder.http_client(client);
         }
+        let builder = match &self.calls {
+            Some(calls) => builder.interceptor(calls.clone()),
+            None => builder,
+        };
         let builder = match &self.notes {
             Some(notes) => builder.interceptor(notes.clone()),
             None => builder.interceptor(ReadOnly),

@@ -35,8 +35,11 @@ pub enum Kind {
     Exists,
     /// Something else is being done to it.
     Busy,
+    /// Somebody changed it after it was read: what was decided has to be decided again.
+    Stale,
     /// AWS does not see everywhere what was made a moment ago.
     NotYet,
+    /// AWS has too much to do, or is not well.
     Throttled,
     /// No connection, or it broke.
     Unreachable,
@@ -93,61 +96,22 @@ impl CloudError {
         Self::new(Kind::NoRegion, "no AWS region is set")
     }
 
+    /// Names the profile in what is to be done, if one was named.
+    pub(super) fn for_profile(mut self, profile: Option<&str>) -> Self {
+        if let Some(profile) = profile.filter(|_| self.kind == Kind::Credentials) {
+            self.message = match self.message.as_str() {
+                NONE_FOUND => format!("{NONE_FOUND} for the profile {profile}"),
+                message => message.replace(LOGIN, &format!("{LOGIN} --profile {profile}")),
+            };
+        }
+        self
+    }
+
     /// Says which resource it was.
     #[must_use]
     pub fn at(mut self, address: &Address) -> Self {
         self.address.get_or_insert_with(|| Box::new(address.clone()));
         self
-    }
-
-    /// What the reader of the message can do, where there is something.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        let said = |words: &str| self.message.contains(words);
-        let hint = match self.kind {
-            Kind::Credentials if said("SSO") || said("sso") || said("session") => {
-                "log in again: aws sso login (with --profile NAME, if you use one)"
-            }
-            Kind::Credentials => "give credentials: aws sso login, AWS_PROFILE, or --profile NAME",
-            Kind::NoRegion => "name one: --region us-east-1, or AWS_REGION",
-            Kind::Unreachable => "look at the network and at AWS_ENDPOINT_URL, then run it again",
-            Kind::Denied if said("service control policy") => {
-                "a service control policy forbids it: ask whoever runs the organisation"
-            }
-            Kind::Denied if said("permissions boundary") => {
-                "a permissions boundary forbids it: ask for one that allows this action"
-            }
-            Kind::Denied if self.action == "CreateRole" => {
-                "policies/operator.json lists what is needed; where every role must have a \
-                 boundary, add --permissions-boundary ARN"
-            }
-            Kind::Denied => "policies/operator.json lists what is needed",
-            Kind::Busy | Kind::NotYet | Kind::TimedOut | Kind::Throttled => {
-                "run it again: what is done already stays done"
-            }
-            Kind::NotFound | Kind::Exists | Kind::Interrupted | Kind::Foreign | Kind::Other => {
-                return self.hint_of_code().map(str::to_owned);
-            }
-        };
-        Some(hint.to_owned())
-    }
-
-    fn hint_of_code(&self) -> Option<&'static str> {
-        let said = |words: &str| self.message.contains(words);
-        match self.code.as_deref()? {
-            "PublicPolicyException" => Some(
-                "this account forbids functions that everyone may call: allow public function \
-                 policies for this function, or run the proxy elsewhere",
-            ),
-            "InvalidParameterValueException" if said("UnreservedConcurrentExecution") => Some(
-                "the account has too few concurrent executions: leave --reserved-concurrency out, \
-                 or ask AWS for more (Service Quotas, Lambda, concurrent executions)",
-            ),
-            "UnknownOperationException" | "404" if self.action.contains("FunctionUrl") => {
-                Some("this region may not have function URLs: try another, such as us-east-1")
-            }
-            _ => None,
-        }
     }
 
     fn of<E>(service: &'static str, action: &'static str, error: &SdkError<E, HttpResponse>) -> Self
@@ -160,8 +124,11 @@ impl CloudError {
             |message| message.trim().to_owned(),
         );
         let request_id = error.request_id().map(str::to_owned);
-        let kind = match (&code, error) {
-            (Some(code), _) => kind_of(code, &message),
+        let status = error.raw_response().map(|answer| answer.status());
+        let unwell = status.is_some_and(|status| status.is_server_error());
+        let kind = match (code.as_deref().map(|code| kind_of(code, &message)), error) {
+            (Some(Kind::Other) | None, _) if unwell => Kind::Throttled,
+            (Some(kind), _) => kind,
             (None, SdkError::DispatchFailure(_)) if is_credentials(&message) => Kind::Credentials,
             (None, SdkError::DispatchFailure(_) | SdkError::TimeoutError(_)) => Kind::Unreachable,
             (None, SdkError::ResponseError(_)) => Kind::Unreachable,
@@ -173,6 +140,11 @@ impl CloudError {
     }
 }
 
+/// Opens an SSO session.
+pub(super) const LOGIN: &str = "aws sso login";
+
+const NONE_FOUND: &str = "no AWS credentials were found";
+
 fn is_credentials(message: &str) -> bool {
     ["credential", "Credential", "SSO", "sso"].iter().any(|word| message.contains(word))
 }
@@ -180,10 +152,10 @@ fn is_credentials(message: &str) -> bool {
 /// One line of what the SDK tells in ten.
 fn credentials(message: &str) -> String {
     if message.contains("SSO") || message.contains("sso") {
-        return "the AWS SSO session has expired, or there is none".to_owned();
+        return format!("the AWS SSO session has expired, or there is none: {LOGIN}");
     }
     if message.contains("loaded") || message.contains("provider") {
-        return "no AWS credentials were found".to_owned();
+        return NONE_FOUND.to_owned();
     }
     message.to_owned()
 }
@@ -207,19 +179,19 @@ fn kind_of(code: &str, message: &str) -> Kind {
         | "ImageTagAlreadyExists"
         | "ResourceAlreadyExists" => Kind::Exists,
         "ResourceConflict" | "ResourceInUse" if said(&["exist"]) => Kind::Exists,
-        "ResourceConflict"
-        | "ResourceInUse"
-        | "OperationAborted"
-        | "PreconditionFailed"
-        | "ConcurrentModification"
-        | "DeleteConflict"
-        | "LimitExceeded" => Kind::Busy,
+        "ResourceConflict" | "ResourceInUse" | "OperationAborted" | "ConcurrentModification" => {
+            Kind::Busy
+        }
+        // Of so many at once; of so many in all is a quota, and does not pass.
+        "LimitExceeded" if said(&["simultaneous", "concurrent"]) => Kind::Busy,
+        "PreconditionFailed" => Kind::Stale,
         "InvalidParameterValue"
             if said(&[
                 "cannot be assumed",
                 "does not have permission",
                 "throttled by EC2",
                 "CreateGrant",
+                "Provide a valid source image",
             ]) =>
         {
             Kind::NotYet
@@ -236,12 +208,25 @@ fn kind_of(code: &str, message: &str) -> Kind {
         | "InternalFailure"
         | "InternalServerError"
         | "ServiceFailure"
+        | "Server"
         | "Service" => Kind::Throttled,
-        "AccessDenied" | "UnauthorizedOperation" | "NotAuthorized" | "AuthorizationError" => {
-            Kind::Denied
-        }
+        _ => kind_of_stranger(code),
+    }
+}
+
+/// Who asks may not, or is not known.
+fn kind_of_stranger(code: &str) -> Kind {
+    match code {
+        "AccessDenied"
+        | "Forbidden"
+        | "OptInRequired"
+        | "UnauthorizedOperation"
+        | "NotAuthorized"
+        | "AuthorizationError" => Kind::Denied,
         "ExpiredToken"
         | "InvalidClientTokenId"
+        | "InvalidAccessKeyId"
+        | "RequestExpired"
         | "UnrecognizedClient"
         | "SignatureDoesNotMatch"
         | "InvalidSignature"
@@ -295,5 +280,8 @@ mod tests {
             Kind::NotYet
         );
         assert_eq!(value("Unzipped size must be smaller"), Kind::Other);
+        let limit = |message| kind_of("LimitExceededException", message);
+        assert_eq!(limit("up to 500 simultaneous table operations are allowed"), Kind::Busy);
+        assert_eq!(limit("Cannot exceed quota for RolesPerAccount: 1000"), Kind::Other);
     }
 }

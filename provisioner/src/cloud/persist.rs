@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{CloudError, Kind, Reader, Writer};
 
@@ -43,11 +44,35 @@ pub(crate) enum Wait<T> {
     For(String),
 }
 
-/// All tries of one step end within this many units.
+/// The pauses between all tries of one step, in units.
 const BUDGET: f64 = 90.0;
+
+/// All tries of one step with their answers, whatever a unit is: a network that swallows
+/// everything answers each of them late.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// What is not there may not be visible yet: for so many units.
+const UNSEEN: f64 = 15.0;
 
 /// The pauses between tries, in units; the last one repeats.
 const PAUSES: [f64; 4] = [0.25, 0.5, 1.0, 2.0];
+
+/// For how many units a failure is tried again; `None` if it does not pass.
+const fn patience(kind: Kind) -> Option<f64> {
+    match kind {
+        Kind::Busy | Kind::NotYet | Kind::Throttled | Kind::Unreachable => Some(BUDGET),
+        Kind::NotFound => Some(UNSEEN),
+        Kind::Exists
+        | Kind::Stale
+        | Kind::Denied
+        | Kind::Credentials
+        | Kind::NoRegion
+        | Kind::TimedOut
+        | Kind::Interrupted
+        | Kind::Foreign
+        | Kind::Other => None,
+    }
+}
 
 impl Reader {
     /// Lets time pass.
@@ -72,21 +97,15 @@ impl Writer {
         &self,
         step: impl AsyncFn() -> Result<T, CloudError>,
     ) -> Result<T, CloudError> {
-        let (mut spent, mut tries) = (0.0, 0);
+        let (mut spent, mut tries, start) = (0.0, 0, Instant::now());
         loop {
             let error = match step().await {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
             tries += 1;
-            let passes = matches!(
-                error.kind,
-                Kind::Busy | Kind::NotYet | Kind::Throttled | Kind::Unreachable
-            );
-            if !passes {
-                return Err(error);
-            }
-            if spent >= BUDGET {
+            let Some(budget) = patience(error.kind) else { return Err(error) };
+            if spent >= budget || start.elapsed() >= DEADLINE {
                 let message = format!("{} (gave up after {tries} tries)", error.message);
                 return Err(CloudError { message, ..error });
             }

@@ -12,14 +12,20 @@ use crate::cloud::{CloudError, Writer};
 use crate::items::Items;
 use crate::plan::{Address, Style};
 use crate::resource::Resource as _;
-use crate::settings::Source;
-use crate::stack::{Found, Observed, Stack};
+use crate::resources::image::Wanted;
+use crate::stack::{Found, Observed, Remembered, Stack};
 use crate::view::{number, removal};
 
 pub(super) async fn run(session: &mut Session) -> Result<Exit, Failure> {
     let settings = session.settings(&StackArgs::default())?;
     let cloud = session.connect().await?;
-    let (stack, there) = session.look(&cloud, &settings, Source::NotCompared).await?;
+    let account = &cloud.account;
+    // What the function remembers does not matter any more, nor whether it makes sense.
+    let stack = Stack::new(&settings, account, &Remembered::default(), Wanted::NotCompared)
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let reader = cloud.reader();
+    let look = async { Ok(session.observe(&stack, &reader).await?) };
+    let there = session.unless_stopped(look).await?;
     let survey = stack.survey(&there);
     let (ours, kept) = sort(&survey);
     let printer = session.printer;
@@ -51,35 +57,42 @@ pub(super) async fn run(session: &mut Session) -> Result<Exit, Failure> {
     session.consent(&question).await?;
     let writer = cloud.writer(printer, session.stop.clone());
     let mut failed = delete(&stack, &there, &ours, &writer).await;
-    let left = again(&stack, &writer, &mut failed).await;
+    let left = again(&stack, &ours, &writer, &mut failed).await;
     let (deleted, remaining): (Vec<_>, Vec<_>) =
         ours.into_iter().partition(|address| !left.contains(address));
     let scope = session.scope(&cloud);
     printer.text(removal::gone(&deleted, &remaining, &scope, printer.stdout_style()).trim_end());
     session.report = report(&deleted, &kept, &remaining);
-    match failed.into_iter().next() {
-        None if remaining.is_empty() => Ok(Exit::Done),
-        _ if session.stop.said() => {
-            Err(Failure::new(Exit::Interrupted, "interrupted")
-                .hint("run it again to finish the job"))
-        }
-        first => Err(failure(first.as_ref(), remaining, writer.has_changed())),
-    }
+    conclude(remaining, failed, &writer)
 }
 
-/// Why something is still there; `first` is what failed first.
-fn failure(first: Option<&CloudError>, remaining: Vec<Address>, changed: bool) -> Failure {
-    let attempt = "was not deleted";
-    let failure = match first {
-        Some(error) if changed => Failure::at(Exit::Partly, attempt, error),
-        Some(error) => Failure::at(Failure::from(error.clone()).exit, attempt, error),
+/// Says what is left, and what to do about it.
+fn conclude(
+    remaining: Vec<Address>,
+    failed: Vec<CloudError>,
+    writer: &Writer,
+) -> Result<Exit, Failure> {
+    // What could not be deleted may have gone with what it belonged to.
+    if remaining.is_empty() {
+        return Ok(Exit::Done);
+    }
+    if writer.stop().said() {
+        let failure = Failure::new(Exit::Interrupted, "interrupted");
+        return Err(failure.hint("run it again to finish the job"));
+    }
+    let first = failed.into_iter().next();
+    let failure = match &first {
+        Some(error) if writer.has_changed() => Failure::at(Exit::Partly, ATTEMPT, error),
+        Some(error) => Failure::at(Failure::from(error.clone()).exit, ATTEMPT, error),
         None => Failure::new(Exit::Partly, "not all of it is gone"),
     };
-    let again = || "run it again: it finishes the job".to_owned();
-    let hint = failure.hint.clone().unwrap_or_else(again);
+    let hint = failure.hint.clone();
+    let hint = hint.unwrap_or_else(|| "run it again: it finishes the job".to_owned());
     let resource = failure.resource.clone().or_else(|| remaining.into_iter().next());
-    Failure { resource, ..failure }.hint(hint)
+    Err(Failure { resource, ..failure }.hint(hint))
 }
+
+const ATTEMPT: &str = "was not deleted";
 
 /// What is ours, and what is there but is not.
 fn sort(survey: &[Found]) -> (Vec<Address>, Vec<Address>) {
@@ -135,25 +148,32 @@ async fn delete(
     failed
 }
 
-/// Looks again: a late line of the function makes its log group anew, which goes once more.
-async fn again(stack: &Stack, cloud: &Writer, failed: &mut Vec<CloudError>) -> BTreeSet<Address> {
+/// Looks again, and says what is left of `ours`. A late line of the function makes its log group
+/// anew, which goes once more.
+async fn again(
+    stack: &Stack,
+    ours: &[Address],
+    cloud: &Writer,
+    failed: &mut Vec<CloudError>,
+) -> BTreeSet<Address> {
     let addresses = |there: &Observed| -> BTreeSet<Address> {
         sort(&stack.survey(there)).0.into_iter().collect()
     };
     let mut there = stack.observe(cloud.reader()).await;
-    if let Ok(Observed { log_group: Some(_), .. }) = &there
-        && !cloud.stop().said()
-    {
+    let group = stack.log_group.address();
+    let resurrected = there.as_ref().is_ok_and(|there| addresses(there).contains(&group));
+    if resurrected && !cloud.stop().said() {
         if let Err(error) = stack.log_group.delete(cloud).await {
-            failed.push(error.at(&stack.log_group.address()));
+            failed.push(error.at(&group));
         }
         there = stack.observe(cloud.reader()).await;
     }
     match there {
         Ok(there) => addresses(&there),
+        // What nobody has seen gone is still there.
         Err(error) => {
             failed.push(error);
-            sort(&stack.survey(&Observed::default())).0.into_iter().collect()
+            ours.iter().cloned().collect()
         }
     }
 }

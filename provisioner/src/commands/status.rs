@@ -1,18 +1,30 @@
 //! `status`: what is there, how it is doing, and whether the URL answers. Only ever reads.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{Exit, Failure, Session};
 use crate::cli::StatusArgs;
+use crate::cloud::Cloud;
+use crate::printer::Printer;
 use crate::probe::{self, Health};
-use crate::settings::Source;
-use crate::stack::Found;
+use crate::resources::image::Wanted;
+use crate::settings::Settings;
+use crate::stack::{Found, Remembered, Stack};
 use crate::view::state;
 
 pub(super) async fn run(session: &mut Session, args: StatusArgs) -> Result<Exit, Failure> {
     let settings = session.settings(&args.stack)?;
     let cloud = session.connect().await?;
-    let (stack, there) = session.look(&cloud, &settings, Source::NotCompared).await?;
+    let reader = cloud.reader();
+    let look = async {
+        let past = Remembered::read(&settings, &cloud.account, &reader).await?;
+        let stack = declare(session.printer, &settings, &cloud, past)?;
+        let there = stack.observe(&reader).await?;
+        Ok((stack, there))
+    };
+    let (stack, there) = session.unless_stopped(look).await?;
     let survey = stack.survey(&there);
     let resources: Vec<Value> = survey.iter().map(resource).collect();
     session.report.insert("resources".to_owned(), resources.into());
@@ -34,6 +46,23 @@ pub(super) async fn run(session: &mut Session, args: StatusArgs) -> Result<Exit,
             ..Failure::new(Exit::Partly, "the URL is not well")
         }),
     }
+}
+
+/// Settings that make no sense are no reason to show nothing.
+fn declare(
+    printer: Printer,
+    settings: &Settings,
+    cloud: &Cloud,
+    past: Remembered,
+) -> Result<Stack, Failure> {
+    let new = |past: &Remembered| Stack::new(settings, &cloud.account, past, Wanted::NotCompared);
+    new(&past)
+        .or_else(|error| {
+            printer
+                .progress(&format!("its settings are wrong, so rights are not compared: {error}"));
+            new(&Remembered { environment: BTreeMap::new(), ..past })
+        })
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
 }
 
 async fn ask(url: &str) -> Result<Health, Failure> {

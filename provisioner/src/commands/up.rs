@@ -10,6 +10,7 @@ use crate::cli::Up;
 use crate::cloud::{CloudError, Kind, Reader, Writer};
 use crate::plan::{self, Plan};
 use crate::probe::{self, Health};
+use crate::stack::{Observed, Stack};
 use crate::view::ending;
 
 pub(super) async fn run(session: &mut Session, args: Up) -> Result<Exit, Failure> {
@@ -36,7 +37,7 @@ pub(super) async fn run(session: &mut Session, args: Up) -> Result<Exit, Failure
         let writer = cloud.writer(printer, session.stop.clone());
         let applied = apply::up(&stack, &there, &plan, &writer, settings.adopt).await;
         conclude(applied, &plan, &writer)?;
-        stack.observe(&cloud.reader()).await.map_err(|error| partly(&plan, &error))?
+        prove(session, &stack, &plan, &cloud.reader()).await?
     };
     session.report.insert("outputs".to_owned(), Value::Object(stack.outputs(&there)));
     let health = match &there.url {
@@ -85,6 +86,39 @@ fn attempt(plan: &Plan, error: &CloudError) -> &'static str {
         Some("deleted") => "was not deleted",
         Some(_) => "was not updated",
         None => "could not be read",
+    }
+}
+
+/// How often what was made is looked for before it counts as not made.
+const LOOKS: u32 = 15;
+
+/// Looks again until everything is seen to be as it should be.
+async fn prove(
+    session: &Session,
+    stack: &Stack,
+    planned: &Plan,
+    cloud: &Reader,
+) -> Result<Observed, Failure> {
+    let mut looks = 0;
+    loop {
+        let look = async { stack.observe(cloud).await.map_err(|error| partly(planned, &error)) };
+        let there = session.unless_stopped(look).await?;
+        let plan = stack.plan(&there);
+        let Some(first) = plan.pending().next() else { return Ok(there) };
+        looks += 1;
+        if looks == LOOKS {
+            let failure = Failure::new(
+                Exit::Partly,
+                format!("{} still differs from what is wanted", first.address),
+            );
+            let failure = Failure { resource: Some(first.address.clone()), ..failure };
+            return Err(failure.hint("run it again: it finishes the job"));
+        }
+        if looks == 1 {
+            let wait = format!("{} is not visible everywhere yet", first.address);
+            session.printer.waiting(&wait);
+        }
+        cloud.rest(2.0).await;
     }
 }
 

@@ -4,12 +4,12 @@
 //! its environment stays, except for what the stack decides.
 
 mod configure;
+mod steps;
 
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_lambda::types::{
-    Architecture as LambdaArchitecture, Environment, FunctionCode, LastUpdateStatus, PackageType,
-    State as LambdaState,
+    Architecture as LambdaArchitecture, LastUpdateStatus, PackageType, State as LambdaState,
 };
 
 use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
@@ -17,7 +17,7 @@ use crate::image::{Architecture, Digest};
 use crate::names::{Foreign, Ownership, Tags};
 use crate::plan::{Address, Change, Fields};
 use crate::resource::{Resource, State};
-use crate::resources::repository::Repository;
+use crate::resources::stand_in::StandIn;
 use crate::values::{Concurrency, Memory, Timeout};
 
 /// What is wanted.
@@ -34,6 +34,7 @@ pub struct Function {
     pub concurrency: Option<Concurrency>,
     /// The role's ARN.
     pub role: String,
+    pub stand_in: StandIn,
     /// All variables, those that are only remembered included.
     pub environment: BTreeMap<String, String>,
     pub tags: Tags,
@@ -51,6 +52,8 @@ pub struct FunctionLive {
     pub timeout: i32,
     pub concurrency: Option<i32>,
     pub role: String,
+    /// The id of the role that has the wanted name now; `None` if there is none.
+    pub role_id: Option<String>,
     pub environment: BTreeMap<String, String>,
     pub tags: BTreeMap<String, String>,
     pub state: String,
@@ -60,6 +63,12 @@ pub struct FunctionLive {
     /// Guards an update against somebody else's in between.
     pub revision: Option<String>,
 }
+
+/// The tag that says for which role, of those that have had its name, the variables are encrypted.
+const ROLE_ID_TAG: &str = "claude-proxy:role-id";
+
+/// The id of a role that is still to be made.
+const NEW_ROLE: &str = "(that of the new role)";
 
 const FAILED: &str = "Failed";
 
@@ -78,7 +87,7 @@ impl FunctionLive {
     }
 
     fn changing(&self) -> bool {
-        self.state == "Pending" || self.last_update == "InProgress"
+        ["Pending", "Deleting"].contains(&self.state.as_str()) || self.last_update == "InProgress"
     }
 }
 
@@ -154,7 +163,8 @@ impl Function {
         if let Some(error) = found.tags_error() {
             let why =
                 format!("its tags cannot be read, so it may not be ours: {}", error.message());
-            return Err(CloudError::new(Kind::Foreign, why));
+            let error = CloudError::new(Kind::Foreign, why);
+            return Err(CloudError { service: "Lambda", action: "ListTags", ..error });
         }
         let Some(configuration) = &found.configuration else { return Ok(None) };
         let get = |text: Option<&str>| text.unwrap_or_default().to_owned();
@@ -168,6 +178,7 @@ impl Function {
             timeout: configuration.timeout().unwrap_or_default(),
             concurrency: found.concurrency().and_then(|found| found.reserved_concurrent_executions),
             role: get(configuration.role()),
+            role_id: None,
             state: get(configuration.state().map(LambdaState::as_str)),
             state_reason: get(configuration
                 .state_reason()
@@ -179,137 +190,10 @@ impl Function {
         }))
     }
 
-    fn owned_tags(&self) -> HashMap<String, String> {
-        self.tags.wanted().map(|(key, value)| (key.to_owned(), value.to_owned())).into()
-    }
-
-    fn variables(&self) -> Environment {
-        let variables = self.environment.clone().into_iter().collect();
-        Environment::builder().set_variables(Some(variables)).build()
-    }
-
-    async fn image_uri(&self, digest: &Digest, cloud: &Writer) -> Result<String, CloudError> {
-        Ok(format!("{}@{digest}", Repository::uri(&self.repository, cloud.reader()).await?))
-    }
-
-    async fn create(&self, cloud: &Writer) -> Result<(), CloudError> {
-        let Some(digest) = &self.image else {
-            return Err(CloudError::new(Kind::Other, "there is no image to make it of"));
-        };
-        let code = FunctionCode::builder().image_uri(self.image_uri(digest, cloud).await?).build();
-        cloud
-            .persist(async || {
-                let create = cloud
-                    .clients()
-                    .lambda
-                    .create_function()
-                    .function_name(&self.name)
-                    .package_type(PackageType::Image)
-                    .code(code.clone())
-                    .architectures(LambdaArchitecture::from(self.architecture.name()))
-                    .memory_size(self.memory.get())
-                    .timeout(self.timeout.get())
-                    .role(&self.role)
-                    .environment(self.variables())
-                    .set_tags(Some(self.owned_tags()));
-                call("Lambda", "CreateFunction", create.send()).await
-            })
-            .await
-            .map(drop)
-    }
-
-    /// Returns when nothing is being done to the function of this name any more.
-    async fn settled(name: &str, cloud: &Writer) -> Result<FunctionLive, CloudError> {
-        let look = async || {
-            Ok(match Self::find(name, cloud.reader()).await? {
-                Some(live) if !live.changing() => Wait::Done(live),
-                Some(FunctionLive { state, state_reason, .. }) if state == "Pending" => {
-                    let reason = if state_reason.is_empty() {
-                        "AWS prepares the image"
-                    } else {
-                        &state_reason
-                    };
-                    Wait::For(format!("function is Pending: {reason}"))
-                }
-                Some(_) => Wait::For("function's update is in progress".to_owned()),
-                None => Wait::For("function is not visible yet".to_owned()),
-            })
-        };
-        let live = cloud.until(PATIENCE, look).await?;
-        if live.state == FAILED {
-            let why = format!("Lambda could not prepare it: {}", live.state_reason);
-            return Err(CloudError::new(Kind::Other, why));
-        }
-        Ok(live)
-    }
-
-    async fn update_code(
-        &self,
-        live: FunctionLive,
-        cloud: &Writer,
-    ) -> Result<FunctionLive, CloudError> {
-        if self.code_fields(&live) == Fields::new() {
-            return Ok(live);
-        }
-        let uri = match &self.image {
-            Some(digest) => self.image_uri(digest, cloud).await?,
-            None => live.image.clone(),
-        };
-        let update = async || {
-            let update = cloud.clients().lambda.update_function_code().function_name(&self.name);
-            let update = update
-                .image_uri(&uri)
-                .architectures(LambdaArchitecture::from(self.architecture.name()))
-                .set_revision_id(live.revision.clone());
-            call("Lambda", "UpdateFunctionCode", update.send()).await
-        };
-        cloud.persist(update).await?;
-        Self::settled(&self.name, cloud).await
-    }
-
-    async fn update_configuration(
-        &self,
-        live: FunctionLive,
-        cloud: &Writer,
-    ) -> Result<FunctionLive, CloudError> {
-        if self.configuration_fields(&live) == Fields::new() {
-            return Ok(live);
-        }
-        let update = async || {
-            let update =
-                cloud.clients().lambda.update_function_configuration().function_name(&self.name);
-            let update = update
-                .memory_size(self.memory.get())
-                .timeout(self.timeout.get())
-                .role(&self.role)
-                .environment(self.variables())
-                .set_revision_id(live.revision.clone());
-            call("Lambda", "UpdateFunctionConfiguration", update.send()).await
-        };
-        cloud.persist(update).await?;
-        Self::settled(&self.name, cloud).await
-    }
-
-    async fn reserve(&self, live: &FunctionLive, cloud: &Writer) -> Result<(), CloudError> {
-        let lambda = &cloud.clients().lambda;
-        match self.concurrency.map(Concurrency::get) {
-            wanted if wanted == live.concurrency => Ok(()),
-            Some(number) => {
-                let put = async || {
-                    let put = lambda.put_function_concurrency().function_name(&self.name);
-                    let put = put.reserved_concurrent_executions(number).send();
-                    call("Lambda", "PutFunctionConcurrency", put).await
-                };
-                cloud.persist(put).await.map(drop)
-            }
-            None => {
-                let delete = async || {
-                    let delete = lambda.delete_function_concurrency().function_name(&self.name);
-                    call("Lambda", "DeleteFunctionConcurrency", delete.send()).await.or_absent()
-                };
-                cloud.persist(delete).await.map(drop)
-            }
-        }
+    fn owned_tags(&self, role_id: Option<&str>) -> BTreeMap<String, String> {
+        let role = role_id.map(|id| (ROLE_ID_TAG, id));
+        let tags = self.tags.wanted().into_iter().chain(role);
+        tags.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 }
 
@@ -330,13 +214,22 @@ impl Resource for Function {
 
     fn diff(&self, live: Option<&FunctionLive>) -> Change {
         let Some(live) = live else { return Change::create(self.address(), self.new_fields()) };
+        let role_id = live.role_id.as_deref().unwrap_or(NEW_ROLE);
         let fields = self
             .code_fields(live)
             .and(self.configuration_fields(live))
             .and(self.concurrency_field(live))
-            .at_least("Tags", &live.tags, self.tags.wanted());
+            .at_least("Tags", &live.tags, self.tags.wanted())
+            .at_least("Tags", &live.tags, [(ROLE_ID_TAG, role_id)]);
         let change = Change::compare(self.address(), fields);
-        if live.failed() { change.note(live.state_reason.clone()) } else { change }
+        let remade = live.tags.get(ROLE_ID_TAG).is_some_and(|known| known != role_id);
+        match live {
+            live if live.failed() => change.note(live.state_reason.clone()),
+            _ if remade => change.note(
+                "its role is another one of the same name, which cannot decrypt its variables yet",
+            ),
+            _ => change,
+        }
     }
 
     fn state(&self, live: &FunctionLive) -> State {
@@ -349,26 +242,27 @@ impl Resource for Function {
     }
 
     async fn read(&self, cloud: &Reader) -> Result<Option<FunctionLive>, CloudError> {
-        Self::find(&self.name, cloud).await
+        let Some(live) = Self::find(&self.name, cloud).await? else { return Ok(None) };
+        let role_id = self.role_id(cloud).await?;
+        Ok(Some(FunctionLive { role_id, ..live }))
     }
 
     async fn apply(&self, live: Option<FunctionLive>, cloud: &Writer) -> Result<(), CloudError> {
-        if live.is_none() {
-            self.create(cloud).await?;
-        }
+        // The role may be newer than what was read.
+        let role_id = self.role_id(cloud.reader()).await?;
+        let role_id = role_id.as_deref();
         let live = match live {
-            Some(live) if !live.changing() => live,
-            Some(_) | None => Self::settled(&self.name, cloud).await?,
+            None => {
+                self.create(role_id, cloud).await?;
+                Self::sound(&self.name, cloud).await?
+            }
+            Some(live) if live.changing() => Self::settled(&self.name, cloud).await?,
+            Some(live) => live,
         };
         let live = self.update_code(live, cloud).await?;
+        let live = self.renew_grant(live, role_id, cloud).await?;
         let live = self.update_configuration(live, cloud).await?;
-        if Fields::new().at_least("", &live.tags, self.tags.wanted()) != Fields::new() {
-            let tag = async || {
-                let tag = cloud.clients().lambda.tag_resource().resource(&live.arn);
-                call("Lambda", "TagResource", tag.set_tags(Some(self.owned_tags())).send()).await
-            };
-            cloud.persist(tag).await?;
-        }
+        self.tag(&live, role_id, cloud).await?;
         self.reserve(&live, cloud).await
     }
 

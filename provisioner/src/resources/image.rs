@@ -132,10 +132,16 @@ impl Image {
         let registry = registry.ok_or_else(|| {
             CloudError::new(Kind::Other, "ECR gave a token that is none: run it again")
         })?;
-        let mut meter = cloud.printer().meter();
-        let sent = push::push(image, &registry, |done, total| meter.show(done, total)).await;
-        cloud.note_change();
-        sent.map(drop).map_err(|error| refused(&error))
+        let sent = async || {
+            let mut meter = cloud.printer().meter();
+            let sent = push::push(image, &registry, |done, total| meter.show(done, total)).await;
+            let sent = sent.map(drop).map_err(|error| refused(&error));
+            if !sent.as_ref().is_err_and(|error| error.kind == Kind::Denied) {
+                cloud.note_change();
+            }
+            sent
+        };
+        cloud.persist(sent).await
     }
 
     /// Where to push, and as whom (AWS, *ECR: Private registry authentication*).
@@ -156,14 +162,14 @@ fn refused(error: &PushError) -> CloudError {
     let kind = match error {
         PushError::Denied { .. } => Kind::Denied,
         PushError::Unreachable { .. } => Kind::Unreachable,
-        PushError::NoRepository { .. } => Kind::Busy,
+        PushError::NoRepository { .. } => Kind::NotFound,
         PushError::Endpoint { .. }
         | PushError::PlainHttp { .. }
         | PushError::Setup { .. }
         | PushError::Refused { .. }
         | PushError::WrongDigest { .. } => Kind::Other,
     };
-    CloudError::new(kind, error.to_string())
+    CloudError { service: "ECR", action: "push", ..CloudError::new(kind, error.to_string()) }
 }
 
 impl Resource for Image {

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_iam::types::Tag;
 use serde_json::Value;
 
-use crate::cloud::{CloudError, OrAbsent as _, Reader, Writer, call};
+use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader, Writer, call};
 use crate::document;
 use crate::names::{Ownership, Tags};
 use crate::plan::{Address, Change, Danger, Fields};
 use crate::resource::Resource;
+use crate::resources::stand_in::StandIn;
 use crate::values::{Boundary, PolicyName};
 
 /// What is wanted.
@@ -101,13 +102,12 @@ impl Role {
         live.policies.keys().map(String::as_str).filter(move |name| *name != ours)
     }
 
-    fn iam_tags(&self) -> Vec<Tag> {
-        let tag = |(key, value): (&str, &str)| Tag::builder().key(key).value(value).build();
-        self.tags
-            .wanted()
-            .into_iter()
-            .map(|pair| tag(pair).expect("it has a key and a value"))
-            .collect()
+    /// The id of the role `name`, another one for each that has had the name; `None` if there is
+    /// none.
+    pub(super) async fn id(name: &str, cloud: &Reader) -> Result<Option<String>, CloudError> {
+        let get = cloud.clients().iam.get_role().role_name(name).send();
+        let found = call("IAM", "GetRole", get).await.or_absent()?;
+        Ok(found.and_then(|found| found.role).map(|role| role.role_id))
     }
 
     async fn create(&self, cloud: &Writer) -> Result<RoleLive, CloudError> {
@@ -120,11 +120,12 @@ impl Role {
                     .role_name(&self.name)
                     .assume_role_policy_document(self.trust.to_string())
                     .set_permissions_boundary(boundary.clone())
-                    .set_tags(Some(self.iam_tags()));
+                    .set_tags(Some(tags(&self.tags)));
                 call("IAM", "CreateRole", role.send()).await
             })
             .await?;
         let tags = self.tags.wanted().map(|(key, value)| (key.to_owned(), value.to_owned()));
+        // What was just made is not there yet for everyone: it is not read back.
         Ok(RoleLive {
             trust: self.trust.clone(),
             boundary,
@@ -164,7 +165,7 @@ impl Role {
         }
         if Fields::new().at_least("", &live.tags, self.tags.wanted()) != Fields::new() {
             let tag = async || {
-                let tag = iam.tag_role().role_name(&self.name).set_tags(Some(self.iam_tags()));
+                let tag = iam.tag_role().role_name(&self.name).set_tags(Some(tags(&self.tags)));
                 call("IAM", "TagRole", tag.send()).await
             };
             cloud.persist(tag).await?;
@@ -212,6 +213,24 @@ impl Role {
         cloud.persist(detach).await.map(drop)
     }
 
+    /// An instance profile holds on to its role, and is somebody else's.
+    async fn refuse_profiles(&self, cloud: &Reader) -> Result<(), CloudError> {
+        let list = cloud.clients().iam.list_instance_profiles_for_role().role_name(&self.name);
+        let list = call("IAM", "ListInstanceProfilesForRole", list.send()).await.or_absent()?;
+        let Some(list) = list else { return Ok(()) };
+        let names: Vec<_> =
+            list.instance_profiles.iter().map(|profile| profile.instance_profile_name()).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let why = format!(
+            "it is in the instance profile {}: take it out (aws iam \
+             remove-role-from-instance-profile), and run it again",
+            names.join(", ")
+        );
+        Err(CloudError::new(Kind::Other, why))
+    }
+
     async fn read_policies(&self, cloud: &Reader) -> Result<BTreeMap<String, Value>, CloudError> {
         let iam = &cloud.clients().iam;
         let names = iam.list_role_policies().role_name(&self.name).into_paginator().items().send();
@@ -225,6 +244,12 @@ impl Role {
         }
         Ok(policies)
     }
+}
+
+/// Our tags as IAM takes them.
+pub(super) fn tags(tags: &Tags) -> Vec<Tag> {
+    let tag = |(key, value): (&str, &str)| Tag::builder().key(key).value(value).build();
+    tags.wanted().into_iter().map(|pair| tag(pair).expect("it has a key and a value")).collect()
 }
 
 impl Resource for Role {
@@ -300,6 +325,8 @@ impl Resource for Role {
         for name in live.policies.keys() {
             self.delete_policy(name, cloud).await?;
         }
+        StandIn::of(self).remove(cloud).await?;
+        self.refuse_profiles(cloud.reader()).await?;
         let delete = async || {
             let delete = cloud.clients().iam.delete_role().role_name(&self.name).send();
             call("IAM", "DeleteRole", delete).await.or_absent()

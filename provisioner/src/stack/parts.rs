@@ -1,7 +1,7 @@
 //! How does one walk over all resources, whatever their kind? The list in `stack` makes the structs
 //! and the one walk over them; everything else iterates over [`Part`]s.
 
-use crate::cloud::{CloudError, Reader, Writer};
+use crate::cloud::{CloudError, Reader, Writer, made_for};
 use crate::names::{Foreign, Ownership};
 use crate::plan::{Address, Change};
 use crate::resource::{Later, Resource, State, settle};
@@ -96,7 +96,9 @@ pub(super) async fn read<R: Resource>(
     resource: &R,
     cloud: &Reader,
 ) -> Result<Option<R::Live>, CloudError> {
-    Box::pin(resource.read(cloud)).await.map_err(|error| error.at(&resource.address()))
+    let address = resource.address();
+    let read = made_for(address.clone(), Box::pin(resource.read(cloud))).await;
+    read.map_err(|error| error.at(&address))
 }
 
 /// Makes of one list the struct of what is wanted, that of what is there, and the walks over both.

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::cloud::{CloudError, Reader};
+use crate::cloud::{CloudError, Reader, made_for};
 use crate::image::Architecture;
-use crate::names::{Account, Names, Tags};
+use crate::names::{Account, Names, Ownership, Tags};
+use crate::plan::Address;
 use crate::resources::dashboard::Dashboard;
 use crate::resources::function::{Function, FunctionLive};
 use crate::settings::Settings;
@@ -20,7 +21,7 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// What the deployed function of this name says.
+    /// What the deployed function of this name says. Somebody else's is asked only to take it over.
     ///
     /// # Errors
     ///
@@ -32,10 +33,15 @@ impl Remembered {
     ) -> Result<Self, CloudError> {
         let name = Names::from(&settings.name).function;
         let tags = Tags::new(&settings.name, account);
-        let function = Function::find(&name, cloud);
+        let address = Address::new("lambda", &name);
+        let function = made_for(address.clone(), Function::find(&name, cloud));
+        let function = async { function.await.map_err(|error| error.at(&address)) };
         let dashboard = Dashboard::is_there(&name, account, &tags, cloud);
         let (function, dashboard) = tokio::try_join!(function, dashboard)?;
-        let past = function.map_or_else(Self::default, |live| Self::of(&live));
+        let ours = |live: &FunctionLive| {
+            live.is_image && (settings.adopt || tags.judge(&live.tags) == Ownership::Ours)
+        };
+        let past = function.filter(ours).map_or_else(Self::default, |live| Self::of(&live));
         Ok(Self { dashboard, ..past })
     }
 
