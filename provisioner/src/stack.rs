@@ -104,9 +104,8 @@ impl Stack {
             name: names.function,
             tags,
         };
-        let call_url = Permission { function: function.name.clone(), grant: Grant::CallUrl };
-        let call_lambda =
-            Permission { function: function.name.clone(), grant: Grant::CallFunction };
+        let allow = |grant| Permission { function: function.name.clone(), grant };
+        let [call_url, call_lambda] = [Grant::CallUrl, Grant::CallFunction].map(allow);
         let url = Url { function: function.name.clone() };
         let alarm = |watches| Alarm::of(&function, watches, past.dashboard(settings));
         let [fallback_alarm, error_alarm] = Watches::ALL.map(alarm);

@@ -115,11 +115,12 @@ fn a_setting_that_touches_rights_changes_the_role_and_says_so() {
 #[test]
 fn a_role_that_was_made_anew_concerns_the_function() {
     insta::assert_snapshot!(said(|there| function(there).role_id = Some("AROANEW".into())), @r#"
-    ~ update  lambda/claude-proxy-api
-          Tags.claude-proxy:role-id: AROAROLE → AROANEW
+    Update
+      ~ lambda/claude-proxy-api
           its role is another one of the same name, which cannot decrypt its variables yet
+          Tags.claude-proxy:role-id  AROAROLE → AROANEW
 
-    Plan: 1 to update.
+    Plan: 1 to update, 8 unchanged.
     "#);
 }
 

@@ -58,7 +58,7 @@ async fn a_setting_that_touches_rights_changes_the_policy_first() {
         let set = world.run(&["config", "set", "BEDROCK_REGIONS=us-west-2", "--json"]);
         set.expect(0);
         let journal = world.proxy.take_journal();
-        assert_eq!((journal.len(), journal[0].as_str()), (2, "PutRolePolicy"), "{journal:?}");
+        assert_eq!((journal.len(), journal[0].as_str()), (2, "iam.PutRolePolicy"), "{journal:?}");
         let changes = set.json()["changes"].clone();
         assert_eq!(changes[0]["address"], format!("iam-role/{}-api-role", world.name));
         assert_eq!(changes[0]["fields"][0]["path"], "Policies.BedrockAndDynamoDB");
@@ -69,7 +69,7 @@ async fn a_setting_that_touches_rights_changes_the_policy_first() {
         world.run(&["config", "set", "LOG_LEVEL=debug"]).expect(0);
         assert_eq!(world.proxy.take_journal().len(), 1);
         world.run(&["config", "unset", "BEDROCK_REGIONS"]).expect(0);
-        assert_eq!(world.proxy.take_journal()[0], "PutRolePolicy");
+        assert_eq!(world.proxy.take_journal()[0], "iam.PutRolePolicy");
         assert!(world.plan().is_empty(), "{:?}", world.plan());
     }
 }

@@ -124,7 +124,8 @@ fn a_binary_for_another_processor_is_refused_before_any_change() {
 fn two_ups_at_once_end_in_one_whole_stack() {
     for emulator in [MiniStack, Moto] {
         let world = World::new(emulator);
-        for ended in world.up_twice() {
+        let up = world.words_of_up();
+        for ended in world.both(&up, &up) {
             ended.expect(0);
         }
         assert!(world.plan().is_empty(), "{:?}", world.plan());

@@ -17,14 +17,18 @@ mod emulator;
 mod lifecycle;
 mod limits;
 mod logs;
+mod ownership;
 mod people;
 #[expect(dead_code, reason = "this needs one kind of processor only")]
 #[path = "../image/program.rs"]
 mod program;
-#[expect(dead_code, reason = "tests/real uses the rest")]
 mod proxy;
+mod refused;
 mod rights;
 mod seen;
+mod settings;
+mod slow;
+mod stop;
 #[cfg(unix)]
 mod terminal;
 mod world;

@@ -1,9 +1,18 @@
-//! Stands between the tool and an emulator: keeps a journal, breaks what it is told to break, and
-//! mends what an emulator is known to get wrong.
+//! Stands between the tool and an emulator: keeps a journal, breaks what it is told to break, is as
+//! slow as AWS where it is told to, and mends what an emulator is known to get wrong.
 
+// By path, since another test has this file at another place.
+#[path = "proxy/call.rs"]
+mod call;
+#[path = "proxy/mend.rs"]
+mod mend;
+#[path = "proxy/strict.rs"]
+mod strict;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -15,6 +24,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use self::call::Call;
+pub(crate) use self::call::Refusal;
+use self::strict::Strict;
 use crate::emulator::Emulator;
 
 /// What happens to one call.
@@ -30,24 +42,42 @@ pub(crate) enum Fault {
     KillAfter,
     /// AWS says that it is too much.
     Throttle,
+    /// The person says stop, by this signal, while the call is on its way.
+    Signal(&'static str),
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// The mutating calls, in order.
     journal: Vec<String>,
+    /// All calls, in order.
+    all: Vec<String>,
     /// Breaks this mutating call, counted from 1 since it was set.
     fault: Option<(usize, Fault)>,
     seen: usize,
     struck: bool,
+    /// Counts only what has an effect that lasts.
+    lasting: bool,
     /// A variable that somebody else sets just before the next change of the function's.
     race: Option<(String, String)>,
+    /// Loses the answer to each mutating call once; which have been lost.
+    lose: bool,
+    lost: BTreeSet<(String, String, Bytes)>,
     tool: Option<u32>,
     /// Where the function's URL leads, instead of to AWS.
     url: Option<String>,
+    /// Refuses the calls of these names, so often.
+    refusals: BTreeMap<String, (Refusal, u32)>,
+    strict: Option<Strict>,
+    /// Whose variables are encrypted for whom.
+    books: Strict,
+    swallowed: String,
+    hide_function_tags: bool,
+    /// How often a log group comes back that was deleted.
+    resurrections: u32,
     pages: Pages,
     /// What an emulator forgets of alarms, by name.
-    alarms: std::collections::BTreeMap<String, Value>,
+    alarms: BTreeMap<String, Value>,
     /// Path beginnings, and what is said to them in the emulator's place.
     canned: Vec<(&'static str, u16, Value)>,
 }
@@ -88,37 +118,91 @@ impl Proxy {
         Self { address: told.recv().unwrap(), state }
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
     /// Breaks the `nth` mutating call from now on.
     pub(crate) fn arm(&self, nth: usize, fault: Fault) {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state();
         (state.fault, state.seen, state.struck) = (Some((nth, fault)), 0, false);
+    }
+
+    /// Kills the tool after the first mutating call whose effect outlasts it: an upload that was only
+    /// begun is begun again.
+    pub(crate) fn kill_at_first_effect(&self) {
+        self.arm(1, Fault::KillAfter);
+        self.state().lasting = true;
+    }
+
+    /// Has every call's effect once without an answer.
+    pub(crate) fn lose_every_answer(&self) {
+        let mut state = self.state();
+        (state.lose, state.struck) = (true, false);
+        state.lost.clear();
     }
 
     /// Breaks nothing more. Says whether anything was broken.
     pub(crate) fn disarm(&self) -> bool {
-        let mut state = self.state.lock().unwrap();
-        state.fault = None;
+        let mut state = self.state();
+        (state.fault, state.lose, state.lasting) = (None, false, false);
         state.struck
     }
 
     /// Lets somebody else set a variable of the function just before the tool does.
     pub(crate) fn race(&self, name: &str, value: &str) {
-        self.state.lock().unwrap().race = Some((name.to_owned(), value.to_owned()));
+        self.state().race = Some((name.to_owned(), value.to_owned()));
+    }
+
+    /// Refuses every call of this name, such as `iam.CreateRole`.
+    pub(crate) fn refuse(&self, name: &str, refusal: Refusal) {
+        self.state().refusals.insert(name.to_owned(), (refusal, u32::MAX));
+    }
+
+    /// Refuses nothing more. Says how often anything was refused.
+    pub(crate) fn relent(&self) -> u32 {
+        let refusals = std::mem::take(&mut self.state().refusals);
+        refusals.into_values().map(|(_, left)| u32::MAX - left).sum()
+    }
+
+    /// Never answers calls of this name, nor makes them.
+    pub(crate) fn swallow(&self, name: &str) {
+        self.state().swallowed = name.to_owned();
+    }
+
+    /// Has Lambda say that it may not tell the function's tags.
+    pub(crate) fn hide_function_tags(&self) {
+        self.state().hide_function_tags = true;
+    }
+
+    /// As slow and strict as AWS, from now on.
+    pub(crate) fn be_strict(&self) {
+        self.state().strict = Some(Strict::default());
+    }
+
+    /// The next log groups that are deleted come back.
+    pub(crate) fn resurrect(&self, times: u32) {
+        self.state().resurrections = times;
+    }
+
+    /// Whether a function can decrypt its variables.
+    pub(crate) fn decrypts(&self, function: &str) -> bool {
+        self.state().books.decrypts(function)
     }
 
     /// Makes the function's URL lead somewhere else.
     pub(crate) fn serve_url_at(&self, url: &str) {
-        self.state.lock().unwrap().url = Some(url.to_owned());
+        self.state().url = Some(url.to_owned());
     }
 
     /// Says whom to kill.
     pub(crate) fn tool(&self, pid: u32) {
-        self.state.lock().unwrap().tool = Some(pid);
+        self.state().tool = Some(pid);
     }
 
     /// Answers whatever path begins like this, in the emulator's place.
     pub(crate) fn answer(&self, path: &'static str, status: u16, answer: Value) {
-        self.state.lock().unwrap().canned.insert(0, (path, status, answer));
+        self.state().canned.insert(0, (path, status, answer));
     }
 
     /// Asks the emulator's CloudWatch behind the tool's back.
@@ -129,8 +213,8 @@ impl Proxy {
             "POST / HTTP/1.1\r\nhost: monitoring.us-east-1.amazonaws.com\r\nconnection: close\r\n\
              content-type: application/x-amz-json-1.0\r\n\
              x-amz-target: GraniteServiceVersion20100801.{action}\r\n\
-             authorization: {}\r\ncontent-length: {}\r\n\r\n{body}",
-            SIGNED.replace("/ecr/", "/monitoring/"),
+             authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/monitoring/\
+             aws4_request, SignedHeaders=host, Signature=0\r\ncontent-length: {}\r\n\r\n{body}",
             body.len(),
         );
         let mut stream = std::net::TcpStream::connect(self.address).unwrap();
@@ -144,12 +228,17 @@ impl Proxy {
 
     /// Gives log lines in pages of so many, and calls each page too much so many times first.
     pub(crate) fn page_logs(&self, lines: usize, throttles: usize) {
-        self.state.lock().unwrap().pages = Pages { lines, throttles, left: throttles };
+        self.state().pages = Pages { lines, throttles, left: throttles };
     }
 
     /// The mutating calls since the last time.
     pub(crate) fn take_journal(&self) -> Vec<String> {
-        std::mem::take(&mut self.state.lock().unwrap().journal)
+        std::mem::take(&mut self.state().journal)
+    }
+
+    /// All calls since the last time.
+    pub(crate) fn take_all(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().all)
     }
 }
 
@@ -176,33 +265,29 @@ struct Wire {
     state: Arc<Mutex<State>>,
 }
 
-/// A call as the tool made it.
-struct Call {
-    method: Method,
-    path: String,
-    action: String,
-    head: http::request::Parts,
-    body: Bytes,
-}
-
 type Answered = Result<Response<Full<Bytes>>, std::io::Error>;
 
 impl Wire {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Answered {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-        let action = action(&head, &body);
-        let (method, path) = (head.method.clone(), head.uri.path().to_owned());
-        let call = Call { method, path, action, head, body };
-        if call.action == "PutMetricAlarm" {
-            let alarm: Value = serde_json::from_slice(&call.body).unwrap();
+        let call = Call::new(head, body);
+        if self.state().swallowed == call.name {
+            std::future::pending::<()>().await;
+        }
+        if call.name == "cloudwatch.PutMetricAlarm" {
+            let alarm = call.json();
             let name = alarm["AlarmName"].as_str().unwrap().to_owned();
-            self.state.lock().unwrap().alarms.insert(name, alarm["Metrics"].clone());
+            self.state().alarms.insert(name, alarm["Metrics"].clone());
         }
         if let Some(canned) = self.canned(&call) {
             return Ok(canned);
         }
-        if call.action == "FilterLogEvents" {
+        if call.name == "logs.FilterLogEvents" {
             return self.page(call).await;
         }
         let fault = self.note(&call);
@@ -215,26 +300,41 @@ impl Wire {
                 Err(broken())
             }
             Some(Fault::KillBefore) => {
-                self.kill();
+                self.signal("KILL");
                 Err(broken())
             }
             Some(Fault::KillAfter) => {
                 drop(self.forward(&call).await?);
-                self.kill();
+                self.signal("KILL");
                 Err(broken())
             }
-            Some(Fault::Throttle) => Ok(throttled(&call)),
+            Some(Fault::Throttle) => Ok(call.throttled()),
+            Some(Fault::Signal(name)) => {
+                self.signal(name);
+                // The tool has heard it before it hears the answer.
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                self.forward(&call).await
+            }
         }
     }
 
-    /// Writes a mutating call down, and says what is to happen to it.
+    /// Writes a call down, and says what is to happen to it.
     fn note(&self, call: &Call) -> Option<Fault> {
+        let mut state = self.state();
+        state.all.push(call.name.clone());
         if !call.mutates() {
             return None;
         }
-        let mut state = self.state.lock().unwrap();
-        state.journal.push(call.action.clone());
+        state.journal.push(call.name.clone());
+        if state.lasting && call.is_registry() && call.method() == Method::POST {
+            return None;
+        }
         state.seen += 1;
+        let (path, body) = (call.path().to_owned(), call.body.clone());
+        if state.lose && state.lost.insert((call.name.clone(), path, body)) {
+            state.struck = true;
+            return Some(Fault::DropAfter);
+        }
         let (nth, fault) = state.fault?;
         if state.seen != nth {
             return None;
@@ -244,9 +344,9 @@ impl Wire {
     }
 
     fn canned(&self, call: &Call) -> Option<Response<Full<Bytes>>> {
-        let state = self.state.lock().unwrap();
+        let state = self.state();
         let (_, status, answer) =
-            state.canned.iter().find(|(path, ..)| call.path.starts_with(path))?;
+            state.canned.iter().find(|(path, ..)| call.path().starts_with(path))?;
         let body = Full::from(answer.to_string());
         let code = answer["__type"].as_str().unwrap_or_default().to_owned();
         let answer = Response::builder().status(*status).header("x-amzn-errortype", code);
@@ -256,11 +356,10 @@ impl Wire {
     /// A page of log lines, by a token that says how many were given before.
     async fn page(&self, mut call: Call) -> Answered {
         let lines = {
-            let mut state = self.state.lock().unwrap();
-            let pages = &mut state.pages;
+            let pages = &mut self.state().pages;
             if pages.left > 0 {
                 pages.left -= 1;
-                return Ok(throttled(&call));
+                return Ok(call.throttled());
             }
             pages.left = pages.throttles;
             pages.lines
@@ -268,7 +367,7 @@ impl Wire {
         if lines == 0 {
             return self.forward(&call).await;
         }
-        let mut asked: Value = serde_json::from_slice(&call.body).unwrap();
+        let mut asked = call.json();
         let before = asked.as_object_mut().unwrap().remove("nextToken");
         let before = before.map_or(0, |token| token.as_str().unwrap().parse().unwrap());
         call.body = asked.to_string().into();
@@ -287,41 +386,102 @@ impl Wire {
 
     /// Somebody else is quicker, if that was asked for.
     async fn race(&self, call: &Call) -> Result<(), std::io::Error> {
-        if call.method != Method::PUT || !call.path.ends_with("/configuration") {
+        if call.name != "lambda.UpdateFunctionConfiguration" {
             return Ok(());
         }
-        let Some((name, value)) = self.state.lock().unwrap().race.take() else { return Ok(()) };
+        let Some((name, value)) = self.state().race.take() else { return Ok(()) };
         let mut head = call.head.clone();
         head.method = Method::GET;
-        let found = self.send(head, Bytes::new()).await?.into_body().0;
+        let (_, found) = self.send(head, Bytes::new()).await?;
         let mut all = serde_json::from_slice::<Value>(&found).unwrap()["Environment"].take();
         all["Variables"][name] = value.into();
         let body = json!({ "Environment": all }).to_string();
         self.send(call.head.clone(), body.into()).await.map(drop)
     }
 
-    fn kill(&self) {
-        let pid = self.state.lock().unwrap().tool.unwrap();
-        Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+    fn signal(&self, name: &str) {
+        let pid = self.state().tool.unwrap();
+        Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
     }
 
     async fn forward(&self, call: &Call) -> Answered {
-        if self.emulator == Emulator::Moto && call.path.starts_with("/v2/") {
+        if let Some(refusal) = self.refusal(call) {
+            return Ok(call.refused(&refusal));
+        }
+        if self.emulator == Emulator::Moto && call.is_registry() {
             return self.registry(call).await;
         }
-        let answer = self.send(call.head.clone(), call.body.clone()).await?;
-        let (mut head, body) = answer.into_parts();
-        let body = self.mend(call, body.into_inner());
+        let (mut head, body) = self.send(call.head.clone(), call.body.clone()).await?;
+        let body = self.settle(call, head.status, body);
+        let haunting = self.state().strict.as_mut().and_then(|strict| strict.haunts(call));
+        if let Some(table) = haunting {
+            return Ok(Response::new(Full::from(table.to_string())));
+        }
+        if call.name == "logs.DeleteLogGroup" && self.comes_back() {
+            self.resurrect(&call.field("logGroupName")).await?;
+        }
         head.headers.remove(http::header::CONTENT_LENGTH);
         head.headers.remove(http::header::TRANSFER_ENCODING);
         Ok(Response::from_parts(head, Full::new(body)))
+    }
+
+    fn refusal(&self, call: &Call) -> Option<Refusal> {
+        let mut state = self.state();
+        if let Some((refusal, left)) = state.refusals.get_mut(&call.name)
+            && *left > 0
+        {
+            *left -= 1;
+            return Some(refusal.clone());
+        }
+        state.strict.as_mut().and_then(|strict| strict.refuse(call))
+    }
+
+    fn comes_back(&self) -> bool {
+        let mut state = self.state();
+        let more = state.resurrections.checked_sub(1);
+        state.resurrections = more.unwrap_or_default();
+        more.is_some()
+    }
+
+    /// Makes of the emulator's answer what AWS would have said.
+    fn settle(&self, call: &Call, status: StatusCode, body: Bytes) -> Bytes {
+        let mut state = self.state();
+        state.books.encrypt(call, status, &String::from_utf8_lossy(&body));
+        let Ok(mut answer) = serde_json::from_slice(&body) else {
+            if let Some(strict) = &mut state.strict {
+                strict.note(call, status, &mut Value::Null);
+            }
+            return body;
+        };
+        let before = Value::clone(&answer);
+        self.mend(call, &mut answer);
+        if call.name.ends_with("FunctionUrlConfig")
+            && answer["FunctionUrl"].is_string()
+            && let Some(url) = &state.url
+        {
+            answer["FunctionUrl"] = url.clone().into();
+        }
+        if call.name == "cloudwatch.DescribeAlarms" {
+            for alarm in answer["MetricAlarms"].as_array_mut().into_iter().flatten() {
+                let name = alarm["AlarmName"].as_str().unwrap_or_default();
+                alarm["Metrics"] = state.alarms.get(name).cloned().unwrap_or_default();
+            }
+        }
+        if state.hide_function_tags && call.name == "lambda.GetFunction" {
+            answer["Tags"] = Value::Null;
+            answer["TagsError"] = json!({"ErrorCode": "AccessDenied", "Message": "no"});
+        }
+        if let Some(strict) = &mut state.strict {
+            strict.note(call, status, &mut answer);
+        }
+        if answer == before { body } else { answer.to_string().into() }
     }
 
     async fn send(
         &self,
         head: http::request::Parts,
         body: Bytes,
-    ) -> Result<Response<Whole>, std::io::Error> {
+    ) -> Result<(http::response::Parts, Bytes), std::io::Error> {
         let mut head = head;
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         head.uri = format!("http://{}{path}", self.upstream).parse().unwrap();
@@ -332,170 +492,10 @@ impl Wire {
         let answer = client.request(request).await.map_err(std::io::Error::other)?;
         let (head, body) = answer.into_parts();
         let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-        Ok(Response::from_parts(head, Whole(body)))
+        Ok((head, body))
     }
-
-    /// Answers as AWS would where the emulator does not.
-    fn mend(&self, call: &Call, body: Bytes) -> Bytes {
-        let Ok(mut answer) = serde_json::from_slice::<Value>(&body) else { return body };
-        if call.action == "DescribeAlarms" {
-            let state = self.state.lock().unwrap();
-            for alarm in answer["MetricAlarms"].as_array_mut().into_iter().flatten() {
-                let name = alarm["AlarmName"].as_str().unwrap_or_default();
-                alarm["Metrics"] = state.alarms.get(name).cloned().unwrap_or_default();
-            }
-            return answer.to_string().into();
-        }
-        if call.action == "GetAuthorizationToken" {
-            // Both name a host of AWS.
-            answer["authorizationData"][0]["proxyEndpoint"] = json!(format!("http://{}", self.own));
-        } else if call.method == Method::GET && call.path.ends_with("/policy") {
-            let policy = answer["Policy"].as_str().unwrap_or_default();
-            let Ok(mut policy) = serde_json::from_str::<Value>(policy) else { return body };
-            for statement in policy["Statement"].as_array_mut().into_iter().flatten() {
-                conditions(statement);
-            }
-            answer["Policy"] = policy.to_string().into();
-        } else if call.path.ends_with("/url") && answer["FunctionUrl"].is_string() {
-            let Some(url) = self.state.lock().unwrap().url.clone() else { return body };
-            answer["FunctionUrl"] = url.into();
-        } else {
-            return body;
-        }
-        answer.to_string().into()
-    }
-
-    /// What moto lacks: a registry's protocol. A manifest that is put becomes an image of its ECR.
-    async fn registry(&self, call: &Call) -> Answered {
-        let empty = |status| Response::builder().status(status);
-        let location = format!("http://{}{}", self.own, call.path.trim_end_matches('/'));
-        let mut body = String::new();
-        let answer = match (&call.method, call.path.contains("/manifests/")) {
-            (&Method::PUT, true) => {
-                let mut parts = call.path.trim_start_matches("/v2/").split("/manifests/");
-                let (repository, tag) = (parts.next().unwrap(), parts.next().unwrap());
-                let put = json!({
-                    "repositoryName": repository, "imageTag": tag,
-                    "imageDigest": provisioner::image::Digest::of(&call.body).as_str(),
-                    "imageManifest": String::from_utf8_lossy(&call.body),
-                });
-                self.ecr("PutImage", &put).await?;
-                empty(201).header("location", location)
-            }
-            (_, true) => {
-                let mut parts = call.path.trim_start_matches("/v2/").split("/manifests/");
-                let (repository, tag) = (parts.next().unwrap(), parts.next().unwrap());
-                let ids = json!({"repositoryName": repository, "imageIds": [{"imageTag": tag}]});
-                let found = self.ecr("BatchGetImage", &ids).await?;
-                let manifest = found["images"][0]["imageManifest"].as_str().unwrap_or_default();
-                body = manifest.to_owned();
-                match found["images"][0]["imageId"]["imageDigest"].as_str() {
-                    Some(digest) => empty(200)
-                        .header("docker-content-digest", digest)
-                        .header("content-type", "application/vnd.oci.image.manifest.v1+json"),
-                    None => empty(404),
-                }
-            }
-            (&Method::POST, false) => empty(202).header("location", format!("{location}/1")),
-            (&Method::PUT | &Method::PATCH, false) => empty(201).header("location", location),
-            (_, false) if call.path == "/v2/" => empty(200),
-            (_, false) => empty(404),
-        };
-        Ok(answer.body(Full::from(body)).unwrap())
-    }
-
-    async fn ecr(&self, action: &str, call: &Value) -> Result<Value, std::io::Error> {
-        let target = format!("AmazonEC2ContainerRegistry_V20150921.{action}");
-        let request = Request::post("/")
-            .header("host", "api.ecr.us-east-1.amazonaws.com")
-            .header("content-type", "application/x-amz-json-1.1")
-            .header("x-amz-target", target)
-            .header("authorization", SIGNED)
-            .body(())
-            .unwrap();
-        let body = call.to_string().into();
-        let answer = self.send(request.into_parts().0, body).await?;
-        Ok(serde_json::from_slice(&answer.into_body().0).unwrap_or_default())
-    }
-}
-
-/// Moto reads the service and the region out of it, and checks nothing.
-const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/ecr/aws4_request, \
-                      SignedHeaders=host, Signature=0";
-
-struct Whole(Bytes);
-
-impl Whole {
-    fn into_inner(self) -> Bytes {
-        self.0
-    }
-}
-
-/// Moto keeps a statement's conditions under the names of the request.
-fn conditions(statement: &mut Value) {
-    let Some(fields) = statement.as_object_mut() else { return };
-    if let Some(auth) = fields.remove("FunctionUrlAuthType") {
-        fields.insert(
-            "Condition".into(),
-            json!({"StringEquals": {"lambda:FunctionUrlAuthType": auth}}),
-        );
-    }
-    if fields.remove("InvokedViaFunctionUrl").is_some() {
-        fields
-            .insert("Condition".into(), json!({"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}));
-    }
-}
-
-impl Call {
-    fn mutates(&self) -> bool {
-        if self.path.starts_with("/v2/") || self.action.contains(' ') {
-            return ![Method::GET, Method::HEAD].contains(&self.method);
-        }
-        let questions = [
-            "Get",
-            "List",
-            "Describe",
-            "BatchGet",
-            "BatchCheck",
-            "Scan",
-            "Query",
-            "Filter",
-            "Simulate",
-        ];
-        !questions.iter().any(|start| self.action.starts_with(start))
-    }
-}
-
-/// The operation's name; for REST, method and path.
-fn action(head: &http::request::Parts, body: &Bytes) -> String {
-    let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
-    if let Some((_, action)) = target.and_then(|target| target.split_once('.')) {
-        return action.to_owned();
-    }
-    let form = String::from_utf8_lossy(body);
-    let action = form.split('&').find_map(|pair| pair.strip_prefix("Action="));
-    action.map_or_else(|| format!("{} {}", head.method, head.uri.path()), str::to_owned)
 }
 
 fn broken() -> std::io::Error {
     std::io::Error::other("the connection is broken on purpose")
-}
-
-fn throttled(call: &Call) -> Response<Full<Bytes>> {
-    let json = |kind: &str| json!({"__type": kind, "message": "Rate exceeded"}).to_string();
-    let (status, kind, body) = if call.head.headers.contains_key("x-amz-target") {
-        (StatusCode::BAD_REQUEST, "", json("ThrottlingException"))
-    } else if call.path.starts_with("/v2/") {
-        (StatusCode::TOO_MANY_REQUESTS, "", json!({"errors": []}).to_string())
-    } else if call.action.contains(' ') {
-        let kind = "TooManyRequestsException";
-        (StatusCode::TOO_MANY_REQUESTS, kind, json(kind))
-    } else {
-        let xml = "<ErrorResponse><Error><Type>Sender</Type><Code>Throttling</Code>\
-                   <Message>Rate exceeded</Message></Error><RequestId>1</RequestId></ErrorResponse>";
-        (StatusCode::BAD_REQUEST, "", xml.to_owned())
-    };
-    let answer = Response::builder().status(status);
-    let answer = if kind.is_empty() { answer } else { answer.header("x-amzn-errortype", kind) };
-    answer.body(Full::from(body)).unwrap()
 }

@@ -1,9 +1,11 @@
 //! One stack's world: an emulator behind a proxy of its own, and the tool as a person runs it.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_lambda::config::{Credentials, SharedCredentialsProvider};
@@ -13,7 +15,7 @@ use regex_lite::Regex;
 use serde_json::Value;
 
 use crate::emulator::Emulator;
-use crate::program::{AARCH64, program};
+use crate::program::{AARCH64, X86_64, program};
 use crate::proxy::Proxy;
 
 /// A stack of a name that nobody else uses.
@@ -48,6 +50,18 @@ impl World {
         let path = self.folder.path().join(code);
         std::fs::write(&path, program(AARCH64, code.as_bytes()).bytes()).unwrap();
         path
+    }
+
+    /// Such a binary's path, as it is typed.
+    pub(crate) fn path(&self, code: &str) -> String {
+        self.binary(code).display().to_string()
+    }
+
+    /// A binary for other processors.
+    pub(crate) fn intel(&self) -> String {
+        let path = self.folder.path().join("intel");
+        std::fs::write(&path, program(X86_64, b"intel").bytes()).unwrap();
+        path.display().to_string()
     }
 
     /// Where files of this world may be.
@@ -94,7 +108,12 @@ impl World {
     }
 
     pub(crate) fn run(&self, words: &[&str]) -> Ended {
-        let child = self.command(words).spawn().unwrap();
+        self.finish(self.command(words))
+    }
+
+    /// Runs it to its end; the proxy knows whom to stop.
+    pub(crate) fn finish(&self, mut command: Command) -> Ended {
+        let child = command.spawn().unwrap();
         self.proxy.tool(child.id());
         child.wait_with_output().unwrap().into()
     }
@@ -109,11 +128,36 @@ impl World {
         self.run(&words)
     }
 
+    /// Runs it, and once it has said `words`, sends one signal after the other.
+    pub(crate) fn interrupt(&self, mut command: Command, words: &str, signals: &[&str]) -> Ended {
+        let mut child = command.spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut stderr = String::new();
+        while !stderr.contains(words) {
+            assert!(said.read_line(&mut stderr).unwrap() > 0, "it never said {words}: {stderr}");
+        }
+        for signal in signals {
+            let pid = child.id().to_string();
+            Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap();
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        said.read_to_string(&mut stderr).unwrap();
+        Ended { stderr, ..Ended::from(child.wait_with_output().unwrap()) }
+    }
+
+    /// The words of an `up` without the probe.
+    pub(crate) fn words_of_up(&self) -> Vec<String> {
+        let binary = self.binary("one").display().to_string();
+        let words = ["up", "--yes", "--no-probe", "--binary", &binary];
+        words.map(str::to_owned).into()
+    }
+
     /// Two at the same moment.
-    pub(crate) fn up_twice(&self) -> [Ended; 2] {
-        let binary = self.binary("one");
-        let words = ["up", "--yes", "--no-probe", "--binary", binary.to_str().unwrap()];
-        let both = [(); 2].map(|()| self.command(&words).spawn().unwrap());
+    pub(crate) fn both(&self, one: &[String], other: &[String]) -> [Ended; 2] {
+        let both = [one, other].map(|words| {
+            let words: Vec<_> = words.iter().map(String::as_str).collect();
+            self.command(&words).spawn().unwrap()
+        });
         both.map(|child| child.wait_with_output().unwrap().into())
     }
 
@@ -141,6 +185,32 @@ impl World {
         self.states().values().all(|state| state == "absent")
     }
 
+    /// The digests that the repository has.
+    pub(crate) fn images(&self) -> Vec<String> {
+        let list = aws_sdk_ecr::Client::new(&self.sdk()).list_images().repository_name(&self.name);
+        let list = wait(list.send()).unwrap();
+        let digests = list.image_ids().iter().filter_map(|id| id.image_digest());
+        digests.map(str::to_owned).collect()
+    }
+
+    /// The roles whose names begin with ours.
+    pub(crate) fn roles(&self) -> Vec<String> {
+        let list = wait(aws_sdk_iam::Client::new(&self.sdk()).list_roles().send()).unwrap();
+        let names = list.roles().iter().map(|role| role.role_name().to_owned());
+        names.filter(|name| name.starts_with(&format!("{}-api-role", self.name))).collect()
+    }
+
+    /// Deletes the role behind the tool's back.
+    pub(crate) fn delete_role(&self) {
+        let (iam, role) =
+            (aws_sdk_iam::Client::new(&self.sdk()), format!("{}-api-role", self.name));
+        let basic = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole";
+        wait(iam.detach_role_policy().role_name(&role).policy_arn(basic).send()).unwrap();
+        let policy = "BedrockAndDynamoDB";
+        wait(iam.delete_role_policy().role_name(&role).policy_name(policy).send()).unwrap();
+        wait(iam.delete_role().role_name(&role).send()).unwrap();
+    }
+
     /// For whoever changes things behind the tool's back.
     pub(crate) fn sdk(&self) -> SdkConfig {
         let credentials = Credentials::new("test", "test", None, None, "test");
@@ -157,6 +227,12 @@ impl World {
     }
 }
 
+/// For tests that are not asynchronous otherwise.
+fn wait<T: Send>(call: impl Future<Output = T> + Send) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    std::thread::scope(|scope| scope.spawn(|| runtime.block_on(call)).join().unwrap())
+}
+
 impl From<Output> for Ended {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -170,6 +246,11 @@ impl Ended {
     pub(crate) fn expect(&self, code: i32) {
         let Self { code: ended, stdout, stderr } = self;
         assert_eq!(*ended, Some(code), "\n{stdout}\n{stderr}");
+    }
+
+    /// What it said, without its first lines: the error and what to do.
+    pub(crate) fn error(&self) -> &str {
+        self.stderr.find("error: ").map_or("", |start| &self.stderr[start..])
     }
 
     pub(crate) fn json(&self) -> Value {

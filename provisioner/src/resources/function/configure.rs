@@ -34,7 +34,13 @@ impl Function {
                 .function_name(name)
                 .environment(Environment::builder().set_variables(variables).build())
                 .set_revision_id(live.revision);
-            call("Lambda", "UpdateFunctionConfiguration", update.send()).await.map(drop)
+            match call("Lambda", "UpdateFunctionConfiguration", update.send()).await {
+                // The next try reads it again.
+                Err(error) if error.kind == Kind::Stale => {
+                    Err(CloudError { kind: Kind::Busy, ..error })
+                }
+                ended => ended.map(drop),
+            }
         };
         cloud.persist(change).await?;
         let live = Self::settled(name, cloud).await?;
