@@ -37,7 +37,10 @@ const LEAST_ROOM: usize = 8 * 1024 * 1024;
 /// Why there is no binary.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("{} is not in a clone of claude-proxy, so there is no source to build", folder.display())]
+    #[error(
+        "{} is not in a clone of claude-proxy, so there is no source to build",
+        folder.display()
+    )]
     NoSource { folder: PathBuf },
     #[error("cargo cannot read the workspace of {}: {said}", folder.display())]
     BadWorkspace { folder: PathBuf, said: String },
@@ -49,7 +52,10 @@ pub enum BuildError {
     Failed { said: String },
     #[error("the binary at {} cannot be read: {why}", path.display())]
     Unreadable { path: PathBuf, why: std::io::Error },
-    #[error("the binary at {} has {size} bytes; more than {MOST_BINARY_BYTES} cannot be the function", path.display())]
+    #[error(
+        "the binary at {} has {size} bytes; more than {MOST_BINARY_BYTES} cannot be the function",
+        path.display()
+    )]
     TooLarge { path: PathBuf, size: u64 },
 }
 
@@ -204,7 +210,8 @@ fn cargo_home() -> Option<PathBuf> {
     named.map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")))
 }
 
-/// Passes on what cargo says. Returns where the binary is, the last words, and whether it went well.
+/// Passes on what cargo says. Returns where the binary is, the last words, and whether all went
+/// well.
 async fn watch(child: &mut Child, printer: Printer) -> (Option<PathBuf>, String, bool) {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (binary, words) = tokio::join!(artifact(stdout), pass_on(stderr, printer));

@@ -5,6 +5,7 @@ mod deployed;
 mod doctor;
 mod down;
 mod drill;
+mod ending;
 mod limits;
 mod logs;
 mod manual;
@@ -18,7 +19,6 @@ use std::ffi::OsString;
 use std::io::{self, BufRead as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::slice;
 use std::time::Duration;
 
 use anstream::ColorChoice;
@@ -27,116 +27,20 @@ use clap::error::ErrorKind;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-use crate::build::{self, BuildError, Workspace};
+use crate::build::{self, Workspace};
 use crate::cli::{Cli, Command, Global, ImageArgs, StackArgs};
-use crate::cloud::{Cloud, CloudError, Kind, Pace, Place, Reader, Stop};
+use crate::cloud::{Cloud, CloudError, Pace, Place, Reader, Stop};
 use crate::image::{Architecture, Image};
 use crate::names::Foreign;
-use crate::plan::{Address, Style};
+use crate::plan::Style;
 use crate::printer::Printer;
 use crate::resource::LOOKS;
 use crate::resources::image::Wanted;
 use crate::settings::{Environment, Settings, Source};
 use crate::stack::{Observed, Remembered, Stack};
 use crate::view::Scope;
+pub use ending::{Exit, Failure};
 use refuse::{refuse_foreign, refuse_missing_image, refuse_settings};
-
-/// How a command ended, for whoever started it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    Done = 0,
-    Failed = 1,
-    Pending = 2,
-    Refused = 3,
-    /// Nothing was changed.
-    Preflight = 4,
-    /// Something was changed; running it again finishes the job.
-    Partly = 5,
-    Usage = 64,
-    Interrupted = 130,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
-
-/// Why a command did not do what it was asked to.
-#[derive(Debug)]
-pub struct Failure {
-    pub exit: Exit,
-    pub message: String,
-    /// What it came of, the nearest first.
-    pub causes: Vec<String>,
-    pub resource: Option<Address>,
-    pub hint: Option<String>,
-}
-
-impl Failure {
-    fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), causes: Vec::new(), resource: None, hint: None }
-    }
-
-    fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// What was attempted at a resource, and why it failed.
-    fn at(exit: Exit, attempt: &str, error: &CloudError) -> Self {
-        let hint = error.hint();
-        let Some(address) = error.address.as_deref().cloned() else {
-            let attempts = [
-                (Kind::Unreachable, "AWS cannot be reached"),
-                (Kind::Credentials, "AWS does not know who is asking"),
-                (Kind::Denied, "AWS does not allow it"),
-            ];
-            let Some((_, attempt)) = attempts.iter().find(|(kind, _)| *kind == error.kind) else {
-                return Self { hint, ..Self::new(exit, error.to_string()) };
-            };
-            return Self { causes: vec![error.to_string()], hint, ..Self::new(exit, *attempt) };
-        };
-        let cause = CloudError { address: None, ..error.clone() }.to_string();
-        let message = format!("{address} {attempt}");
-        Self { exit, message, causes: vec![cause], resource: Some(address), hint }
-    }
-
-    fn json(&self) -> Value {
-        let resource = self.resource.as_ref().map(ToString::to_string);
-        let message = [slice::from_ref(&self.message), &self.causes].concat().join(": ");
-        json!({"message": message, "resource": resource, "hint": self.hint})
-    }
-}
-
-/// Before anything was changed.
-impl From<CloudError> for Failure {
-    fn from(error: CloudError) -> Self {
-        let exit = match error.kind {
-            Kind::Denied | Kind::Unreachable | Kind::Credentials | Kind::NoRegion => {
-                Exit::Preflight
-            }
-            Kind::Foreign => Exit::Refused,
-            Kind::Interrupted => Exit::Interrupted,
-            Kind::NotFound
-            | Kind::Exists
-            | Kind::Busy
-            | Kind::Stale
-            | Kind::NotYet
-            | Kind::Throttled
-            | Kind::TimedOut
-            | Kind::Other => Exit::Failed,
-        };
-        Self::at(exit, "could not be read", &error)
-    }
-}
-
-/// Nothing is changed before there is a binary.
-impl From<BuildError> for Failure {
-    fn from(error: BuildError) -> Self {
-        Self::new(Exit::Preflight, error.to_string()).hint(error.hint())
-    }
-}
 
 /// What a command works with.
 #[derive(Debug)]

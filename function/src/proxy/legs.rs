@@ -30,8 +30,8 @@ use crate::wire::sse::{self, Splitter};
 /// A refusal is short; a body that takes longer is not going to come.
 pub(super) const REFUSAL_WITHIN: Duration = Duration::from_secs(10);
 
-/// Translating a larger body would keep others waiting for a millisecond: it goes to a thread of its
-/// own.
+/// Translating a larger body would keep others waiting for a millisecond: it goes to a thread of
+/// its own.
 const LARGE_BODY: usize = 256 << 10;
 
 /// Events are held back up to this size; more commits.

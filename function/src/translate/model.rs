@@ -108,7 +108,7 @@ impl Model {
         Self::known(name).or_else(|| Self::new(name))
     }
 
-    /// The newest known model of each family that everyone may use: what clients ask for by default.
+    /// The newest known model of each family that everyone may use: what clients ask for.
     pub fn newest() -> impl Iterator<Item = Self> {
         let of = |family| MODELS.iter().rfind(move |known| known.name.contains(family));
         let families = ["-opus-", "-sonnet-", "-haiku-", "-fable-"];

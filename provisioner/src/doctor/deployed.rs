@@ -143,8 +143,8 @@ pub fn of_health(health: &Health) -> Check {
     Check::fail("url", why, cure)
 }
 
-/// The part of `plan` that costs nobody anything and takes nothing away: permissions, expiry, and an
-/// end to log lines that never end. Nothing, where anything of the stack is not ours.
+/// The part of `plan` that costs nobody anything and takes nothing away: permissions, expiry,
+/// and an end to log lines that never end. Nothing, where anything of the stack is not ours.
 #[must_use]
 pub fn harmless(plan: Plan, stack: &Stack, there: &Observed) -> Plan {
     use crate::resource::Resource as _;

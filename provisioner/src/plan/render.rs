@@ -155,10 +155,8 @@ fn shorten(text: &str) -> String {
 /// Writes out what would move the cursor, colour, or turn the text around.
 #[must_use]
 pub fn clean(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let bidirectional = ['\u{200e}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+    let steers = |c: char| c.is_control() || bidirectional.iter().any(|range| range.contains(&c));
     let mut cleaned = String::with_capacity(text.len());
     for c in text.chars() {
         if steers(c) {

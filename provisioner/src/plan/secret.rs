@@ -1,7 +1,7 @@
 //! Which values are nobody's business, and what is shown in their place?
 //!
-//! A plan is pasted into tickets and kept in the logs of build machines. Of a list of proxy keys the
-//! owners are shown and the first digits of each digest, of any other secret nothing.
+//! A plan is pasted into tickets and kept in the logs of build machines. Of a list of proxy keys
+//! the owners are shown and the first digits of each digest, of any other secret nothing.
 
 use serde_json::Value;
 

@@ -1,9 +1,9 @@
 //! One page of graphs in `CloudWatch`, made of the metrics that the function writes.
 //!
-//! Dashboards have no tags, so the marks of ownership stand in the first widget, as a comment of its
-//! Markdown: whoever keeps the widget keeps the owner. Names are the account's, whatever the region,
-//! so the region is part of the name. Whether there is one is what says whether the alarms are
-//! wanted too: it is made before them, and goes before them where it is given up.
+//! Dashboards have no tags, so the marks of ownership stand in the first widget, as a comment of
+//! its Markdown: whoever keeps the widget keeps the owner. Names are the account's, whatever the
+//! region, so the region is part of the name. Whether there is one is what says whether the alarms
+//! are wanted too: it is made before them, and goes before them where it is given up.
 
 use std::collections::BTreeMap;
 
