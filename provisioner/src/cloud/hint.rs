@@ -70,6 +70,7 @@ impl CloudError {
             return Some(named.to_owned());
         }
         let prefix = match self.service {
+            "CloudWatch" => "cloudwatch",
             "CloudWatch Logs" => "logs",
             "DynamoDB" => "dynamodb",
             "ECR" => "ecr",

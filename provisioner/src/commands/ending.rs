@@ -55,6 +55,10 @@ impl Failure {
     pub(super) fn at(exit: Exit, attempt: &str, error: &CloudError) -> Self {
         let hint = error.hint();
         let Some(address) = error.address.as_deref().cloned() else {
+            // Its own sentence has the command to log in.
+            if error.kind == Kind::Credentials && hint.is_none() {
+                return Self::new(exit, error.message.as_str());
+            }
             let attempts = [
                 (Kind::Unreachable, "AWS cannot be reached"),
                 (Kind::Credentials, "AWS does not know who is asking"),

@@ -77,6 +77,7 @@ fn explained(name: &str, ended: &Ended) {
         "iam" => "IAM",
         "ecr" => "ECR",
         "dynamodb" => "DynamoDB",
+        "cloudwatch" => "CloudWatch",
         "logs" => "CloudWatch Logs",
         _ => "Lambda",
     };
@@ -179,7 +180,7 @@ fn an_expired_session_is_one_line_with_the_command_to_log_in() {
     ended.expect(4);
     assert_eq!(
         ended.stderr,
-        "error: STS GetCallerIdentity: the AWS SSO session has expired, or there is none: \
+        "error: the AWS SSO session has expired, or there is none: \
          aws sso login --profile team\n"
     );
 }
