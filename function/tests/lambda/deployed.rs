@@ -7,7 +7,7 @@ use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -36,6 +36,7 @@ pub(crate) struct Deployed {
     pub(crate) lambda: Lambda,
     child: Child,
     log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
     _home: TempDir,
 }
 
@@ -62,14 +63,14 @@ impl Deployed {
         lambda.owns(child.id());
         let log = Arc::new(Mutex::new(String::new()));
         let (stderr, written) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let mut log = written.lock().unwrap_or_else(PoisonError::into_inner);
                 log.push_str(&line);
                 log.push('\n');
             }
         });
-        Self { anthropic, bedrock, lambda, child, log, _home: home }
+        Self { anthropic, bedrock, lambda, child, log, reader: Some(reader), _home: home }
     }
 
     pub(crate) async fn call(&self, call: Call) -> Reply {
@@ -80,11 +81,22 @@ impl Deployed {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until the process has ended by itself.
+    /// The log, once it has this word: a line is written before it can be read here.
+    pub(crate) async fn told(&self, word: &str) -> String {
+        let begun = Instant::now();
+        while !self.log().contains(word) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "no {word}: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.log()
+    }
+
+    /// Waits until the process has ended by itself, and its last words are in the log.
     pub(crate) fn end(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                self.reader.take().map(JoinHandle::join).transpose().unwrap();
                 return status;
             }
             assert!(begun.elapsed() < Duration::from_secs(20), "it still runs: {}", self.log());

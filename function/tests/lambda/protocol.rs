@@ -104,6 +104,7 @@ async fn a_stream_is_never_empty() {
         let looping =
             Looping::answering(move |_| Response::builder().status(status).body(full("")).unwrap());
         let reply = Call::new(method, "/").send(looping.lambda.url()).await;
+        looping.lambda.is_idle(1).await;
         let invocation = &looping.lambda.invocations()[0];
         assert_eq!((reply.status, &invocation.chunks[2].1[..]), (status, &b"\n"[..]));
         assert_eq!(invocation.chunks.len(), 3);

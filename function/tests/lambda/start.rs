@@ -118,8 +118,7 @@ async fn every_line_of_the_log_is_json_with_the_fields_of_the_request() {
     deployed.anthropic.next([limited(120)]);
     deployed.call(Call::message().at("/u/alice/v1/messages")).await;
     deployed.call(Call::new("GET", "/healthz")).await;
-    deployed.lambda.is_idle(1).await;
-    let log = deployed.log();
+    let log = deployed.told("answered by bedrock").await;
     let lines: Vec<Value> =
         log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     let about: Vec<_> = lines.iter().filter(|line| line["request.id"].is_string()).collect();
