@@ -230,9 +230,9 @@ fn serve() -> String {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
-            stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\none").unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\no").unwrap();
             std::thread::sleep(Duration::from_millis(300));
-            stream.write_all(b"two").unwrap();
+            stream.write_all(b"k\n").unwrap();
         }
     });
     url
