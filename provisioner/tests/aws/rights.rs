@@ -12,7 +12,14 @@ use crate::emulator::Emulator::Guarded;
 use crate::world::{Ended, World};
 
 /// What the emulator checks against `*`, although AWS knows a resource or a condition for it.
-const AGAINST_ALL: [&str; 8] = [
+const AGAINST_ALL: [&str; 15] = [
+    "cloudwatch:DeleteAlarms",
+    "cloudwatch:DeleteDashboards",
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:GetDashboard",
+    "cloudwatch:ListTagsForResource",
+    "cloudwatch:PutDashboard",
+    "cloudwatch:PutMetricAlarm",
     "dynamodb:ListTagsOfResource",
     "dynamodb:TagResource",
     "ecr:DescribeRepositories",
