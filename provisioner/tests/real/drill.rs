@@ -28,10 +28,10 @@ async fn a_drill_is_answered_by_bedrock_and_leaves_nothing_behind() {
         let asked = deployed.bedrock.requests();
         assert_eq!((asked.len(), &asked[0].json()["max_tokens"]), (1, &json!(16)));
         // The tool writes the drill and takes the limit away; the function did the rest.
-        assert_eq!(world.proxy.take_journal(), ["PutItem", "DeleteItem"]);
+        assert_eq!(world.proxy.take_journal(), ["dynamodb.PutItem", "dynamodb.DeleteItem"]);
         assert_eq!(items(&world).await, 0);
-        let log = deployed.log();
-        assert!(log.contains(r#""call":"drill""#) && !log.contains("ccd_"), "{log}");
+        let log = deployed.told(r#""call":"drill""#).await;
+        assert!(!log.contains("ccd_"), "{log}");
         assert!(!format!("{}{}", drill.stdout, drill.stderr).contains("ccd_"));
         // Another drill is another nonce.
         world.run(&["drill", "--model", "claude-opus-5-5"]).expect(0);
