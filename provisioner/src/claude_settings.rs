@@ -3,7 +3,7 @@
 //!
 //! A person's settings are theirs: only two values are put in, where they belong in the text.
 //! Order, spacing and all that is not understood stay as they are, byte for byte. Nothing here
-//! reads or writes a file, except [`file`].
+//! reads or writes a file, except [`mod@file`].
 
 pub mod file;
 

@@ -17,7 +17,7 @@ pub struct Unwritten {
     why: String,
 }
 
-/// Says beforehand whether [`write`] would do.
+/// Says beforehand whether [`write()`] would do.
 ///
 /// # Errors
 ///
