@@ -45,7 +45,7 @@ fn every_default_of_the_table_is_what_the_code_does() {
         assert_eq!(read(&[(variable.name, value)]), read(&[]), "{}", variable.name);
         written += 1;
     }
-    assert_eq!(written, 12);
+    assert_eq!(written, 13);
 }
 
 #[test]
@@ -552,6 +552,9 @@ fn the_help_names_every_option_and_variable() {
           for organization: comma list of anthropic-organization-id
       ACCESS_OPEN_ANYWHERE [false]
           let open be the mode where other machines can reach the proxy
+      DRILL_ENABLED [true]
+          let provisioner drill have one tiny request answered by Bedrock; needs
+          the dynamodb store
       LISTEN_ADDRESS [127.0.0.1:8080]
           IP address and port; --listen wins over it
       LOG_LEVEL [info]

@@ -62,10 +62,10 @@ async fn large_bodies_take_a_bounded_memory_and_leave_room_for_others() {
     let (large, address) = (vec![b' '; 32 * MIB], world.address());
     let upload = || {
         let call = Call::new("POST", "/v1/messages").by(ALICE).body(large.clone());
-        async move { timeout(Duration::from_secs(12), call.send(address)).await.ok() }
+        async move { timeout(Duration::from_secs(20), call.send(address)).await.ok() }
     };
     let other = async {
-        sleep(Duration::from_secs(5)).await;
+        sleep(Duration::from_secs(12)).await;
         let small = Call::new("POST", "/v1/files").by(BOB).body(vec![b'x'; 2 * MIB]);
         let reply = world.call(small).await;
         (reply.status, world.memory().0)
