@@ -11,7 +11,7 @@ mod strict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -195,9 +195,12 @@ impl Proxy {
         self.state().url = Some(url.to_owned());
     }
 
-    /// Says whom to kill.
-    pub(crate) fn tool(&self, pid: u32) {
-        self.state().tool = Some(pid);
+    /// Starts the tool; no call of it is looked at before it is known whom to kill.
+    pub(crate) fn launch(&self, tool: &mut Command) -> Child {
+        let mut state = self.state();
+        let child = tool.spawn().unwrap();
+        state.tool = Some(child.id());
+        child
     }
 
     /// Answers whatever path begins like this, in the emulator's place.

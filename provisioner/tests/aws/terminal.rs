@@ -29,8 +29,7 @@ pub(crate) fn run(
     let end = || -> Stdio { OpenOptions::new().read(true).write(true).open(&name).unwrap().into() };
     command.stdin(end()).stdout(end()).stderr(end());
     command.env("TERM", "xterm-256color").envs(variables.iter().copied());
-    let mut child = command.spawn().unwrap();
-    world.proxy.tool(child.id());
+    let mut child = world.proxy.launch(&mut command);
     // What is left open here would keep the terminal from ending.
     drop(command);
     let mut master = File::from(master);

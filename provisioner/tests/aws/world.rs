@@ -113,8 +113,7 @@ impl World {
 
     /// Runs it to its end; the proxy knows whom to stop.
     pub(crate) fn finish(&self, mut command: Command) -> Ended {
-        let child = command.spawn().unwrap();
-        self.proxy.tool(child.id());
+        let child = self.proxy.launch(&mut command);
         child.wait_with_output().unwrap().into()
     }
 
