@@ -1,6 +1,7 @@
 //! What does a change of the source change, and what does none of it change?
 
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use provisioner::image::{Architecture, Digest, Image};
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use crate::world::{Ended, World};
 /// Changed, undone and changed again, all in one stack: what is built takes turns anyway.
 #[test]
 fn a_changed_source_changes_image_and_code_and_nothing_else() {
+    let _alone = alone();
     let first = deployed(Architecture::Arm64);
     let (copy, world) = (&first.copy, &first.world);
     world.proxy.take_journal();
@@ -51,6 +53,7 @@ fn a_changed_source_changes_image_and_code_and_nothing_else() {
 
 #[test]
 fn the_same_source_is_the_same_image_in_any_folder() {
+    let _alone = alone();
     let first = deployed(Architecture::Arm64);
     let elsewhere = Copy::at("some/where/else");
     let _turn = turn();
@@ -66,6 +69,12 @@ fn the_same_source_is_the_same_image_in_any_folder() {
     assert_eq!(changes(&plan), json!([]));
     let built = std::fs::read(binary(Architecture::Arm64)).unwrap();
     assert!(built == first.binary, "the binaries differ");
+}
+
+/// Waits until nobody else changes, or compares with, what is deployed.
+fn alone() -> MutexGuard<'static, ()> {
+    static DEPLOYED: Mutex<()> = Mutex::new(());
+    DEPLOYED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
