@@ -5,12 +5,13 @@
 
 use function::wire::usage::Usage;
 
-/// When the prices were read.
+/// When the table was made.
 pub const READ: &str = "2026-11-26";
 
 /// Dollars for a million tokens in, and out, by Anthropic's name.
 ///
-/// Source: Anthropic, *Models & pricing*, which Bedrock's global profiles follow.
+/// After Anthropic, *Models & pricing*, which Bedrock's global profiles follow: seen there for
+/// Opus 5 and 5.5, Fable 5.1, Sonnet 5.5 and Haiku 5.5; the rest is from second hand.
 const PRICES: [(&str, f64, f64); 18] = [
     ("claude-3-haiku", 0.25, 1.25),
     ("claude-3-5-haiku", 0.8, 4.0),
