@@ -2,19 +2,15 @@
 //! anything else?
 //!
 //! A person's settings are theirs: only two values are put in, where they belong in the text.
-//! Order, spacing and all that is not understood stay as they are, byte for byte. Nothing here
-//! reads or writes a file, except [`mod@file`].
+//! Order, numbers, escapes and all that is not understood stay as they are; what is new gets a line
+//! of its own. Nothing here reads or writes a file, except [`mod@file`].
 
 pub mod file;
 
-use std::fmt;
-use std::ops::Range;
-
 use function::access::ProxyKey;
 use function::caller::KEY_HEADER;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use jsonc_parser::ParseOptions;
+use jsonc_parser::cst::{CstInputValue, CstObject, CstObjectProp, CstRootNode};
 use serde_json::{Value, json};
 
 /// The variable that says where requests go.
@@ -43,6 +39,12 @@ pub enum Unfit {
     NotText(&'static str),
     #[error("it has {0} twice, and which one counts is anybody's guess: take one out")]
     Twice(&'static str),
+}
+
+impl Unfit {
+    fn not_json(error: &serde_json::Error) -> Self {
+        Self::NotJson { line: error.line(), column: error.column() }
+    }
 }
 
 impl Access<'_> {
@@ -79,39 +81,18 @@ impl Access<'_> {
         if text.trim().is_empty() {
             return Ok(format!("{:#}\n", self.document()));
         }
-        let whole = Object::read(text, text, Unfit::NotAnObject)?;
-        let splices = match whole.only("env")? {
-            None => {
-                let env = [(BASE_URL, self.url), (HEADERS, &self.header())];
-                vec![whole.with(text, "env", &whole.layout(text).object(&env))]
-            }
-            Some(env) => self.env_splices(text, &whole, env)?,
+        // The editor below would take more than Claude Code does, such as comments.
+        serde_json::from_str::<Value>(text).map_err(|error| Unfit::not_json(&error))?;
+        let root = CstRootNode::parse(text, &ParseOptions::default());
+        let root = root.map_err(|_| Unfit::NotAnObject)?;
+        let whole = root.object_value().ok_or(Unfit::NotAnObject)?;
+        let env = match only(&whole, "env")? {
+            Some(env) => env.object_value().ok_or(Unfit::EnvIsNotAnObject)?,
+            None => whole.object_value_or_set("env"),
         };
-        Ok(splice(text, splices))
-    }
-
-    fn env_splices(&self, text: &str, whole: &Object<'_>, env: &str) -> Result<Vec<Splice>, Unfit> {
-        let env = Object::read(text, env, Unfit::EnvIsNotAnObject)?;
-        let old = env.text_of(HEADERS)?;
-        let wanted = [
-            (BASE_URL, env.text_of(BASE_URL)?, self.url.to_owned()),
-            (HEADERS, old.clone(), self.headers(old.as_deref().unwrap_or_default())),
-        ];
-        if env.members.is_empty() {
-            let members = wanted.each_ref().map(|(name, _, value)| (*name, value.as_str()));
-            return Ok(vec![(env.place, whole.layout(text).object(&members))]);
-        }
-        let (known, new): (Vec<_>, Vec<_>) =
-            wanted.iter().partition(|(_, before, _)| before.is_some());
-        let mut splices = Vec::new();
-        for (name, _, value) in known {
-            let place = env.only(name)?.map(|value| place(text, value));
-            splices.extend(place.map(|place| (place, quoted(value))));
-        }
-        let members = new.iter().map(|(name, _, value)| env.member(text, name, &quoted(value)));
-        let members: String = members.collect();
-        splices.push((env.end(text), members));
-        Ok(splices)
+        put(&env, BASE_URL, |_| self.url.to_owned())?;
+        put(&env, HEADERS, |old| self.headers(old))?;
+        Ok(root.to_string())
     }
 
     /// The headers of `old`, one a line, with ours in the place of one of the same name.
@@ -126,145 +107,28 @@ impl Access<'_> {
     }
 }
 
-/// What replaces a part of the text.
-type Splice = (Range<usize>, String);
-
-fn splice(text: &str, mut splices: Vec<Splice>) -> String {
-    splices.sort_by_key(|(place, _)| place.start);
-    let mut merged = text.to_owned();
-    for (place, new) in splices.into_iter().rev() {
-        merged.replace_range(place, &new);
-    }
-    merged
+/// The member of this name.
+fn only(object: &CstObject, name: &'static str) -> Result<Option<CstObjectProp>, Unfit> {
+    let members = object.properties().into_iter();
+    let mut found = members.filter(|member| member.decoded_name().as_deref() == Some(name));
+    let first = found.next();
+    if found.next().is_some() { Err(Unfit::Twice(name)) } else { Ok(first) }
 }
 
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
-}
-
-/// Where `part`, a piece of `text`, stands in it.
-fn place(text: &str, part: &str) -> Range<usize> {
-    let start = part.as_ptr().addr() - text.as_ptr().addr();
-    start..start + part.len()
-}
-
-/// An object with its members in their order, each value as it is written.
-#[derive(Debug)]
-struct Object<'a> {
-    /// From brace to brace.
-    place: Range<usize>,
-    members: Vec<(String, &'a str)>,
-}
-
-impl<'a> Object<'a> {
-    /// Reads `part`, a piece of `text`.
-    fn read(text: &str, part: &'a str, otherwise: Unfit) -> Result<Self, Unfit> {
-        let broken = |error: serde_json::Error| {
-            let line = error.line();
-            let offset = if line == 1 { place(text, part).start } else { 0 };
-            Unfit::NotJson { line, column: error.column() + offset }
-        };
-        let raw: &RawValue = serde_json::from_str(part).map_err(broken)?;
-        if !raw.get().starts_with('{') {
-            return Err(otherwise);
-        }
-        let Members(members) = serde_json::from_str(part).map_err(broken)?;
-        Ok(Self { place: place(text, raw.get()), members })
-    }
-
-    /// The value of this name, as it is written.
-    fn only(&self, name: &'static str) -> Result<Option<&'a str>, Unfit> {
-        let mut found = self.members.iter().filter(|(known, _)| known == name);
-        let first = found.next().map(|(_, value)| *value);
-        if found.next().is_some() { Err(Unfit::Twice(name)) } else { Ok(first) }
-    }
-
-    fn text_of(&self, name: &'static str) -> Result<Option<String>, Unfit> {
-        let Some(value) = self.only(name)? else { return Ok(None) };
-        serde_json::from_str(value).map(Some).map_err(|_| Unfit::NotText(name))
-    }
-
-    /// What stands between the brace and the first member, and so before each new one.
-    fn gap<'t>(&self, text: &'t str) -> &'t str {
-        let inside = &text[self.place.start + 1..self.place.end];
-        &inside[..inside.len() - inside.trim_start().len()]
-    }
-
-    /// Where a new member goes: behind the last one.
-    fn end(&self, text: &str) -> Range<usize> {
-        let last = self.members.last().map(|(_, value)| place(text, value).end);
-        let end = last.unwrap_or(self.place.start + 1);
-        end..end
-    }
-
-    fn member(&self, text: &str, name: &str, value: &str) -> String {
-        let gap = self.gap(text);
-        let comma = if self.members.is_empty() { "" } else { "," };
-        let gap = if gap.is_empty() && !comma.is_empty() { " " } else { gap };
-        format!("{comma}{gap}{}: {value}", quoted(name))
-    }
-
-    /// Adds one member.
-    fn with(&self, text: &str, name: &str, value: &str) -> Splice {
-        if self.members.is_empty() {
-            let member = format!("{{\n  {}: {value}\n}}", quoted(name));
-            return (self.place.clone(), member);
-        }
-        (self.end(text), self.member(text, name, value))
-    }
-
-    /// How objects inside this one, the outermost, are laid out.
-    fn layout<'t>(&self, text: &'t str) -> Layout<'t> {
-        let gap = if self.members.is_empty() { "\n  " } else { self.gap(text) };
-        let (start, indent) = gap.rsplit_once('\n').unwrap_or(("", ""));
-        let newline = if start.ends_with('\r') { "\r\n" } else { "\n" };
-        Layout { newline: gap.contains('\n').then_some(newline), indent }
-    }
-}
-
-/// One step of indentation, and how lines end; `None` where all is on one line.
-#[derive(Debug, Clone, Copy)]
-struct Layout<'a> {
-    newline: Option<&'static str>,
-    indent: &'a str,
-}
-
-impl Layout<'_> {
-    /// An object of texts that is a member of the outermost one.
-    fn object(self, members: &[(&str, &str)]) -> String {
-        let members =
-            members.iter().map(|(name, value)| format!("{}: {}", quoted(name), quoted(value)));
-        let members: Vec<_> = members.collect();
-        let Some(newline) = self.newline else { return format!("{{{}}}", members.join(", ")) };
-        let indent = self.indent;
-        let lines = members.join(&format!(",{newline}{indent}{indent}"));
-        format!("{{{newline}{indent}{indent}{lines}{newline}{indent}}}")
-    }
-}
-
-/// Names and values in their order, also where a name comes twice.
-struct Members<'a>(Vec<(String, &'a str)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct All;
-        impl<'de> Visitor<'de> for All {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
-                    members.push((name, value.get()));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(All)
-    }
+/// Puts a text in the place of the old one, or behind all else.
+fn put(
+    object: &CstObject,
+    name: &'static str,
+    new: impl FnOnce(&str) -> String,
+) -> Result<(), Unfit> {
+    let Some(member) = only(object, name)? else {
+        object.append(name, CstInputValue::String(new("")));
+        return Ok(());
+    };
+    let old = member.value().and_then(|value| value.as_string_lit());
+    let old = old.and_then(|old| old.decoded_value().ok()).ok_or(Unfit::NotText(name))?;
+    member.set_value(CstInputValue::String(new(&old)));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -294,7 +158,7 @@ mod tests {
             "b" : [1,2],   "env": {
         	"A":"\u00e4",
         	"ANTHROPIC_BASE_URL" :  "https://proxy.example",
-        	"ANTHROPIC_CUSTOM_HEADERS": "x-claude-proxy-key: KEY"  },
+                "ANTHROPIC_CUSTOM_HEADERS": "x-claude-proxy-key: KEY"  },
          "a":1.50e3 }
         "#);
     }
@@ -310,11 +174,14 @@ mod tests {
             }
         }
         "#);
-        let on_one_line = merged(r#"{"model":"opus"}"#).unwrap().replace(", \"", ",\n\"");
-        insta::assert_snapshot!(on_one_line, @r#"
-        {"model":"opus",
-        "env": {"ANTHROPIC_BASE_URL": "https://proxy.example",
-        "ANTHROPIC_CUSTOM_HEADERS": "x-claude-proxy-key: KEY"}}
+        insta::assert_snapshot!(merged(r#"{"model":"opus"}"#).unwrap(), @r#"
+        {
+          "model":"opus",
+          "env": {
+            "ANTHROPIC_BASE_URL": "https://proxy.example",
+            "ANTHROPIC_CUSTOM_HEADERS": "x-claude-proxy-key: KEY"
+          }
+        }
         "#);
         insta::assert_snapshot!(merged("{}").unwrap(), @r#"
         {
