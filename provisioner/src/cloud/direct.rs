@@ -6,6 +6,7 @@
 use std::fmt;
 
 use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
 use aws_runtime::auth::SigV4OperationSigningConfig;
 use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
 use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
@@ -157,8 +158,11 @@ impl Direct {
     fn operation(&self, ask: &Ask) -> Operation<Ask, Value, ErrorMetadata> {
         let own = self.config.region().map(ToString::to_string).unwrap_or_default();
         let region = if ask.region.is_empty() { own } else { ask.region.clone() };
-        let retry =
-            self.config.retry_config().cloned().unwrap_or_else(super::RetryConfig::standard);
+        // Whoever changes something tries again by itself (`Writer::persist`).
+        let retry = match &self.notes {
+            Some(_) => RetryConfig::disabled(),
+            None => self.config.retry_config().cloned().unwrap_or_else(RetryConfig::standard),
+        };
         let timeouts = self.config.timeout_config().cloned();
         let mut builder = Operation::builder()
             .service_name(ask.service.id)
