@@ -102,15 +102,9 @@ fn foreign(address: &Address, why: &str) -> Failure {
 
 /// A failure of something that may have been done in part.
 pub(super) fn partly(error: CloudError, writer: &Writer) -> Failure {
-    let changed = writer.has_changed();
     let failure = Failure::from(error);
-    if !changed || failure.exit == Exit::Interrupted {
-        return failure;
+    match writer.has_changed() && failure.exit != Exit::Interrupted {
+        true => failure.unfinished(),
+        false => failure,
     }
-    let again = "run it again: it finishes the job";
-    let hint = match &failure.hint {
-        Some(hint) if !hint.contains("run it again") => format!("{hint}; then {again}"),
-        Some(_) | None => again.to_owned(),
-    };
-    Failure { exit: Exit::Partly, ..failure.hint(hint) }
 }

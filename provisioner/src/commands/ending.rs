@@ -74,6 +74,17 @@ impl Failure {
         Self { exit, message, causes: vec![cause], resource: Some(address), hint }
     }
 
+    /// Something was changed: the same command finishes the job, once its own hint is followed.
+    pub(super) fn unfinished(self) -> Self {
+        let again = "run it again: it finishes the job";
+        let hint = match &self.hint {
+            None => again.to_owned(),
+            Some(hint) if hint.contains("run it again") => hint.clone(),
+            Some(hint) => format!("{hint}; then {again}"),
+        };
+        Self { exit: Exit::Partly, ..self.hint(hint) }
+    }
+
     pub(super) fn json(&self) -> Value {
         let resource = self.resource.as_ref().map(ToString::to_string);
         let message = [slice::from_ref(&self.message), &self.causes].concat().join(": ");

@@ -112,7 +112,7 @@ async fn prove(
                 format!("{} still differs from what is wanted", first.address),
             );
             let failure = Failure { resource: Some(first.address.clone()), ..failure };
-            return Err(failure.hint("run it again: it finishes the job"));
+            return Err(failure.unfinished());
         }
         if looks == 1 {
             let wait = format!("{} is not visible everywhere yet", first.address);
@@ -123,13 +123,7 @@ async fn prove(
 }
 
 fn partly(plan: &Plan, error: &CloudError) -> Failure {
-    let again = "run it again: it finishes the job";
-    let hint = match error.hint() {
-        None => again.to_owned(),
-        Some(hint) if hint.contains("run it again") => hint,
-        Some(hint) => format!("{hint}; then {again}"),
-    };
-    Failure::at(Exit::Partly, attempt(plan, error), error).hint(hint)
+    Failure::at(Exit::Partly, attempt(plan, error), error).unfinished()
 }
 
 /// Asks the URL whether it is well. Between two tries five seconds pass.
