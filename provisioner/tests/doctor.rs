@@ -12,6 +12,7 @@ use provisioner::doctor::{Check, State, summary};
 use provisioner::names::Account;
 use provisioner::plan::Style;
 use provisioner::probe::Health;
+use provisioner::resources::function::FunctionLive;
 use serde_json::json;
 
 #[test]
@@ -125,10 +126,17 @@ fn a_model_is_available_if_nothing_stands_against_it() {
 }
 
 #[test]
-fn a_role_that_is_younger_than_the_function_is_another_role() {
-    assert_eq!(of_identity(Some(10), Some(20)).state, State::Ok);
-    assert_eq!(of_identity(Some(21), Some(20)).state, State::Fail);
-    assert_eq!(of_identity(None, Some(20)).state, State::Warn);
+fn a_role_that_the_function_was_not_made_with_is_another_role() {
+    let of = |made_with: Option<&str>, there: Option<&str>| {
+        let tags = made_with.map(|id| ("claude-proxy:role-id".to_owned(), id.to_owned()));
+        let role_id = there.map(str::to_owned);
+        let tags = tags.into_iter().collect();
+        of_identity(&FunctionLive { tags, role_id, ..FunctionLive::default() }).state
+    };
+    assert_eq!(of(Some("AROA1"), Some("AROA1")), State::Ok);
+    assert_eq!(of(Some("AROA1"), Some("AROA2")), State::Fail);
+    assert_eq!(of(Some("AROA1"), None), State::Fail);
+    assert_eq!(of(None, Some("AROA1")), State::Warn);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! `doctor`: looks at everything at once and says what is wrong, why, and what to do. Only reads,
 //! unless `--fix` or `--spend` says otherwise.
 
-use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{Exit, Failure, Session, up};
@@ -12,7 +11,6 @@ use crate::doctor::bedrock::{self, Route};
 use crate::doctor::{Check, account, deployed, rights, summary, tools};
 use crate::names::Names;
 use crate::plan;
-use crate::resource::Later;
 use crate::settings::{Settings, Source};
 
 pub(super) async fn run(session: &mut Session, args: DoctorArgs) -> Result<Exit, Failure> {
@@ -42,29 +40,33 @@ async fn look(session: &Session, cloud: &Cloud, settings: &Settings, spend: bool
     let environment = environment.unwrap_or_default();
     let pairs = environment.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let route = Route::of(pairs, &cloud.account.region);
-    let one = |check: Check| -> Later<'_, Vec<Check>> { Box::pin(async { Ok(vec![check]) }) };
-    let mut all: Vec<Later<'_, Vec<Check>>> = vec![
-        Box::pin(async { Ok(vec![account::credentials(cloud).await]) }),
-        one(account::region(&cloud.account)),
-        one(account::partition(&cloud.account)),
-        Box::pin(async { Ok(account::clock_and_concurrency(&reader).await) }),
-        Box::pin(async { Ok(vec![rights::permissions(cloud, &names).await]) }),
-        Box::pin(async { Ok(vec![tools::tools().await]) }),
-        Box::pin(async { Ok(bedrock::access(&route, &reader).await) }),
-    ];
-    if spend {
-        all.push(Box::pin(async { Ok(vec![bedrock::spend(&route, &writer).await]) }));
-    }
-    match &observed {
-        Ok((stack, there)) => {
-            all.push(Box::pin(async { Ok(deployed::checks(stack, there, &reader).await) }));
+    let bought = async { if spend { Some(bedrock::spend(&route, &writer).await) } else { None } };
+    let deployed = async {
+        match &observed {
+            Ok((stack, there)) => deployed::checks(stack, there).await,
+            Err(failure) => {
+                let cure = failure.hint.clone().unwrap_or_else(|| "run it again".to_owned());
+                vec![Check::fail("stack", failure.message.clone(), cure)]
+            }
         }
-        Err(failure) => {
-            let cure = failure.hint.clone().unwrap_or_else(|| "run it again".to_owned());
-            all.push(one(Check::fail("stack", failure.message.clone(), cure)));
-        }
-    }
-    join_all(all).await.into_iter().flatten().flatten().collect()
+    };
+    let (credentials, clock, rights, tools, bedrock, bought, deployed) = tokio::join!(
+        account::credentials(cloud),
+        account::clock_and_concurrency(&reader),
+        rights::permissions(cloud, &names),
+        Box::pin(tools::tools()),
+        Box::pin(bedrock::access(&route, &reader)),
+        Box::pin(bought),
+        Box::pin(deployed),
+    );
+    let (region, partition) = (account::region(&cloud.account), account::partition(&cloud.account));
+    let mut all = vec![credentials, region, partition];
+    all.extend(clock);
+    all.extend([rights, tools]);
+    all.extend(bedrock);
+    all.extend(bought);
+    all.extend(deployed);
+    all
 }
 
 fn tell(session: &mut Session, checks: &[Check]) -> Exit {

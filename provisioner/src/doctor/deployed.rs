@@ -1,16 +1,14 @@
 //! Is what was deployed still as it has to be? And what of it can be mended without harm?
 
-use jiff::Timestamp;
-
 use super::{Check, State};
-use crate::cloud::{CloudError, OrAbsent as _, Reader, call};
 use crate::plan::{Action, Change, Plan};
 use crate::probe::{self, Health};
 use crate::resource::State as Standing;
+use crate::resources::function::FunctionLive;
 use crate::stack::{Found, Observed, Stack};
 
 /// Runs every check of a stack that is there.
-pub(crate) async fn checks(stack: &Stack, there: &Observed, reader: &Reader) -> Vec<Check> {
+pub(crate) async fn checks(stack: &Stack, there: &Observed) -> Vec<Check> {
     let survey = stack.survey(there);
     if survey.iter().all(|found| found.state.is_none()) {
         return vec![Check::ok("stack", "there is none yet: `up` makes it")];
@@ -21,11 +19,10 @@ pub(crate) async fn checks(stack: &Stack, there: &Observed, reader: &Reader) -> 
             None => None,
         }
     };
-    let (url, identity) = tokio::join!(url, identity(stack, reader));
     let mut checks = of_resources(&survey);
     checks.extend(of_settings(stack, there));
-    checks.push(identity.unwrap_or_else(|error| Check::unknown("role-identity", &error)));
-    checks.extend(url);
+    checks.extend(there.function.as_ref().map(of_identity));
+    checks.extend(url.await);
     checks
 }
 
@@ -91,39 +88,19 @@ pub fn of_settings(stack: &Stack, there: &Observed) -> Vec<Check> {
     checks
 }
 
-/// Whether the role is still the one that the function was given: a role that was made anew under
-/// its name cannot read the function's environment.
-async fn identity(stack: &Stack, reader: &Reader) -> Result<Check, CloudError> {
-    let clients = reader.clients();
-    let role = clients.iam.get_role().role_name(&stack.role.name).send();
-    let function = clients.lambda.get_function_configuration();
-    let function = function.function_name(&stack.function.name).send();
-    let (role, function) =
-        tokio::join!(async { call("IAM", "GetRole", role).await.or_absent() }, async {
-            call("Lambda", "GetFunctionConfiguration", function).await.or_absent()
-        },);
-    let made = role?.and_then(|found| found.role).map(|role| role.create_date.secs());
-    let changed = function?.and_then(|found| found.last_modified);
-    // `2026-11-26T01:00:00.000+0000`
-    let changed = changed.and_then(|text| {
-        let text = text.strip_suffix("+0000").map_or(text.clone(), |start| format!("{start}Z"));
-        text.parse::<Timestamp>().ok()
-    });
-    Ok(of_identity(made, changed.map(Timestamp::as_second)))
-}
-
-/// Judges by when the role was made and the function last changed, in seconds since 1970.
+/// Whether the role is still the one that the function was given: one that was made anew under its
+/// name cannot decrypt the function's settings.
 #[must_use]
-pub fn of_identity(made: Option<i64>, changed: Option<i64>) -> Check {
-    match (made, changed) {
-        (Some(made), Some(changed)) if made > changed => Check::fail(
-            "role-identity",
-            "the role is younger than the function, which cannot read its settings by it",
-            "give the function another role for a moment and then this one again (aws lambda \
-             update-function-configuration --role)",
+pub fn of_identity(live: &FunctionLive) -> Check {
+    let name = "role-identity";
+    match live.has_another_role() {
+        Some(false) => Check::ok(name, "the role is the one it was made with"),
+        Some(true) => Check::fail(
+            name,
+            "the role is not the one it was made with, and cannot read its settings",
+            "`up`",
         ),
-        (Some(_), Some(_)) => Check::ok("role-identity", "the role is the one it was made with"),
-        _ => Check::warn("role-identity", "not checked: one of the two is missing", "`up`"),
+        None => Check::warn(name, "the function does not say for which role it was made", "`up`"),
     }
 }
 

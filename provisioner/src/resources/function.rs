@@ -76,6 +76,14 @@ const FAILED: &str = "Failed";
 const PATIENCE: f64 = 1200.0;
 
 impl FunctionLive {
+    /// Whether the role of its name is another one than it was made with, or gone; `None` where it
+    /// does not say.
+    #[must_use]
+    pub fn has_another_role(&self) -> Option<bool> {
+        let known = self.tags.get(ROLE_ID_TAG)?;
+        Some(self.role_id.as_ref() != Some(known))
+    }
+
     /// The digest that is deployed.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
@@ -222,10 +230,9 @@ impl Resource for Function {
             .at_least("Tags", &live.tags, self.tags.wanted())
             .at_least("Tags", &live.tags, [(ROLE_ID_TAG, role_id)]);
         let change = Change::compare(self.address(), fields);
-        let remade = live.tags.get(ROLE_ID_TAG).is_some_and(|known| known != role_id);
         match live {
             live if live.failed() => change.note(live.state_reason.clone()),
-            _ if remade => change.note(
+            _ if live.has_another_role() == Some(true) => change.note(
                 "its role is another one of the same name, which cannot decrypt its variables yet",
             ),
             _ => change,
