@@ -339,6 +339,9 @@ fn is_question(operation: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::direct::{Ask, CLOUDWATCH};
     use super::*;
 
     #[tokio::test]
@@ -356,5 +359,57 @@ mod tests {
         let asked = clients.lambda.get_function().function_name("x").send().await;
         let asked = format!("{:?}", asked.unwrap_err());
         assert!(!asked.contains("is no question"), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_directly_obeys_the_same_rules() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let config = throttling(&calls);
+        let asked = |action| Ask::action(CLOUDWATCH, action, &serde_json::json!({}));
+        let reader = Clients::new(&config, "aws", None, None).direct;
+        let refused = reader.call(asked("PutDashboard")).await.unwrap_err();
+        assert!(refused.message.contains("PutDashboard is no question"), "{refused:?}");
+        assert_eq!(calls.swap(0, Ordering::Relaxed), 0);
+        reader.call(asked("GetDashboard")).await.unwrap_err();
+        assert_eq!(calls.swap(0, Ordering::Relaxed), 3, "a question is asked again");
+        // A change is, too, but by `persist` alone.
+        let notes = Notes(Arc::default());
+        let writer = Clients::new(&config, "aws", None, Some(&notes)).direct;
+        let throttled = writer.call(asked("PutDashboard")).await.unwrap_err();
+        assert_eq!(throttled.kind, Kind::Throttled);
+        assert_eq!(calls.swap(0, Ordering::Relaxed), 1);
+    }
+
+    /// The settings of an AWS that has too much to do, and counts how often it is asked.
+    fn throttling(calls: &Arc<AtomicUsize>) -> SdkConfig {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let calls = Arc::clone(calls);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+                calls.fetch_add(1, Ordering::Relaxed);
+                let head = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 33";
+                let body = r#"{"__type":"ThrottlingException"}"#;
+                stream.write_all(format!("{head}\r\n\r\n{body}\n").as_bytes()).unwrap();
+            }
+        });
+        let credentials = aws_sdk_lambda::config::Credentials::new("a", "b", None, None, "test");
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let retry = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(format!("http://{address}"))
+            .http_client(http)
+            .credentials_provider(aws_sdk_lambda::config::SharedCredentialsProvider::new(
+                credentials,
+            ))
+            .retry_config(retry)
+            .build()
     }
 }
