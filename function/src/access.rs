@@ -5,7 +5,6 @@
 //! itself must never open anything.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::str::FromStr;
 
 use subtle::{Choice, ConstantTimeEq};
@@ -74,11 +73,7 @@ impl ProxyKey {
     /// Makes a key of random bytes.
     #[must_use]
     pub fn from_random(bytes: [u8; 32]) -> Self {
-        let mut text = Self::PREFIX.to_owned();
-        for byte in bytes {
-            write!(text, "{byte:02x}").expect("a string takes any text");
-        }
-        Self(text)
+        Self(Self::PREFIX.to_owned() + &hex::encode(bytes))
     }
 
     /// The key itself, to be shown once to the person it is made for.

@@ -6,7 +6,6 @@
 //! stands in the table. Anthropic's part is played; it is never asked.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -43,11 +42,7 @@ impl Nonce {
     /// Makes a nonce of random bytes.
     #[must_use]
     pub fn from_random(bytes: [u8; 32]) -> Self {
-        let mut text = Self::PREFIX.to_owned();
-        for byte in bytes {
-            write!(text, "{byte:02x}").expect("a string takes any text");
-        }
-        Self(text)
+        Self(Self::PREFIX.to_owned() + &hex::encode(bytes))
     }
 
     /// The nonce that a request shows; `None` where it shows none, or two.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 /// Reads what a service stores; `null` where it is no JSON.
@@ -17,7 +18,7 @@ pub fn parse(text: &str) -> Value {
 /// Reads what IAM gives back: percent-encoded (RFC 3986).
 #[must_use]
 pub fn parse_encoded(text: &str) -> Value {
-    parse(&decode(text))
+    parse(&percent_decode_str(text).decode_utf8_lossy())
 }
 
 /// Brings every list into one order and takes lists of one apart.
@@ -91,26 +92,4 @@ fn words(value: Option<Value>) -> Vec<String> {
 
 fn word(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// Takes percent-encoding off; what is not encoded stays.
-fn decode(text: &str) -> String {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        let mut ahead = bytes.clone();
-        let pair =
-            (byte == b'%').then(|| (ahead.next().and_then(digit), ahead.next().and_then(digit)));
-        if let Some((Some(high), Some(low))) = pair {
-            decoded.push(high << 4 | low);
-            bytes = ahead;
-        } else {
-            decoded.push(byte);
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }

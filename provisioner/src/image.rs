@@ -108,8 +108,7 @@ pub struct Digest(String);
 impl Digest {
     /// Computes the digest of `content`.
     pub fn of(content: &[u8]) -> Self {
-        let digits = Sha256::digest(content).into_iter().map(|byte| format!("{byte:02x}"));
-        Self(format!("sha256:{}", digits.collect::<String>()))
+        Self(format!("sha256:{}", hex::encode(Sha256::digest(content))))
     }
 
     pub fn as_str(&self) -> &str {

@@ -190,7 +190,7 @@ impl Tags {
     #[must_use]
     pub fn new(name: &Name, account: &Account) -> Self {
         let key = format!("{},{},{name}", account.id, account.region);
-        let stack_id = hex(&Sha256::digest(key))[..12].to_owned();
+        let stack_id = hex::encode(Sha256::digest(key))[..12].to_owned();
         Self { name: name.clone(), stack_id }
     }
 
@@ -217,11 +217,4 @@ impl Tags {
         };
         Ownership::Foreign(foreign)
     }
-}
-
-/// Lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
