@@ -7,7 +7,7 @@
 //! The same source and tools give the same bytes in any folder and for any user. Writes nothing but
 //! what cargo writes into its target folder.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -128,12 +128,13 @@ impl Workspace {
         architecture: Architecture,
         printer: Printer,
     ) -> Result<Vec<u8>, BuildError> {
-        tools::check_target(&self.folder, architecture).await?;
+        let library = tools::check_target(&self.folder, architecture).await?;
+        let flags = flags(cargo_home(), &library, &tools::library_name(&self.folder).await?);
         let triple = architecture.triple();
         let minutes = "the first time takes minutes";
         printer.progress(&format!("building the function for {triple} ({minutes})"));
         let start = Instant::now();
-        let child = command(&self.folder, triple, printer).spawn();
+        let child = command(&self.folder, triple, &flags, printer).spawn();
         let mut child = child.map_err(|error| BuildError::Failed { said: error.to_string() })?;
         let (binary, words, ended) = watch(&mut child, printer).await;
         match binary {
@@ -174,7 +175,7 @@ fn is_full(target: &Path) -> bool {
     written.is_err_and(|error| full.contains(&error.kind()))
 }
 
-fn command(folder: &Path, triple: &str, printer: Printer) -> Command {
+fn command(folder: &Path, triple: &str, flags: &OsStr, printer: Printer) -> Command {
     let mut command = Command::new("cargo-zigbuild");
     command
         .args(["zigbuild", "--locked", "--profile", "lambda", "--target", triple])
@@ -182,7 +183,7 @@ fn command(folder: &Path, triple: &str, printer: Printer) -> Command {
         .arg("--message-format=json-render-diagnostics")
         .current_dir(folder)
         // It wins over every other source of flags, so that nobody's own change the bytes.
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(cargo_home()))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -195,11 +196,24 @@ fn command(folder: &Path, triple: &str, printer: Printer) -> Command {
     command
 }
 
-/// Names in panics say where a crate's source lay; a user's home must not be in the binary.
-fn flags(cargo_home: Option<PathBuf>) -> OsString {
-    let mut flags = OsString::from("--remap-path-prefix=");
-    flags.push(cargo_home.unwrap_or_else(|| PathBuf::from("/nowhere")));
-    flags.push("=/cargo");
+/// Names in panics say where a source lay; a user's home must not be in the binary.
+///
+/// That is cargo's for crates, and rustup's for Rust's own library: who has its sources (the
+/// component `rust-src`, for an editor) gets their place into his programs, others get `named`.
+fn flags(cargo_home: Option<PathBuf>, library: &Path, named: &str) -> OsString {
+    let home = cargo_home.unwrap_or_else(|| PathBuf::from("/nowhere"));
+    // `library` is lib/rustlib/TARGET/lib.
+    let sources = library.ancestors().nth(2).unwrap_or(library).join("src/rust");
+    let mut flags = OsString::new();
+    for (from, to) in [(home, "/cargo"), (sources, named)] {
+        if !flags.is_empty() {
+            flags.push("\u{1f}");
+        }
+        flags.push("--remap-path-prefix=");
+        flags.push(from);
+        flags.push("=");
+        flags.push(to);
+    }
     flags
 }
 
@@ -269,8 +283,11 @@ mod tests {
     }
 
     #[test]
-    fn a_home_is_mapped_away() {
-        let flags = flags(Some(PathBuf::from("/home/alice/.cargo")));
-        assert_eq!(flags, "--remap-path-prefix=/home/alice/.cargo=/cargo");
+    fn homes_are_mapped_away() {
+        let library = Path::new("/home/alice/.rustup/toolchains/stable/lib/rustlib/TARGET/lib");
+        let flags = flags(Some(PathBuf::from("/home/alice/.cargo")), library, "/rustc/1234");
+        let expected = "--remap-path-prefix=/home/alice/.cargo=/cargo\u{1f}--remap-path-prefix=\
+                        /home/alice/.rustup/toolchains/stable/lib/rustlib/src/rust=/rustc/1234";
+        assert_eq!(flags, expected);
     }
 }

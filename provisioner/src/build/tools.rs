@@ -1,7 +1,7 @@
 //! Is all there that a build for Lambda needs, and if not, which one command installs it?
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use tokio::process::Command;
@@ -57,17 +57,33 @@ pub async fn check() -> Result<(), Missing> {
 }
 
 /// Looks for what a build for `architecture` needs besides, with the Rust that `folder` chooses.
+/// Returns where the standard library for it is.
 ///
 /// # Errors
 ///
 /// That it is missing.
-pub async fn check_target(folder: &Path, architecture: Architecture) -> Result<(), Missing> {
+pub async fn check_target(folder: &Path, architecture: Architecture) -> Result<PathBuf, Missing> {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir", "--target", architecture.triple()]);
     let printed = run(rustc.current_dir(folder)).await.map_err(|_| Missing::Rust)?;
-    let library = String::from_utf8_lossy(&printed.stdout);
-    let there = printed.status.success() && has_core(Path::new(library.trim()));
-    if there { Ok(()) } else { Err(Missing::Target(architecture)) }
+    let library = PathBuf::from(String::from_utf8_lossy(&printed.stdout).trim());
+    let there = printed.status.success() && has_core(&library);
+    if there { Ok(library) } else { Err(Missing::Target(architecture)) }
+}
+
+/// How that Rust names the sources of its library in programs, where it does not have them.
+///
+/// # Errors
+///
+/// That there is no Rust.
+pub async fn library_name(folder: &Path) -> Result<String, Missing> {
+    let told = run(Command::new("rustc").arg("-vV").current_dir(folder)).await;
+    let told = told.map_err(|_| Missing::Rust)?;
+    let told = String::from_utf8_lossy(&told.stdout);
+    let value = |key| told.lines().find_map(|line| line.strip_prefix(key));
+    // Who builds Rust without its history has a release instead of a commit.
+    let commit = value("commit-hash: ").filter(|commit| *commit != "unknown");
+    Ok(format!("/rustc/{}", commit.or_else(|| value("release: ")).unwrap_or_default()))
 }
 
 /// Runs a command to its end.

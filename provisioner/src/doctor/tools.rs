@@ -9,7 +9,7 @@ use crate::image::Architecture;
 /// Looks for what a build needs, as a build does.
 pub(crate) async fn tools() -> Check {
     let looked = match check().await {
-        Ok(()) => check_target(Path::new("."), Architecture::default()).await,
+        Ok(()) => check_target(Path::new("."), Architecture::default()).await.map(drop),
         missing => missing,
     };
     match looked {

@@ -1,5 +1,8 @@
 //! What does a change of the source change, and what does none of it change?
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::copy::{Copy, binary, deployed, equip, turn};
 use crate::program::{AARCH64, program};
-use crate::tools::wait;
+use crate::tools::{path, wait};
 use crate::world::{Ended, World};
 
 /// Changed, undone and changed again, all in one stack: what is built takes turns anyway.
@@ -67,8 +70,74 @@ fn the_same_source_is_the_same_image_in_any_folder() {
     let plan = Ended::from(plan);
     plan.expect(0);
     assert_eq!(changes(&plan), json!([]));
-    let built = std::fs::read(binary(Architecture::Arm64)).unwrap();
+    let built = fs::read(binary(Architecture::Arm64)).unwrap();
     assert!(built == first.binary, "the binaries differ");
+}
+
+/// Who writes Rust with an editor has the sources of its library, and then its names in programs are
+/// places on that machine.
+#[test]
+fn the_same_source_is_the_same_program_beside_the_sources_of_rust() {
+    let world = World::new(crate::emulator::Emulator::MiniStack);
+    let build = |folder: &Path, rust: Option<&Path>| {
+        fs::create_dir_all(folder.join("src")).unwrap();
+        for (file, text) in SMALL {
+            fs::write(folder.join(file), text).unwrap();
+        }
+        let (mut plan, target) = (world.command(&["plan"]), folder.join("target"));
+        equip(plan.current_dir(folder)).env("CARGO_TARGET_DIR", &target);
+        if let Some(rust) = rust {
+            let first = [rust.to_owned()].into_iter().chain(std::env::split_paths(path()));
+            plan.env("PATH", std::env::join_paths(first).unwrap()).env("RUSTC", rust.join("rustc"));
+        }
+        Ended::from(plan.output().unwrap()).expect(0);
+        fs::read(target.join(Architecture::Arm64.triple()).join("lambda/function")).unwrap()
+    };
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let rust = with_sources(there.path());
+    let names = |binary: &[u8], name: &str| {
+        binary.windows(name.len()).any(|window| window == name.as_bytes())
+    };
+    let binary = build(here.path(), None);
+    assert!(names(&binary, "/rustc/"), "the library is named, whoever built the program");
+    let other = build(&there.path().join("clone"), Some(&rust));
+    assert!(!names(&other, there.path().to_str().unwrap()), "it says where it was built");
+    assert!(other == binary, "the programs differ");
+}
+
+/// The least that is a clone to the tool.
+const SMALL: [(&str, &str); 3] = [
+    (
+        "Cargo.toml",
+        "[package]\nname = 'function'\nversion = '0.0.0'\nedition = '2024'\n\
+         [profile.lambda]\ninherits = 'release'\nstrip = true\n",
+    ),
+    ("Cargo.lock", "version = 4\n\n[[package]]\nname = \"function\"\nversion = \"0.0.0\"\n"),
+    ("src/main.rs", "fn main() { println!(\"{:?}\", std::env::args().collect::<Vec<_>>()); }\n"),
+];
+
+/// A folder with a `rustc` that finds, beside its libraries, the sources of its own.
+fn with_sources(folder: &Path) -> PathBuf {
+    let printed = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
+    let real = PathBuf::from(String::from_utf8(printed.stdout).unwrap().trim());
+    let rustlib = folder.join("lib/rustlib");
+    let source = rustlib.join("src/rust/library/std/src/lib.rs");
+    fs::create_dir_all(source.parent().unwrap()).unwrap();
+    fs::write(source, "").unwrap();
+    for entry in fs::read_dir(real.join("lib/rustlib")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "src" {
+            symlink(entry.path(), rustlib.join(entry.file_name())).unwrap();
+        }
+    }
+    let script = format!(
+        "#!/bin/sh\nexec {} --sysroot {} \"$@\"\n",
+        real.join("bin/rustc").display(),
+        folder.display()
+    );
+    fs::write(folder.join("rustc"), script).unwrap();
+    fs::set_permissions(folder.join("rustc"), fs::Permissions::from_mode(0o755)).unwrap();
+    folder.to_owned()
 }
 
 /// Waits until nobody else changes, or compares with, what is deployed.
@@ -125,7 +194,7 @@ fn four_images_are_kept() {
     let code = |number: u8| program(AARCH64, &[number]).bytes();
     for number in 0..6 {
         let path = world.binary(&number.to_string());
-        std::fs::write(&path, code(number)).unwrap();
+        fs::write(&path, code(number)).unwrap();
         let ended = world.up(&["--binary", path.to_str().unwrap()]);
         ended.expect(0);
     }
