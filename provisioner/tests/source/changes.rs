@@ -9,9 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use provisioner::image::{Architecture, Digest, Image};
 use serde_json::{Value, json};
 
-use crate::copy::{Copy, binary, deployed, equip, turn};
+use crate::copy::{Copy, deployed, equip, turn};
 use crate::program::{AARCH64, program};
-use crate::tools::{path, wait};
+use crate::tools::{home, path, wait};
 use crate::world::{Ended, World};
 
 /// Changed, undone and changed again, all in one stack: what is built takes turns anyway.
@@ -54,24 +54,36 @@ fn a_changed_source_changes_image_and_code_and_nothing_else() {
     assert!(image.ends_with(first.digest.as_str()), "the same source is the same image: {image}");
 }
 
+/// Everything is compiled anew, since the crates lie elsewhere as well.
 #[test]
-fn the_same_source_is_the_same_image_in_any_folder() {
+fn the_same_source_is_the_same_image_in_any_folder_and_for_anybody() {
     let _alone = alone();
     let first = deployed(Architecture::Arm64);
     let elsewhere = Copy::at("some/where/else");
-    let _turn = turn();
-    let mut clean = Command::new("cargo");
-    let words = ["clean", "--quiet", "--locked", "-p", "function", "--profile", "lambda"];
-    let triple = Architecture::Arm64.triple();
-    clean.args(words).args(["--target", triple]).current_dir(&elsewhere.folder);
-    assert!(equip(&mut clean).status().unwrap().success());
-    assert!(!binary(Architecture::Arm64).exists());
-    let plan = elsewhere.command(&first.world, &["plan", "--json"]).output().unwrap();
-    let plan = Ended::from(plan);
+    let (user, target) = (tempfile::tempdir().unwrap(), home("target-of-somebody-else"));
+    // Not downloaded again: what counts is the path by which cargo knows the crates.
+    let of_cargo = user.path().join("crates");
+    fs::create_dir(&of_cargo).unwrap();
+    symlink(known("CARGO_HOME", ".cargo").join("registry"), of_cargo.join("registry")).unwrap();
+    let mut plan = elsewhere.command(&first.world, &["plan", "--json"]);
+    plan.env("HOME", user.path())
+        .env("CARGO_HOME", of_cargo)
+        .env("RUSTUP_HOME", known("RUSTUP_HOME", ".rustup"))
+        .env("CARGO_TARGET_DIR", &target);
+    let plan = {
+        let _turn = turn();
+        Ended::from(plan.output().unwrap())
+    };
     plan.expect(0);
     assert_eq!(changes(&plan), json!([]));
-    let built = fs::read(binary(Architecture::Arm64)).unwrap();
-    assert!(built == first.binary, "the binaries differ");
+    let built = target.join(Architecture::Arm64.triple()).join("lambda/function");
+    assert!(fs::read(built).unwrap() == first.binary, "the binaries differ");
+}
+
+/// A folder of this user: named by a variable, or in the home.
+fn known(variable: &str, name: &str) -> PathBuf {
+    let home = || Path::new(&std::env::var_os("HOME").unwrap()).join(name);
+    std::env::var_os(variable).map_or_else(home, PathBuf::from)
 }
 
 /// Who writes Rust with an editor has the sources of its library, and then its names in programs are

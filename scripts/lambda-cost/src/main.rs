@@ -1,20 +1,20 @@
 //! What does the front door on Lambda cost? Size, start, memory, and the time to the first streamed
 //! byte, beside a hello of `lambda_http`'s own runner, both under the emulator of the tests.
 //!
-//! Run: `scripts/lambda-figures`, `scripts/image-figures`. The words are pairs of binaries: the proxy,
-//! and a hello that was built in the same way.
+//! Run: `scripts/lambda-figures`, `scripts/image-figures`. The words are binaries with the names of
+//! their columns, all for one processor: the proxy, and a hello that was built in the same way.
 
-use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use self::runtime::{Lambda, Rules};
 
+#[expect(dead_code, reason = "the image's configuration names the entry point")]
+#[path = "../../../provisioner/src/image/layer.rs"]
+mod layer;
 #[expect(dead_code, reason = "the tests use all of it")]
 #[path = "../../../function/tests/support/runtime.rs"]
 mod runtime;
@@ -27,39 +27,36 @@ const LARGEST: usize = 5_900_000;
 #[tokio::main]
 async fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    for pair in words.chunks(2) {
-        let [ours, theirs] = pair else { panic!("binaries come in pairs: the proxy, a hello") };
-        table(ours, theirs).await;
-    }
-}
-
-async fn table(ours: &str, theirs: &str) {
-    let title = match emulator(ours) {
+    let named = words.iter().map(|word| word.split_once('=').expect("a word is NAME=BINARY"));
+    let (names, binaries): (Vec<_>, Vec<_>) = named.unzip();
+    let title = match binaries.first().and_then(|binary| emulator(binary)) {
         None => format!("{}, on this machine", std::env::consts::ARCH),
         Some(emulator) => format!("under {emulator}: its own time and memory count too"),
     };
-    println!("\n| {title} | the proxy | a hello of lambda_http's runner |\n|---|---|---|");
-    let [ours, theirs] = [measure(ours).await, measure(theirs).await];
-    for (name, ours, theirs) in [
-        ("binary", ours.size[0], theirs.size[0]),
-        ("the same in an image (gzip)", ours.size[1], theirs.size[1]),
-    ] {
-        println!("| {name} | {:.2} MiB | {:.2} MiB |", mib(ours), mib(theirs));
+    println!("\n| {title} | {} |\n|---{}|", names.join(" | "), "|---".repeat(names.len()));
+    let mut all = Vec::new();
+    for binary in binaries {
+        all.push(measure(binary).await);
     }
-    for (name, ours, theirs) in [
-        ("process start to the first `next`, median", ours.init, theirs.init),
-        ("event to first streamed byte, median", ours.first_byte.0, theirs.first_byte.0),
-        ("event to first streamed byte, 90 %", ours.first_byte.1, theirs.first_byte.1),
-    ] {
-        println!("| {name} | {} | {} |", millis(ours), millis(theirs));
-    }
-    for (name, ours, theirs) in [
-        ("memory after the start", ours.memory[0], theirs.memory[0]),
-        ("peak after small requests", ours.memory[1], theirs.memory[1]),
-        ("peak after a message of 5.9 MB", ours.memory[2], theirs.memory[2]),
-    ] {
-        println!("| {name} | {:.1} MiB | {:.1} MiB |", ours / 1024.0, theirs / 1024.0);
-    }
+    let row = |name: &str, cell: &dyn Fn(&Figures) -> String| {
+        println!("| {name} | {} |", all.iter().map(cell).collect::<Vec<_>>().join(" | "));
+    };
+    row("binary", &|of| mib(of.size[0]));
+    row("layer of the image, compressed", &|of| mib(of.size[1]));
+    row("process start to the first `next`, median", &|of| millis(of.init));
+    row("event to first streamed byte, median", &|of| millis(of.first_byte.0));
+    row("event to first streamed byte, 90 %", &|of| millis(of.first_byte.1));
+    let count = |which: usize| {
+        move |of: &Figures| match of.instructions {
+            Some(counts) => format!("{:.1} k", counts[which] as f64 / 1e3),
+            None => "not counted".to_owned(),
+        }
+    };
+    row("instructions of the start", &count(0));
+    row("instructions of a small request", &count(1));
+    row("memory after the start", &|of| mib(of.memory[0]));
+    row("peak after small requests", &|of| mib(of.memory[1]));
+    row("peak after a message of 5.9 MB", &|of| mib(of.memory[2]));
 }
 
 /// What runs a binary of another processor, by the machine in its header (*System V ABI*, 4).
@@ -73,25 +70,24 @@ fn emulator(binary: &str) -> Option<&'static str> {
     }
 }
 
-/// Its bytes, and how many of them travel.
+/// Its bytes, and those of the layer that travels.
 fn size(binary: &str) -> [usize; 2] {
     let bytes = std::fs::read(binary).expect("the binary can be read");
-    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
-    packed.write_all(&bytes).expect("a vector takes all bytes");
-    [bytes.len(), packed.finish().expect("a vector takes all bytes").len()]
+    [bytes.len(), layer::compress(&layer::pack(&bytes)).len()]
 }
 
-fn mib(bytes: usize) -> f64 {
-    bytes as f64 / 1024.0 / 1024.0
+fn mib(bytes: usize) -> String {
+    format!("{:.2} MiB", bytes as f64 / 1024.0 / 1024.0)
 }
 
 struct Figures {
-    /// In bytes, as it is and packed.
+    /// In bytes, of the binary and of its layer.
     size: [usize; 2],
     init: Duration,
     first_byte: (Duration, Duration),
-    /// In KiB.
-    memory: [f64; 3],
+    instructions: Option<[u64; 2]>,
+    /// In bytes: after the start, and the most until after small and large requests.
+    memory: [usize; 3],
 }
 
 async fn measure(binary: &str) -> Figures {
@@ -120,15 +116,24 @@ async fn measure(binary: &str) -> Figures {
     inits.sort();
     first_bytes.sort();
     let first_byte = (first_bytes[REQUESTS / 2], first_bytes[REQUESTS * 9 / 10]);
-    Figures { size: size(binary), init: inits[STARTS / 2], first_byte, memory }
+    let init = inits[STARTS / 2];
+    let instructions = match emulator(binary) {
+        None => instructions(binary).await,
+        Some(_) => None,
+    };
+    Figures { size: size(binary), init, first_byte, instructions, memory }
 }
 
 fn start(binary: &str, lambda: &Lambda) -> Child {
-    let mut command = Command::new(emulator(binary).unwrap_or(binary));
-    if emulator(binary).is_some() {
-        command.arg(binary);
-    }
+    let words = emulator(binary).into_iter().chain([binary]);
+    command(&words.collect::<Vec<_>>(), lambda).spawn().expect("the binary can be started")
+}
+
+fn command(words: &[&str], lambda: &Lambda) -> Command {
+    let [program, words @ ..] = words else { panic!("a command has a program") };
+    let mut command = Command::new(program);
     command
+        .args(words)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .envs([
@@ -146,10 +151,31 @@ fn start(binary: &str, lambda: &Lambda) -> Child {
             ("ACCESS_OPEN_ANYWHERE", "true"),
             ("LOG_LEVEL", "off"),
         ])
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("the binary can be started")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Instructions of the start, and of one small request after the first; `None` without valgrind.
+async fn instructions(binary: &str) -> Option<[u64; 2]> {
+    const MORE: u64 = 100;
+    let mut counted = Vec::new();
+    for requests in [0, 1, 1 + MORE] {
+        let lambda = Lambda::start(Rules::default());
+        let words = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", binary];
+        let child = command(&words, &lambda).stderr(Stdio::piped()).spawn().ok()?;
+        lambda.is_idle(1).await;
+        for _ in 0..requests {
+            lambda.invoke(event("GET", "/healthz", "")).await;
+        }
+        let told = Command::new("kill").arg(child.id().to_string()).status();
+        told.expect("this is Linux");
+        let said = child.wait_with_output().expect("the child is ours").stderr;
+        let said = String::from_utf8_lossy(&said);
+        let count = said.lines().find_map(|line| line.split_once("Collected : "));
+        counted.push(count.and_then(|(_, count)| count.parse::<u64>().ok())?);
+    }
+    let [start, one, many] = counted[..] else { return None };
+    Some([start, (many - one) / MORE])
 }
 
 fn end(child: &mut Child) {
@@ -157,13 +183,13 @@ fn end(child: &mut Child) {
     child.wait().expect("the child is ours");
 }
 
-/// The most memory that a process ever held, in KiB.
-fn peak(child: &Child) -> f64 {
+/// The most memory that a process ever held, in bytes.
+fn peak(child: &Child) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
     let status = status.expect("this is Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.expect("the kernel tells the peak")
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    kib.expect("the kernel tells the peak") * 1024
 }
 
 fn event(method: &str, path: &str, body: &str) -> Value {
