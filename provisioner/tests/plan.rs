@@ -216,6 +216,21 @@ fn three_images_before_the_deployed_one_are_kept() {
     "#);
 }
 
+/// Failed updates may have pushed any number of images since.
+#[test]
+fn the_deployed_image_stays_however_old_it_is() {
+    let said = said(|there| {
+        let images = &mut there.image.as_mut().unwrap().images;
+        images.extend((1..=5).map(|age| stored(&format!("older {age}"), -age)));
+        let oldest = images[5].digest.clone();
+        let image = &mut function(there).image;
+        *image = format!("{}@{oldest}", image.split('@').next().unwrap());
+    });
+    let deleted: Vec<&str> = said.lines().filter(|line| line.ends_with("→ (none)")).collect();
+    let digest = Digest::of(b"older 4");
+    assert_eq!(deleted, [format!("      imageDigest  sha256:{} → (none)", digest.tag())], "{said}");
+}
+
 #[test]
 fn strangers_may_knock_so_organization_mode_reserves_concurrency() {
     let mut settings = settings();

@@ -110,17 +110,19 @@ async fn a_registry_that_never_answers_is_given_up_after_five_attempts() {
 
 #[tokio::test]
 async fn an_overloaded_registry_is_asked_again() {
-    let busy = Some((4, 503, String::new()));
-    let fake = Fake::start(Mood { answer: busy, ..Mood::default() }).await;
-    let image = image();
-    let registry = fake.registry();
-    let pushing = push(&image, &registry, |_, _| {});
-    let recovery = async {
-        tokio::time::sleep(std::time::Duration::from_millis(400)).await;
-        fake.in_mood(Mood::default());
-    };
-    let (pushed, ()) = tokio::join!(pushing, recovery);
-    assert_eq!(&pushed.unwrap().digest, image.digest());
+    for status in [408, 429, 500, 503] {
+        let busy = Some((4, status, String::new()));
+        let fake = Fake::start(Mood { answer: busy, ..Mood::default() }).await;
+        let image = image();
+        let registry = fake.registry();
+        let pushing = push(&image, &registry, |_, _| {});
+        let recovery = async {
+            tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+            fake.in_mood(Mood::default());
+        };
+        let (pushed, ()) = tokio::join!(pushing, recovery);
+        assert_eq!(pushed.map(|pushed| pushed.digest), Ok(image.digest().clone()), "{status}");
+    }
 }
 
 #[tokio::test]
