@@ -86,8 +86,8 @@ fn known(variable: &str, name: &str) -> PathBuf {
     std::env::var_os(variable).map_or_else(home, PathBuf::from)
 }
 
-/// Who writes Rust with an editor has the sources of its library, and then its names in programs are
-/// places on that machine.
+/// Who writes Rust with an editor has the sources of its library, and then its names in programs
+/// are places on that machine.
 #[test]
 fn the_same_source_is_the_same_program_beside_the_sources_of_rust() {
     let world = World::new(crate::emulator::Emulator::MiniStack);

@@ -1,8 +1,8 @@
 //! Which request does an event stand for?
 //!
-//! Reads the events of a Function URL (payload format 2.0) with the types of `aws_lambda_events`. The
-//! way of `lambda_http` on to a request is not used: it panics on bad base64 and on odd hosts, and
-//! normalises the path. Here path and query stay as they came, and what is no request is a
+//! Reads the events of a Function URL (payload format 2.0) with the types of `aws_lambda_events`.
+//! The way of `lambda_http` on to a request is not used: it panics on bad base64 and on odd hosts,
+//! and normalises the path. Here path and query stay as they came, and what is no request is a
 //! [`Failure`].
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest as Event;
