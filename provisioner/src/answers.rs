@@ -3,8 +3,8 @@
 use function::failover::cooldown::Timestamp;
 use function::telemetry::RequestLine;
 
-use crate::cloud::{CloudError, Kind, Reader, call};
-use crate::plan::Address;
+use crate::cloud::{CloudError, Reader};
+use crate::events::{self, Lines};
 
 /// One answer of Bedrock's, as far as its line tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +17,6 @@ pub struct Answer {
     pub at: Timestamp,
 }
 
-/// More pages than this are not read; one has 10,000 lines at most, and may well have none.
-const MOST_PAGES: usize = 50;
-
 /// All answers of Bedrock since a moment.
 ///
 /// # Errors
@@ -30,24 +27,10 @@ pub async fn of_bedrock(
     since: Timestamp,
     cloud: &Reader,
 ) -> Result<Vec<Answer>, CloudError> {
-    let at = |error: CloudError| error.at(&Address::new("log-group", log_group));
-    let (mut answers, mut token) = (Vec::new(), None);
-    for _ in 0..MOST_PAGES {
-        let filter = cloud.clients().logs.filter_log_events().log_group_name(log_group);
-        let filter = filter
-            .start_time(since.as_millisecond())
-            .filter_pattern(r#"{ $.upstream = "bedrock" }"#)
-            .set_next_token(token.take());
-        let page = call("CloudWatch Logs", "FilterLogEvents", filter.send()).await.map_err(at)?;
-        answers.extend(
-            page.events().iter().filter_map(|event| read(event.message()?, event.timestamp()?)),
-        );
-        match page.next_token {
-            Some(next) => token = Some(next),
-            None => return Ok(answers),
-        }
-    }
-    Err(at(CloudError::new(Kind::Other, "there is more in it than can be counted")))
+    let pattern = Some(r#"{ $.upstream = "bedrock" }"#);
+    let lines = Lines { log_group, from: since.as_millisecond(), pattern };
+    let events = events::all(&lines, cloud).await?;
+    Ok(events.iter().filter_map(|event| read(&event.message, event.at)).collect())
 }
 
 /// Reads a line; `None` where it is about something else. `at` is in milliseconds since 1970.

@@ -47,6 +47,10 @@ pub enum Command {
     /// looking again at what is left.
     Down,
     /// Show every resource, its state and how it differs, and ask the URL whether it is well
+    ///
+    /// With --watch it shows instead, again and again, who answers how much, who is limited and who
+    /// asks: on a terminal in its place, elsewhere one block after the other, and with --json one
+    /// object a line. Ctrl-C ends it with 0.
     Status(StatusArgs),
     /// Look at everything that has to be right, before `up` and after, each with its cure
     ///
@@ -245,11 +249,18 @@ pub struct PlanArgs {
 
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    #[command(flatten)]
-    pub stack: StackArgs,
     /// Do not ask the URL whether it works
     #[arg(long)]
     pub no_probe: bool,
+    /// Go on showing upstreams, limits and users, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["StackArgs", "no_probe"])]
+    pub watch: bool,
+    /// How often to look, 2 to 3600
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, requires = "watch")]
+    #[arg(value_parser = clap::value_parser!(u32).range(2..=3600))]
+    pub interval: u32,
+    #[command(flatten)]
+    pub stack: StackArgs,
 }
 
 impl StackArgs {

@@ -14,6 +14,7 @@ mod refuse;
 mod status;
 mod up;
 mod user;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, Write as _};
@@ -25,7 +26,7 @@ use anstream::ColorChoice;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
+use tokio::sync::watch::{Sender, channel};
 
 use crate::build::{self, Workspace};
 use crate::cli::{Cli, Command, Global, ImageArgs, StackArgs};
@@ -87,7 +88,7 @@ async fn run(cli: Cli) -> Exit {
     let Cli { global, command } = cli;
     let printer = Printer::new(global.json, global.no_color).with_verbose(global.verbose);
     let calm = command.only_reads();
-    let (say, heard) = watch::channel(false);
+    let (say, heard) = channel(false);
     let mut session = Session { global, printer, stop: Stop::new(heard), report: Map::new() };
     let stop = session.stop.clone();
     let command = async {
@@ -137,7 +138,7 @@ fn finish(session: &Session, ended: Result<Exit, Failure>) -> Exit {
 
 /// Hears Ctrl-C and SIGTERM: the first asks to stop, the second does not wait for it. Returns after
 /// the second.
-async fn interrupts(say: &watch::Sender<bool>, printer: Printer, calm: bool) {
+async fn interrupts(say: &Sender<bool>, printer: Printer, calm: bool) {
     loop {
         interrupt().await;
         if say.send_replace(true) {

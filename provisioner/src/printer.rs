@@ -108,6 +108,14 @@ impl Printer {
         io::stdout().is_terminal()
     }
 
+    /// Whether what is shown can be drawn over: on a terminal that takes commands, and on which
+    /// nothing else is said.
+    #[must_use]
+    pub fn redraws(self) -> bool {
+        let quiet = !self.json && !self.verbose;
+        quiet && self.is_terminal() && anstyle_query::term_supports_ansi_color()
+    }
+
     /// Prints what was asked for, as text, unless an object is wanted.
     pub fn text(self, text: impl Display) {
         if !self.json {

@@ -6,6 +6,7 @@
 pub mod ending;
 pub mod removal;
 pub mod state;
+pub mod watch;
 
 use std::fmt;
 

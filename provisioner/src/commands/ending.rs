@@ -85,10 +85,14 @@ impl Failure {
         Self { exit: Exit::Partly, ..self.hint(hint) }
     }
 
+    /// All of it in one sentence.
+    pub(super) fn sentence(&self) -> String {
+        [slice::from_ref(&self.message), &self.causes].concat().join(": ")
+    }
+
     pub(super) fn json(&self) -> Value {
         let resource = self.resource.as_ref().map(ToString::to_string);
-        let message = [slice::from_ref(&self.message), &self.causes].concat().join(": ");
-        json!({"message": message, "resource": resource, "hint": self.hint})
+        json!({"message": self.sentence(), "resource": resource, "hint": self.hint})
     }
 }
 

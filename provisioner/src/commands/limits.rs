@@ -1,22 +1,19 @@
 //! `limits`: who is limited, on what, until when, and how Bedrock has stood in.
 //!
-//! A limit that is over is none, whether or not DynamoDB has removed it. `limits clear` takes
-//! limits away, never proofs.
+//! `limits clear` takes limits away, never proofs.
 
 use function::clock;
-use function::failover::cooldown::{Cooldown, LimitKey, ModelClass, Scope, Timestamp};
+use function::failover::cooldown::Timestamp;
 use function::limits::dynamo::item;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
 
 use super::deployed::{Deployed, partly};
 use super::{Exit, Failure, Session};
-use crate::answers::{self, Answer};
+use crate::answers;
 use crate::cli::LimitsCommand;
 use crate::cloud::CloudError;
 use crate::columns::columns;
-use crate::items::Items;
-use crate::when;
+use crate::limits::{HEADS, Limit, in_force};
 
 pub(super) async fn run(
     session: &mut Session,
@@ -28,36 +25,14 @@ pub(super) async fn run(
     }
 }
 
-/// One limit in force.
-#[derive(Debug, Clone)]
-struct Limit {
-    key: LimitKey,
-    cooldown: Cooldown,
-    /// How often Bedrock has answered since; `None` where nobody can say.
-    served: Option<usize>,
-}
-
-/// How many digits of a fingerprint are shown, and asked for at least.
-const DIGITS: usize = 12;
+/// How many digits of a fingerprint are asked for at least.
 const FEWEST_DIGITS: usize = 8;
-
-async fn in_force(deployed: &Deployed, items: &Items) -> Result<Vec<Limit>, CloudError> {
-    let now = clock::now();
-    let all = items.of_kind(item::LIMIT, &deployed.reader).await?;
-    let all = all.iter().filter_map(item::stored_limit);
-    let mut limits: Vec<Limit> = all
-        .filter(|(_, cooldown)| cooldown.is_in_force(now))
-        .map(|(key, cooldown)| Limit { key, cooldown, served: None })
-        .collect();
-    limits.sort_by(|a, b| (&a.cooldown.user, &a.key).cmp(&(&b.cooldown.user, &b.key)));
-    Ok(limits)
-}
 
 async fn list(session: &mut Session) -> Result<Exit, Failure> {
     let deployed = Deployed::connect(session).await?;
     let items = deployed.items().await?;
     let read = async {
-        let mut limits = in_force(&deployed, &items).await?;
+        let mut limits = in_force(&items, clock::now(), &deployed.reader).await?;
         let unread = count(&deployed, &mut limits).await.err();
         Ok((limits, unread))
     };
@@ -90,53 +65,15 @@ async fn count(deployed: &Deployed, limits: &mut [Limit]) -> Result<(), CloudErr
     Ok(())
 }
 
-impl Limit {
-    /// Whether this limit was in the way of what `answer` answers. The log knows names only.
-    fn covers(&self, answer: &Answer) -> bool {
-        let class = match &self.key.scope {
-            Scope::Account => true,
-            Scope::Class(class) => {
-                answer.model.as_deref().and_then(ModelClass::of).as_ref() == Some(class)
-            }
-        };
-        let since = self.cooldown.recorded_at;
-        class && answer.user == self.cooldown.user && answer.at >= since
-    }
-
-    fn json(&self) -> Value {
-        let Self { key, cooldown, served } = self;
-        json!({
-            "user": cooldown.user,
-            "class": key.scope.as_str(),
-            "until": cooldown.until.to_string(),
-            "reason": cooldown.reason,
-            "fingerprint": key.fingerprint.to_string(),
-            "served_by_bedrock": served,
-        })
-    }
-}
-
-/// On which models, in a word.
-fn models(scope: &Scope) -> &str {
-    match scope {
-        Scope::Account => "all",
-        Scope::Class(class) => class.as_str(),
-    }
-}
-
-/// What a person reads. Somebody without a name is known by the credential's fingerprint.
+/// What a person reads.
 fn table(limits: &[Limit], now: Timestamp, zone: &TimeZone) -> String {
-    let head = ["USER", "CREDENTIAL", "CLASS", "UNTIL", "WHY", "SERVED BY BEDROCK"];
+    let [user, credential, class, until, why] = HEADS;
+    let head = [user, credential, class, until, why, "SERVED BY BEDROCK"];
     let mut rows = vec![head.map(str::to_owned)];
-    rows.extend(limits.iter().map(|Limit { key, cooldown, served }| {
-        [
-            cooldown.user.clone().unwrap_or_else(|| "–".to_owned()),
-            key.fingerprint.to_string()[..DIGITS].to_owned(),
-            models(&key.scope).to_owned(),
-            when::ahead(cooldown.until, now, zone),
-            cooldown.reason.clone(),
-            served.map_or_else(|| "–".to_owned(), |number| number.to_string()),
-        ]
+    rows.extend(limits.iter().map(|limit| {
+        let [user, credential, class, until, why] = limit.row(now, zone);
+        let served = limit.served.map_or_else(|| "–".to_owned(), |number| number.to_string());
+        [user, credential, class, until, why, served]
     }));
     columns(&rows).trim_end().to_owned()
 }
@@ -144,7 +81,7 @@ fn table(limits: &[Limit], now: Timestamp, zone: &TimeZone) -> String {
 async fn clear(session: &mut Session, who: &str) -> Result<Exit, Failure> {
     let deployed = Deployed::connect(session).await?;
     let items = deployed.items().await?;
-    let theirs = whose(in_force(&deployed, &items).await?, who)?;
+    let theirs = whose(in_force(&items, clock::now(), &deployed.reader).await?, who)?;
     let writer = deployed.writer(session);
     let mut cleared = Vec::new();
     for limit in &theirs {
@@ -153,7 +90,7 @@ async fn clear(session: &mut Session, who: &str) -> Result<Exit, Failure> {
         cleared.push(limit.json());
         session.report.insert("cleared".to_owned(), cleared.clone().into());
     }
-    let classes: Vec<_> = theirs.iter().map(|limit| models(&limit.key.scope)).collect();
+    let classes: Vec<_> = theirs.iter().map(|limit| limit.models()).collect();
     session.printer.text(format!("{who} is no longer limited on: {}", classes.join(", ")));
     session.printer.progress("A warm instance of the function may go by a limit for 10 s more.");
     Ok(Exit::Done)
@@ -183,10 +120,11 @@ fn whose(limits: Vec<Limit>, who: &str) -> Result<Vec<Limit>, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use function::failover::cooldown::Fingerprint;
+    use function::failover::cooldown::{Cooldown, Fingerprint, LimitKey, ModelClass, Scope};
     use jiff::SignedDuration;
 
     use super::*;
+    use crate::answers::Answer;
 
     #[test]
     fn a_table_says_who_what_until_when_and_why() {

@@ -8,7 +8,8 @@ use jiff::tz::TimeZone;
 
 use super::{Exit, Failure, Session};
 use crate::cli::LogsArgs;
-use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader, call};
+use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader};
+use crate::events::{self, Lines, Page};
 use crate::logs::{self, Event, HEAD, Line, Look, Tail};
 use crate::names::Names;
 
@@ -47,12 +48,6 @@ struct Reading<'a> {
     shown: u64,
 }
 
-/// What one call gave.
-struct Page {
-    events: Vec<Event>,
-    next: Option<String>,
-}
-
 /// How often a page is asked for, beside what the SDK does by itself.
 const TRIES: u32 = 5;
 
@@ -72,9 +67,7 @@ impl Reading<'_> {
                     // Nobody reads any more.
                     return Ok(Exit::Done);
                 }
-                // The same token again would be the same page again.
-                let more = page.next.filter(|next| Some(next) != token.as_ref());
-                let Some(next) = more else { break };
+                let Some(next) = page.next else { break };
                 token = Some(next);
             }
             if !self.args.follow {
@@ -138,19 +131,10 @@ impl Reading<'_> {
         token: Option<&str>,
         reader: &Reader,
     ) -> Result<Option<Page>, CloudError> {
-        let asking = reader.clients().logs.filter_log_events().log_group_name(&self.group);
-        let asking = asking.start_time(from).set_next_token(token.map(str::to_owned));
         // The service leaves most of the others out; we look again at each line.
         let pattern = self.args.user.as_ref().map(|user| format!("\"{user}\""));
-        let asking = asking.set_filter_pattern(pattern).send();
-        let page = call("CloudWatch Logs", "FilterLogEvents", asking).await.or_absent()?;
-        let Some(page) = page else { return Ok(None) };
-        let events = page.events.unwrap_or_default().into_iter().map(|event| Event {
-            id: event.event_id.unwrap_or_default(),
-            at: event.timestamp.unwrap_or_default(),
-            message: event.message.unwrap_or_default(),
-        });
-        Ok(Some(Page { events: events.collect(), next: page.next_token }))
+        let lines = Lines { log_group: &self.group, from, pattern: pattern.as_deref() };
+        events::page(&lines, token, reader).await.or_absent()
     }
 
     fn absent(&self) -> Failure {

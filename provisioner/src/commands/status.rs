@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Exit, Failure, Session};
+use super::{Exit, Failure, Session, watch};
 use crate::cli::StatusArgs;
 use crate::cloud::Cloud;
 use crate::printer::Printer;
@@ -15,6 +15,9 @@ use crate::stack::{Found, Remembered, Stack};
 use crate::view::state;
 
 pub(super) async fn run(session: &mut Session, args: StatusArgs) -> Result<Exit, Failure> {
+    if args.watch {
+        return Box::pin(watch::run(session, args.interval)).await;
+    }
     let settings = session.settings(&args.stack)?;
     let cloud = session.connect().await?;
     let reader = cloud.reader();

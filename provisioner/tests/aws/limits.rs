@@ -43,6 +43,7 @@ async fn bedrocks_answers_since_then_are_counted_from_the_log() {
         };
         log(
             &world,
+            "one",
             &[
                 (10, answer("alice", "claude-sonnet-4-6", "bedrock")),
                 (1, answer("alice", "claude-sonnet-4-6", "bedrock")),
@@ -136,7 +137,7 @@ fn without_a_stack_there_is_a_sentence_and_a_next_step() {
 }
 
 /// A stack in which alice is limited twice, somebody without a name once, and bob is no longer.
-async fn deployed(emulator: crate::emulator::Emulator) -> World {
+pub(crate) async fn deployed(emulator: crate::emulator::Emulator) -> World {
     let world = World::new(emulator);
     world.up(&[]).expect(0);
     let store = store(&world);
@@ -182,14 +183,14 @@ fn credential(name: &str) -> Fingerprint {
 }
 
 /// Writes lines, each so many minutes ago.
-async fn log(world: &World, lines: &[(i64, String)]) {
+pub(crate) async fn log(world: &World, stream: &str, lines: &[(i64, String)]) {
     let logs = aws_sdk_cloudwatchlogs::Client::new(&world.sdk());
     let group = format!("/aws/lambda/{}-api", world.name);
-    logs.create_log_stream().log_group_name(&group).log_stream_name("one").send().await.unwrap();
+    logs.create_log_stream().log_group_name(&group).log_stream_name(stream).send().await.unwrap();
     let event = |(ago, line): &(i64, String)| {
         let at = Timestamp::now() - SignedDuration::from_mins(*ago);
         InputLogEvent::builder().message(line).timestamp(at.as_millisecond()).build().unwrap()
     };
-    let put = logs.put_log_events().log_group_name(&group).log_stream_name("one");
+    let put = logs.put_log_events().log_group_name(&group).log_stream_name(stream);
     put.set_log_events(Some(lines.iter().map(event).collect())).send().await.unwrap();
 }

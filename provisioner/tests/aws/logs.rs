@@ -82,7 +82,7 @@ async fn who_follows_sees_each_line_once_and_stops_calmly() {
         let group = Group::new(emulator).await;
         group.world.proxy.page_logs(3, 1);
         group.put("one", &numbered(0..10)).await;
-        let mut following = Following::start(&group, &["--json", "--follow"]);
+        let mut following = Following::start(&group.world, &["logs", "--json", "--follow"]);
         let mut seen = following.read(10);
         // An instance that is late, between two that are not.
         group.put("two", &numbered(10..14)).await;
@@ -102,7 +102,7 @@ async fn who_follows_sees_each_line_once_and_stops_calmly() {
 async fn a_reader_that_goes_away_is_no_failure() {
     let group = Group::new(MiniStack).await;
     group.put("one", &numbered(0..10)).await;
-    let mut following = Following::start(&group, &["--follow"]);
+    let mut following = Following::start(&group.world, &["logs", "--follow"]);
     let mut line = String::new();
     following.lines.read_line(&mut line).unwrap();
     assert!(line.contains("line 0"), "{line}");
@@ -170,21 +170,21 @@ impl Group {
     }
 }
 
-/// `logs --follow`, while it runs.
-struct Following {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
+/// A command that goes on, while it runs.
+pub(crate) struct Following {
+    pub(crate) child: Child,
+    pub(crate) lines: BufReader<std::process::ChildStdout>,
 }
 
 impl Following {
-    fn start(group: &Group, words: &[&str]) -> Self {
-        let mut child = group.world.command(&[&["logs"][..], words].concat()).spawn().unwrap();
+    pub(crate) fn start(world: &World, words: &[&str]) -> Self {
+        let mut child = world.command(words).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines }
     }
 
     /// The next lines; waits until they come.
-    fn read(&mut self, count: usize) -> Vec<Value> {
+    pub(crate) fn read(&mut self, count: usize) -> Vec<Value> {
         let mut read = Vec::new();
         for _ in 0..count {
             let mut line = String::new();
@@ -195,7 +195,7 @@ impl Following {
     }
 
     /// Ctrl-C.
-    fn interrupt(mut self) -> Ended {
+    pub(crate) fn interrupt(mut self) -> Ended {
         // Long enough for another round.
         std::thread::sleep(Duration::from_millis(200));
         let pid = self.child.id().to_string();

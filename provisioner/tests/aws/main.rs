@@ -31,4 +31,5 @@ mod slow;
 mod stop;
 #[cfg(unix)]
 mod terminal;
+mod watch;
 mod world;

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -14,13 +14,8 @@ pub(crate) struct Screen {
     pub(crate) text: String,
 }
 
-/// Runs the tool; whenever it asks, `answer` is typed.
-pub(crate) fn run(
-    world: &World,
-    words: &[&str],
-    variables: &[(&str, &str)],
-    answer: &str,
-) -> Screen {
+/// Starts the tool in a terminal, whose other end this is.
+pub(crate) fn start(world: &World, words: &[&str], variables: &[(&str, &str)]) -> (Child, File) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -29,10 +24,18 @@ pub(crate) fn run(
     let end = || -> Stdio { OpenOptions::new().read(true).write(true).open(&name).unwrap().into() };
     command.stdin(end()).stdout(end()).stderr(end());
     command.env("TERM", "xterm-256color").envs(variables.iter().copied());
-    let mut child = world.proxy.launch(&mut command);
-    // What is left open here would keep the terminal from ending.
-    drop(command);
-    let mut master = File::from(master);
+    // What is left open here would keep the terminal from ending: the command goes with its ends.
+    (world.proxy.launch(&mut command), File::from(master))
+}
+
+/// Runs the tool; whenever it asks, `answer` is typed.
+pub(crate) fn run(
+    world: &World,
+    words: &[&str],
+    variables: &[(&str, &str)],
+    answer: &str,
+) -> Screen {
+    let (mut child, mut master) = start(world, words, variables);
     let (mut seen, mut piece, mut asked) = (Vec::new(), [0; 4096], 0);
     // It ends with an error of its own on Linux, and with nothing elsewhere.
     while let Ok(length @ 1..) = master.read(&mut piece) {

@@ -1,0 +1,99 @@
+//! Who is limited? What the function remembers of it in the table.
+//!
+//! A limit that is over is none, whether or not DynamoDB has removed it.
+
+use function::failover::cooldown::{Cooldown, LimitKey, ModelClass, Scope, Timestamp};
+use function::limits::dynamo::item;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use crate::answers::Answer;
+use crate::cloud::{CloudError, Reader};
+use crate::items::Items;
+use crate::when;
+
+/// One limit in force.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    pub key: LimitKey,
+    pub cooldown: Cooldown,
+    /// How often Bedrock has answered since; `None` where nobody can say.
+    pub served: Option<usize>,
+}
+
+/// How many digits of a fingerprint are shown.
+const DIGITS: usize = 12;
+
+/// The heads of what [`Limit::row`] gives.
+pub const HEADS: [&str; 5] = ["USER", "CREDENTIAL", "CLASS", "UNTIL", "WHY"];
+
+/// Everybody who is limited, by name.
+///
+/// # Errors
+///
+/// If the table cannot be read.
+pub async fn in_force(
+    items: &Items,
+    now: Timestamp,
+    cloud: &Reader,
+) -> Result<Vec<Limit>, CloudError> {
+    let all = items.of_kind(item::LIMIT, cloud).await?;
+    let all = all.iter().filter_map(item::stored_limit);
+    let mut limits: Vec<Limit> = all
+        .filter(|(_, cooldown)| cooldown.is_in_force(now))
+        .map(|(key, cooldown)| Limit { key, cooldown, served: None })
+        .collect();
+    limits.sort_by(|a, b| (&a.cooldown.user, &a.key).cmp(&(&b.cooldown.user, &b.key)));
+    Ok(limits)
+}
+
+impl Limit {
+    /// Whether this limit was in the way of what `answer` answers. The log knows names only.
+    #[must_use]
+    pub fn covers(&self, answer: &Answer) -> bool {
+        let class = match &self.key.scope {
+            Scope::Account => true,
+            Scope::Class(class) => {
+                answer.model.as_deref().and_then(ModelClass::of).as_ref() == Some(class)
+            }
+        };
+        let since = self.cooldown.recorded_at;
+        class && answer.user == self.cooldown.user && answer.at >= since
+    }
+
+    /// What a machine reads.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let Self { key, cooldown, served } = self;
+        json!({
+            "user": cooldown.user,
+            "class": key.scope.as_str(),
+            "until": cooldown.until.to_string(),
+            "reason": cooldown.reason,
+            "fingerprint": key.fingerprint.to_string(),
+            "served_by_bedrock": served,
+        })
+    }
+
+    /// What a person reads. Somebody without a name is known by the credential's fingerprint.
+    #[must_use]
+    pub fn row(&self, now: Timestamp, zone: &TimeZone) -> [String; 5] {
+        let Self { key, cooldown, served: _ } = self;
+        [
+            cooldown.user.clone().unwrap_or_else(|| "–".to_owned()),
+            key.fingerprint.to_string()[..DIGITS].to_owned(),
+            self.models().to_owned(),
+            when::ahead(cooldown.until, now, zone),
+            cooldown.reason.clone(),
+        ]
+    }
+
+    /// On which models, in a word.
+    #[must_use]
+    pub fn models(&self) -> &str {
+        match &self.key.scope {
+            Scope::Account => "all",
+            Scope::Class(class) => class.as_str(),
+        }
+    }
+}
