@@ -9,6 +9,7 @@ use provisioner::policies::{self, Names, Place};
 use serde_json::{Value, json};
 
 use crate::emulator::Emulator::Guarded;
+use crate::logs::Following;
 use crate::world::{Ended, World};
 
 /// What the emulator checks against `*`, although AWS knows a resource or a condition for it.
@@ -37,6 +38,9 @@ async fn a_reader_may_plan_and_look_and_change_nothing() {
     let person = Person::hire(&world, "reader", &document(&world, policies::reader)).await;
     world.key = person.key;
     world.run(&["status", "--no-probe"]).expect(0);
+    let mut watching = Following::start(&world, &["status", "--watch", "--json"]);
+    assert_eq!(watching.read(1)[0]["troubles"], json!([]));
+    watching.interrupt().expect(0);
     assert!(world.plan().is_empty());
     let refused = world.up(&["--memory", "512"]);
     refused.expect(4);

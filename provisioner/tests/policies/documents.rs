@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use super::{NAMES, STACKS, rendered, stack};
 
 /// Only these take no resource: the account as a whole is asked.
-const OF_THE_ACCOUNT: [&str; 5] = [
+const OF_THE_ACCOUNT: [&str; 7] = [
+    "bedrock:GetFoundationModelAvailability",
+    "bedrock:GetUseCaseForModelAccess",
     "bedrock:ListInferenceProfiles",
     "ecr:GetAuthorizationToken",
     "lambda:GetAccountSettings",
@@ -181,18 +183,18 @@ fn the_reader_may_do_nothing_that_the_operator_may_not() {
     let operator = may(&operator);
     for action in may(&reader) {
         assert!(operator.contains(&action), "{action}");
-        let reads = ["BatchGet", "Describe", "Get", "List"];
+        let reads = ["BatchGet", "Describe", "Filter", "Get", "List", "Scan"];
         let operation = action.split_once(':').unwrap().1;
         assert!(reads.iter().any(|verb| operation.starts_with(verb)), "{action}");
     }
 }
 
-fn statements(document: &Value) -> Vec<Value> {
+pub(super) fn statements(document: &Value) -> Vec<Value> {
     document["Statement"].as_array().unwrap().clone()
 }
 
 /// One text or a list of them.
-fn texts(value: &Value) -> Vec<&str> {
+pub(super) fn texts(value: &Value) -> Vec<&str> {
     value.as_array().map_or_else(
         || value.as_str().into_iter().collect(),
         |values| values.iter().filter_map(Value::as_str).collect(),

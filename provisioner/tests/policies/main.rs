@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a policy that cannot be read fails the test")]
 
+mod calls;
 mod documents;
 mod lint;
 

@@ -1,0 +1,89 @@
+//! May an operator do all that the tool asks of AWS? The calls stand in its sources.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use provisioner::policies;
+use regex_lite::Regex;
+
+use super::documents::{statements, texts};
+use super::{NAMES, STACKS};
+
+/// What is called and not granted, and why.
+const NOT_GRANTED: [(&str, &str); 1] = [(
+    "bedrock:InvokeModel",
+    "`doctor --spend` spends as the person who runs it: whether that one may, the account says",
+)];
+
+#[test]
+fn an_operator_may_do_all_that_is_called() {
+    let called = called(&sources());
+    assert!(called.len() > 60, "{called:?}");
+    for stack in STACKS {
+        let granted = granted(&policies::operator(&stack.place, &NAMES).unwrap());
+        let missing: Vec<_> = called.difference(&granted).map(String::as_str).collect();
+        assert_eq!(missing, NOT_GRANTED.map(|(action, _)| action));
+    }
+}
+
+#[test]
+fn a_call_is_seen_however_it_is_written() {
+    let text = "call(\"CloudWatch Logs\", \"FilterLogEvents\", x)
+        call(
+            \"IAM\",
+            \"GetRole\", x)
+        Ask::get(BEDROCK, \"ListThings\", y) Ask::action(CLOUDWATCH, \"PutAlarm\", z)";
+    let seen: Vec<_> = called(text).into_iter().collect();
+    let all = ["bedrock:ListThings", "cloudwatch:PutAlarm", "iam:GetRole", "logs:FilterLogEvents"];
+    assert_eq!(seen, all);
+}
+
+/// The actions that a source calls, as policies name them.
+fn called(source: &str) -> BTreeSet<String> {
+    let call = r#"(?:call\(\s*"([\w ]+)"|Ask::\w+\(\s*([A-Z_]+)),\s*"(\w+)""#;
+    let call = Regex::new(call).unwrap();
+    let action = |found: regex_lite::Captures<'_>| {
+        let service = found.get(1).or(found.get(2)).unwrap().as_str();
+        format!("{}:{}", prefix(service), &found[3])
+    };
+    call.captures_iter(source).map(action).collect()
+}
+
+/// How policies name a service.
+fn prefix(service: &str) -> &'static str {
+    match service {
+        "BEDROCK" | "BEDROCK_RUNTIME" => "bedrock",
+        "CLOUDWATCH" => "cloudwatch",
+        "CloudWatch Logs" => "logs",
+        "DynamoDB" => "dynamodb",
+        "ECR" => "ecr",
+        "IAM" => "iam",
+        "Lambda" => "lambda",
+        "STS" => "sts",
+        other => panic!("how do policies name {other}?"),
+    }
+}
+
+fn granted(document: &serde_json::Value) -> BTreeSet<String> {
+    let statements = statements(document);
+    statements.iter().flat_map(|one| texts(&one["Action"])).map(str::to_owned).collect()
+}
+
+/// All sources, without their tests.
+fn sources() -> String {
+    fn read(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, text);
+            } else {
+                let file = fs::read_to_string(&path).unwrap();
+                text.push_str(file.split("#[cfg(test)]").next().unwrap_or_default());
+            }
+        }
+    }
+    let mut text = String::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+    text
+}
