@@ -174,18 +174,19 @@ impl Store {
     /// Where a shared store cannot be read, which is no reason not to start.
     pub async fn warm_up(&self) -> Result<(), StoreError> {
         match self {
-            Self::Dynamo(store) => store.warm_up().await,
+            Self::Dynamo(store) => Box::pin(store.warm_up()).await,
             Self::Memory(_) | Self::Embedded(_) => Ok(()),
         }
     }
 }
 
+// A call over the network is much larger than one to a file, and would be moved about with each.
 impl RateLimitStore for Store {
     async fn look_up(&self, query: &Query<'_>, now: Timestamp) -> Result<Known, StoreError> {
         match self {
             Self::Memory(store) => store.look_up(query, now).await,
             Self::Embedded(store) => store.look_up(query, now).await,
-            Self::Dynamo(store) => store.look_up(query, now).await,
+            Self::Dynamo(store) => Box::pin(store.look_up(query, now)).await,
         }
     }
 
@@ -193,7 +194,7 @@ impl RateLimitStore for Store {
         match self {
             Self::Memory(store) => store.remember_limit(key, cooldown).await,
             Self::Embedded(store) => store.remember_limit(key, cooldown).await,
-            Self::Dynamo(store) => store.remember_limit(key, cooldown).await,
+            Self::Dynamo(store) => Box::pin(store.remember_limit(key, cooldown)).await,
         }
     }
 
@@ -201,7 +202,7 @@ impl RateLimitStore for Store {
         match self {
             Self::Memory(store) => store.forget_limit(key, recorded_at).await,
             Self::Embedded(store) => store.forget_limit(key, recorded_at).await,
-            Self::Dynamo(store) => store.forget_limit(key, recorded_at).await,
+            Self::Dynamo(store) => Box::pin(store.forget_limit(key, recorded_at)).await,
         }
     }
 
@@ -213,7 +214,7 @@ impl RateLimitStore for Store {
         match self {
             Self::Memory(store) => store.remember_proof(fingerprint, proof).await,
             Self::Embedded(store) => store.remember_proof(fingerprint, proof).await,
-            Self::Dynamo(store) => store.remember_proof(fingerprint, proof).await,
+            Self::Dynamo(store) => Box::pin(store.remember_proof(fingerprint, proof)).await,
         }
     }
 
@@ -221,7 +222,7 @@ impl RateLimitStore for Store {
         match self {
             Self::Memory(store) => store.forget_proof(fingerprint).await,
             Self::Embedded(store) => store.forget_proof(fingerprint).await,
-            Self::Dynamo(store) => store.forget_proof(fingerprint).await,
+            Self::Dynamo(store) => Box::pin(store.forget_proof(fingerprint)).await,
         }
     }
 
@@ -233,7 +234,7 @@ impl RateLimitStore for Store {
         match self {
             Self::Memory(store) => store.take_drill(digest, now).await,
             Self::Embedded(store) => store.take_drill(digest, now).await,
-            Self::Dynamo(store) => store.take_drill(digest, now).await,
+            Self::Dynamo(store) => Box::pin(store.take_drill(digest, now)).await,
         }
     }
 
@@ -245,7 +246,7 @@ impl RateLimitStore for Store {
         match self {
             Self::Memory(store) => store.lesson(model, now).await,
             Self::Embedded(store) => store.lesson(model, now).await,
-            Self::Dynamo(store) => store.lesson(model, now).await,
+            Self::Dynamo(store) => Box::pin(store.lesson(model, now)).await,
         }
     }
 
@@ -258,7 +259,7 @@ impl RateLimitStore for Store {
         match self {
             Self::Memory(store) => store.remember_lesson(model, lesson, now).await,
             Self::Embedded(store) => store.remember_lesson(model, lesson, now).await,
-            Self::Dynamo(store) => store.remember_lesson(model, lesson, now).await,
+            Self::Dynamo(store) => Box::pin(store.remember_lesson(model, lesson, now)).await,
         }
     }
 }

@@ -24,14 +24,13 @@ use http::response;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use tokio::sync::watch;
 
 pub use self::body::Body;
 use self::body::{Accompanied, Writes, upstream_value};
 use self::credential::Renewals;
 pub use self::door::busy;
 use self::door::{Admitted, own, refuse};
-use self::exchange::{Exchange, Subject, due};
+use self::exchange::{Early, Exchange, Subject};
 use self::lessons::Lessons;
 use self::memory::Memory;
 use self::refusals::{Manner, Refusals};
@@ -130,7 +129,7 @@ impl Proxy {
         caller::seal(&mut head.headers);
         let record = head.extensions.get().cloned().unwrap_or_else(Record::begin);
         if is_asked(&head.method, head.uri.path()) {
-            return self.drill(head, body, record).await;
+            return Box::pin(self.drill(head, body, record)).await;
         }
         let admitted = match self.admit(head, body).await {
             Ok(admitted) => admitted,
@@ -138,14 +137,14 @@ impl Proxy {
         };
         match admitted.target.call {
             Call::Messages => self.messages(admitted, record).await,
-            Call::CountTokens => self.count_tokens(admitted, record).await,
-            Call::Other => self.pass_through(admitted, record).await,
+            Call::CountTokens => Box::pin(self.count_tokens(admitted, record)).await,
+            Call::Other => Box::pin(self.pass_through(admitted, record)).await,
         }
     }
 
     async fn messages(self: Arc<Self>, mut admitted: Admitted, record: Record) -> Response<Body> {
         let Some(asked) = Asked::read(&admitted.body) else {
-            return self.pass_through(admitted, record).await;
+            return Box::pin(self.pass_through(admitted, record)).await;
         };
         let subject = self.subject(&admitted.head.headers, &asked.model);
         let policy = self.policy(subject.as_ref());
@@ -161,7 +160,7 @@ impl Proxy {
             return own(refusal, record);
         }
         let late = self.late();
-        let (early, soon) = watch::channel(None);
+        let early = Early::default();
         let stream = asked.stream;
         let exchange = Box::new(Exchange {
             proxy: self,
@@ -175,7 +174,7 @@ impl Proxy {
             known,
             record: record.clone(),
             writes: late,
-            early,
+            early: early.clone(),
             mends: None,
             marked: false,
             mended: 0,
@@ -190,7 +189,7 @@ impl Proxy {
         tokio::select! {
             biased;
             answer = &mut drive => answer,
-            upstream = due(soon) => {
+            upstream = early.due() => {
                 record.answered(StatusCode::OK, Some(upstream));
                 body::waiting(drive, upstream, record)
             }
@@ -247,7 +246,8 @@ impl Proxy {
         // What is invoked says what it accepts, unless the operator's id hides what it is.
         let mapped = self.settings.model_map.get(model).and_then(|id| Model::resolve(id));
         let model = mapped.or_else(|| Model::resolve(model));
-        Some(Subject { fingerprint, manner: Manner::of(fingerprint, sent), class, model })
+        let manner = self.keeps_refusals().then(|| Manner::of(fingerprint, sent));
+        Some(Subject { fingerprint, manner, class, model })
     }
 
     fn policy(&self, subject: Option<&Subject>) -> Policy {

@@ -96,9 +96,7 @@ impl Proxy {
             self.renewals.forget(&subject.fingerprint);
             self.memory.refused(subject.fingerprint, clock::now());
         }
-        if !self.keeps_refusals() {
-            return answer.map(body::as_it_comes);
-        }
+        let Some(manner) = subject.manner else { return answer.map(body::as_it_comes) };
         let (head, mut body) = answer.into_parts();
         let read = tokio::time::timeout(REFUSAL_WITHIN, body.read(MOST_ERROR_BYTES)).await;
         let Ok(Ok(read)) = read else {
@@ -108,7 +106,7 @@ impl Proxy {
         };
         if read.len() <= MOST_ERROR_BYTES {
             let refusal = Response::from_parts(head.clone(), read.clone());
-            self.keep_refusal(subject.manner, refusal);
+            self.keep_refusal(manner, refusal);
         }
         Response::from_parts(head, body::resumed(read, body))
     }

@@ -11,11 +11,10 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Response};
-use tokio::sync::watch;
 
 use super::body::{Body, Writes};
 use super::door::{self, NOBODYS_ID, own};
-use super::exchange::Exchange;
+use super::exchange::{Early, Exchange};
 use super::{Proxy, nothing_here};
 use crate::access::Shown;
 use crate::caller::{Call, Target};
@@ -65,7 +64,6 @@ impl Proxy {
             path_and_query: PathAndQuery::from_static("/v1/messages"),
             call: Call::Messages,
         };
-        let (early, _nobody_waits) = watch::channel(None);
         let policy = self.policy(Some(&subject));
         let exchange = Box::new(Exchange {
             proxy: self,
@@ -79,7 +77,7 @@ impl Proxy {
             known: Known::default(),
             record,
             writes: Writes::new(),
-            early,
+            early: Early::default(),
             mends: None,
             // It is certain whose limit it is: nobody's.
             marked: true,

@@ -5,14 +5,15 @@
 //! does into an [`Outcome`].
 
 use std::fmt;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::body::{self, Body, Writes};
 use super::refusals::Manner;
@@ -52,7 +53,7 @@ pub(super) struct Exchange {
     pub(super) known: Known,
     pub(super) record: Record,
     pub(super) writes: Writes,
-    pub(super) early: watch::Sender<Option<Early>>,
+    pub(super) early: Early,
     /// The end of the limit that is remembered while Bedrock answers.
     pub(super) until: Option<Timestamp>,
     /// How the request is translated for Bedrock, once it has been needed.
@@ -80,17 +81,48 @@ impl fmt::Debug for Exchange {
 #[derive(Debug)]
 pub(super) struct Subject {
     pub(super) fingerprint: Fingerprint,
-    pub(super) manner: Manner,
+    /// Where refusals are kept.
+    pub(super) manner: Option<Manner>,
     pub(super) class: ModelClass,
     pub(super) model: Option<Model>,
 }
 
-/// From when on the client gets a head, whoever answers in the end.
+/// When the client gets a head, whoever answers in the end; empty until somebody is answering.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Early(Arc<Mutex<Option<Head>>>);
+
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Early {
+struct Head {
     deadline: Instant,
     /// Who is being asked.
     upstream: Upstream,
+}
+
+impl Early {
+    /// Nobody is answering any more.
+    pub(super) fn forget(&self) {
+        *self.head() = None;
+    }
+
+    /// Waits until the client must have a head, and names who is being asked then.
+    ///
+    /// To be polled after the exchange, in the same task: nobody else is told of a change.
+    pub(super) async fn due(&self) -> Upstream {
+        let mut sleep: Option<Pin<Box<Sleep>>> = None;
+        std::future::poll_fn(|cx| {
+            let Some(head) = *self.head() else { return Poll::Pending };
+            let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(head.deadline)));
+            if sleep.deadline() != head.deadline {
+                sleep.as_mut().reset(head.deadline);
+            }
+            sleep.as_mut().poll(cx).map(|()| head.upstream)
+        })
+        .await
+    }
+
+    fn head(&self) -> MutexGuard<'_, Option<Head>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What an attempt has brought: its meaning, and the answer itself where there is one.
@@ -105,7 +137,9 @@ impl Exchange {
             let (outcome, answer) = match attempt {
                 Attempt::Anthropic { .. } if self.is_drill => (self.play_anthropic(), None),
                 Attempt::Anthropic { .. } => self.ask_anthropic().await,
-                Attempt::Bedrock(asked) => self.ask_bedrock(asked.reason, asked.region).await,
+                Attempt::Bedrock(asked) => {
+                    Box::pin(self.ask_bedrock(asked.reason, asked.region)).await
+                }
             };
             let verdict = self.policy.judge(attempt, outcome, clock::now());
             note(attempt, &verdict);
@@ -116,15 +150,15 @@ impl Exchange {
             match verdict {
                 Verdict::Reply => return self.reply(original).await,
                 Verdict::Wait { delay, then } => {
-                    self.beside(tokio::time::sleep(delay)).await;
+                    self.beside(pin!(tokio::time::sleep(delay))).await;
                     attempt = then;
                 }
                 Verdict::FailOver { next, remember } => {
-                    self.remember(remember).await;
+                    Box::pin(self.remember(remember)).await;
                     attempt = next;
                 }
                 Verdict::GiveUp { passes, remember } => {
-                    self.remember(remember).await;
+                    Box::pin(self.remember(remember)).await;
                     return self.reply(original.map(|original| honest(original, passes))).await;
                 }
             }
@@ -216,7 +250,7 @@ impl Exchange {
         // The very credentials of which the fingerprint is.
         let headers = self.headers.clone();
         let from = (&proxy.anthropic, &headers);
-        let renewal = proxy.renewals.renew(fingerprint, standing, max_age, from);
+        let renewal = pin!(proxy.renewals.renew(fingerprint, standing, max_age, from));
         let checked = self.beside(renewal).await;
         if let Some(proof) = checked.proof {
             self.prove(proof);
@@ -267,12 +301,11 @@ impl Exchange {
     }
 
     /// Waits for `work` while the writes to the store go on.
-    pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = std::pin::pin!(work);
+    pub(super) async fn beside<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
         loop {
             tokio::select! {
                 biased;
-                done = &mut work => return done,
+                done = work.as_mut() => return done,
                 Some(()) = self.writes.next(), if !self.writes.is_empty() => {}
             }
         }
@@ -280,10 +313,9 @@ impl Exchange {
 
     /// Starts the time within which the client of a stream gets a head.
     pub(super) fn head_soon(&self, upstream: Upstream) {
-        self.early.send_modify(|early| {
-            let deadline = early.map_or_else(|| Instant::now() + HEAD_WITHIN, |e| e.deadline);
-            *early = Some(Early { deadline, upstream });
-        });
+        let mut head = self.early.head();
+        let deadline = head.map_or_else(|| Instant::now() + HEAD_WITHIN, |head| head.deadline);
+        *head = Some(Head { deadline, upstream });
     }
 
     /// The labels that say who answered, and why not Anthropic.
@@ -313,25 +345,6 @@ impl Exchange {
 
 fn note(attempt: Attempt, verdict: &Verdict) {
     tracing::debug!(?attempt, ?verdict, "judged");
-}
-
-/// Waits until the client must have a head, and names who is being asked then.
-pub(super) async fn due(mut early: watch::Receiver<Option<Early>>) -> Upstream {
-    loop {
-        let current = *early.borrow_and_update();
-        let deadline = async {
-            match current {
-                Some(early) => tokio::time::sleep_until(early.deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = deadline => return current.map_or(Upstream::Anthropic, |early| early.upstream),
-            changed = early.changed() => if changed.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
 }
 
 /// Makes Anthropic's refusal say when it is worth coming back.

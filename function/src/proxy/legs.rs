@@ -3,6 +3,7 @@
 //! Each leg reads as far as the commit point and no further. What it has held back by then is
 //! bounded, and goes to the client only with an answer that counts.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,12 +42,12 @@ impl Exchange {
     /// Sends the request to Anthropic, as it came.
     pub(super) async fn ask_anthropic(&mut self) -> Brought {
         self.record.attempt(Upstream::Anthropic, None);
-        self.early.send_replace(None);
+        self.early.forget();
         let headers = self.headers.clone();
         let proxy = Arc::clone(&self.proxy);
         let target = self.target.path_and_query.clone();
         let body = self.body.clone();
-        let call = proxy.anthropic.send(http::Method::POST, &target, headers, body);
+        let call = pin!(proxy.anthropic.send(http::Method::POST, &target, headers, body));
         let (head, answer) = match self.beside(call).await {
             Ok(answer) => answer.into_parts(),
             Err(fault) => {
@@ -99,7 +100,7 @@ impl Exchange {
                     }
                 }
                 None if splitter.is_overlong() => break None,
-                None => match self.beside(answer.chunk()).await {
+                None => match self.beside(pin!(answer.chunk())).await {
                     Some(Ok(chunk)) => splitter.push(chunk),
                     Some(Err(_)) | None => return self.cut(head, held),
                 },
@@ -137,21 +138,23 @@ impl Exchange {
         if refused && head.headers.contains_key("request-id") {
             self.revoke();
         }
-        let kept = head.status == StatusCode::UNAUTHORIZED && self.proxy.keeps_refusals();
-        let judged = kept || matches!(head.status.as_u16(), 429 | 500..=504 | 529);
+        let is_strange = head.status == StatusCode::UNAUTHORIZED;
+        let kept = self.subject.as_ref().and_then(|s| s.manner).filter(|_| is_strange);
+        let judged = kept.is_some() || matches!(head.status.as_u16(), 429 | 500..=504 | 529);
         let Some(class) = self.subject.as_ref().map(|s| s.class.clone()).filter(|_| judged) else {
             let body = body::as_it_comes(answer);
             return (Outcome::Answered, Some(Response::from_parts(head, body)));
         };
         let reading = tokio::time::timeout(REFUSAL_WITHIN, answer.read(MOST_ERROR_BYTES));
-        let Ok(Ok(read)) = self.beside(reading).await else { return self.broken_refusal(head) };
+        let reading = self.beside(pin!(reading)).await;
+        let Ok(Ok(read)) = reading else { return self.broken_refusal(head) };
         if read.len() > MOST_ERROR_BYTES {
             let body = body::resumed(read, answer);
             return (Outcome::Answered, Some(Response::from_parts(head, body)));
         }
-        if let (true, Some(subject)) = (kept, &self.subject) {
+        if let Some(manner) = kept {
             let refusal = Response::from_parts(head.clone(), read.clone());
-            self.proxy.keep_refusal(subject.manner, refusal);
+            self.proxy.keep_refusal(manner, refusal);
         }
         let now = clock::now();
         let outcome = hint::judge_failure(head.status, &head.headers, &read, &class, now);
@@ -222,7 +225,7 @@ impl Exchange {
         call: Call,
     ) -> Result<Response<Body>, BedrockFailure> {
         let proxy = Arc::clone(&self.proxy);
-        let answer = self.beside(proxy.bedrock.message(region, call)).await?;
+        let answer = self.beside(pin!(proxy.bedrock.message(region, call))).await?;
         let (message, usage) =
             response::message(&answer, &self.asked.model).map_err(|_| body::broke_off())?;
         self.record.used(usage);
@@ -239,9 +242,9 @@ impl Exchange {
     ) -> Result<Response<Body>, BedrockFailure> {
         self.head_soon(Upstream::Bedrock);
         let proxy = Arc::clone(&self.proxy);
-        let mut events = self.beside(proxy.bedrock.stream(region, call)).await?;
+        let mut events = self.beside(pin!(proxy.bedrock.stream(region, call))).await?;
         let mut translation = Translation::new(&self.asked.model);
-        let held = self.beside(hold_bedrock(&mut events, &mut translation)).await?;
+        let held = self.beside(pin!(hold_bedrock(&mut events, &mut translation))).await?;
         let body = body::bedrock(held, events, translation, self.record.clone());
         Ok(body::event_stream(Upstream::Bedrock, body))
     }
@@ -274,7 +277,8 @@ impl Exchange {
         let proxy = Arc::clone(&self.proxy);
         let model = self.subject.as_ref().and_then(|subject| subject.model.clone());
         if let Some(model) = model.filter(|_| self.mends.is_none()) {
-            self.beside(proxy.lessons.read(&model, &proxy.memory, clock::now())).await;
+            let reading = pin!(proxy.lessons.read(&model, &proxy.memory, clock::now()));
+            self.beside(reading).await;
         }
     }
 
@@ -286,8 +290,11 @@ impl Exchange {
         let (body, headers) = (self.body.clone(), self.headers.clone());
         let large = body.len() > LARGE_BODY;
         let work = move || request::to_bedrock(&body, &request_headers(&headers), &model, &mends);
-        let translated =
-            if large { self.beside(tokio::task::spawn_blocking(work)).await.ok()? } else { work() };
+        let translated = if large {
+            self.beside(pin!(tokio::task::spawn_blocking(work))).await.ok()?
+        } else {
+            work()
+        };
         let note = |reason: &_| tracing::warn!("bedrock cannot serve this request: {reason}");
         translated.inspect_err(note).ok()
     }

@@ -58,7 +58,7 @@ impl Manner {
 impl Proxy {
     /// What Anthropic said lately to a credential that it refuses.
     pub(super) fn recall(&self, subject: Option<&Subject>) -> Option<Response<Bytes>> {
-        self.refusals.recall(&subject?.manner, clock::now())
+        self.refusals.recall(subject?.manner.as_ref()?, clock::now())
     }
 
     /// Whether refusals are kept: where everybody may knock.
