@@ -9,6 +9,8 @@ mod look;
 mod parts;
 mod remembered;
 
+use std::collections::BTreeMap;
+
 use crate::names::{Account, Names, Tags};
 use crate::policies::PolicyError;
 use crate::resources::alarm::{Alarm, Watches};
@@ -51,6 +53,13 @@ pub const EXPIRY: Attribute = Attribute::new("expires_at");
 /// Strangers may knock in `organization` mode: so many at once may be answered.
 const STRANGERS: Concurrency = Concurrency::new(50);
 
+/// What is reserved for the function where strangers may knock, unless somebody says otherwise.
+#[must_use]
+pub fn for_strangers(environment: &BTreeMap<String, String>) -> Option<Concurrency> {
+    let mode = environment.get("ACCESS_MODE").map(String::as_str);
+    (mode == Some("organization")).then_some(STRANGERS)
+}
+
 impl Stack {
     /// Declares the stack.
     ///
@@ -66,7 +75,6 @@ impl Stack {
         let names = Names::from(&settings.name);
         let tags = Tags::new(&settings.name, account);
         let environment = past.environment(settings, &names);
-        let strangers = environment.get("ACCESS_MODE").is_some_and(|mode| mode == "organization");
 
         let role = Role {
             trust: rights::trust(),
@@ -97,7 +105,7 @@ impl Stack {
             architecture: past.architecture(settings),
             memory: settings.memory,
             timeout: settings.timeout,
-            concurrency: settings.concurrency.or(strangers.then_some(STRANGERS)),
+            concurrency: settings.concurrency.or(for_strangers(&environment)),
             role: account.iam_arn(&format!("role/{}", names.role)),
             stand_in: StandIn::of(&role),
             environment,

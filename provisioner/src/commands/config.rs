@@ -1,7 +1,8 @@
 //! `config`: the function's settings, one by one.
 //!
 //! What is set is merged into what is there, checked by the very code that the function starts
-//! with, and shown before it is done. Where it touches rights, the role's policy goes first.
+//! with, and shown before it is done. Where it touches rights, the role's policy goes first; where
+//! it lets strangers knock, what is reserved for them does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +16,11 @@ use crate::cloud::{CloudError, Kind};
 use crate::columns::columns;
 use crate::plan::{self, Address, Change, Danger, Fields, Plan};
 use crate::resource::Resource as _;
-use crate::resources::function::Function;
+use crate::resources::function::{Function, FunctionLive};
 use crate::resources::role::Role;
 use crate::settings::{Environment, LOCAL, OWNED};
-use crate::stack::ROLE_POLICY;
+use crate::stack::{ROLE_POLICY, for_strangers};
+use crate::values::Concurrency;
 use crate::{document, rights};
 
 /// Variables by name.
@@ -69,8 +71,18 @@ impl Wanted {
         Ok(merged)
     }
 
+    fn touches(&self, name: &str) -> bool {
+        self.set.contains_key(name) || self.unset.contains(name)
+    }
+
     fn touches_rights(&self) -> bool {
-        RIGHTS.iter().any(|name| self.set.contains_key(*name) || self.unset.contains(*name))
+        RIGHTS.iter().any(|name| self.touches(name))
+    }
+
+    /// What is to be reserved for the function, so that strangers find no more than that.
+    fn reserves(&self, merged: &Variables, live: &FunctionLive) -> Option<Concurrency> {
+        let unreserved = self.touches("ACCESS_MODE") && live.concurrency.is_none();
+        for_strangers(merged).filter(|_| unreserved)
     }
 }
 
@@ -86,7 +98,8 @@ async fn change(session: &mut Session, wanted: &Wanted) -> Result<Exit, Failure>
     if let Some(role) = &role {
         changes.push(rights_change(&deployed, role).await?);
     }
-    changes.push(settings_change(&deployed.names.function, &live.environment, &merged));
+    let (function, reserved) = (&deployed.names.function, wanted.reserves(&merged, &live));
+    changes.push(settings_change(function, (&live.environment, &merged), reserved));
     let plan = Plan { changes };
     session.report = plan.json();
     let printer = session.printer;
@@ -100,19 +113,26 @@ async fn change(session: &mut Session, wanted: &Wanted) -> Result<Exit, Failure>
         let written = role.write_policy(&writer).await;
         written.map_err(|error| partly(error.at(&role.address()), &writer))?;
     }
-    let address = Address::new("lambda", &deployed.names.function);
+    let address = Address::new("lambda", function);
     printer.progress(&format!("  updating {address}"));
+    if let Some(number) = reserved {
+        let done = Function::guarantee(function, number, &writer).await;
+        done.map_err(|error| partly(error.at(&address), &writer))?;
+    }
     let merge = |live: &Variables| {
         wanted.merged(live).map_err(|problems| {
             let why = format!("somebody else has just changed it: {}", problems.join("; "));
             CloudError::new(Kind::Other, why)
         })
     };
-    let done = Function::configure(&deployed.names.function, merge, &writer).await;
+    let done = Function::configure(function, merge, &writer).await;
     done.map_err(|error| partly(error.at(&address), &writer))?;
     printer.progress("The function runs with it.");
-    if wanted.set.contains_key("ACCESS_MODE") {
-        printer.progress("note: `up` sets the reserved concurrency that belongs to the mode");
+    if wanted.touches("ACCESS_MODE") && for_strangers(&merged).is_none() {
+        let kept = live.concurrency.map(|number| {
+            format!("note: {number} requests at once stay reserved for it, until `up` is run")
+        });
+        kept.iter().for_each(|note| printer.progress(note));
     }
     Ok(Exit::Done)
 }
@@ -134,10 +154,17 @@ async fn rights_change(deployed: &Deployed, role: &Role) -> Result<Change, Failu
     Ok(Change::compare(role.address(), fields).flag(Danger::WidensRights, widens))
 }
 
-/// Before and after of each variable that differs; what may be a secret is not shown.
-fn settings_change(function: &str, before: &Variables, after: &Variables) -> Change {
+/// Before and after of each variable that differs, and what is reserved anew; what may be a secret
+/// is not shown.
+fn settings_change(
+    function: &str,
+    (before, after): (&Variables, &Variables),
+    reserved: Option<Concurrency>,
+) -> Change {
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let fields = names.into_iter().fold(Fields::new(), |fields, name| {
+    let reserved = reserved.map(Concurrency::get);
+    let fields = Fields::new().field("ReservedConcurrentExecutions", None::<i32>, reserved);
+    let fields = names.into_iter().fold(fields, |fields, name| {
         let (was, is) = (before.get(name), after.get(name));
         fields.field(format!("Environment.{name}"), was.cloned(), is.cloned())
     });
@@ -233,7 +260,8 @@ mod tests {
 
     #[test]
     fn what_may_be_a_secret_is_not_shown() {
-        let change = settings_change("f", &variables(&[]), &variables(&[("PROXY_KEYS", "a:00")]));
+        let change =
+            settings_change("f", (&variables(&[]), &variables(&[("PROXY_KEYS", "a:00")])), None);
         assert_eq!(change.fields[0].after, "(hidden)");
         let lines = lines(&variables(&[("PROXY_KEYS", "a:00,b:11")]));
         let line = lines.iter().find(|line| line.name == "PROXY_KEYS").unwrap();

@@ -75,6 +75,35 @@ async fn a_setting_that_touches_rights_changes_the_policy_first() {
 }
 
 #[tokio::test]
+async fn a_mode_that_lets_strangers_knock_reserves_first() {
+    for emulator in [MiniStack, Moto] {
+        let world = World::new(emulator);
+        world.up(&[]).expect(0);
+        world.proxy.take_journal();
+        let words =
+            ["config", "set", "ACCESS_MODE=organization", "ALLOWED_ORGANIZATIONS=o-1", "--json"];
+        let set = world.run(&words);
+        set.expect(0);
+        let calls = ["lambda.PutFunctionConcurrency", "lambda.UpdateFunctionConfiguration"];
+        assert_eq!(world.proxy.take_journal(), calls, "{emulator:?}");
+        let fields = set.json()["changes"][0]["fields"].clone();
+        let reserved = json!({"path": "ReservedConcurrentExecutions", "before": null, "after": 50});
+        assert!(fields.as_array().unwrap().contains(&reserved), "{fields}");
+        // It is what `up` would have made of it, and nothing is left to do.
+        assert!(world.plan().is_empty(), "{:?}", world.plan());
+        assert_eq!(world.run(&words).json()["changes"][0]["action"], "keep");
+        // What the operator has reserved is nobody else's to change.
+        let back = world.run(&["config", "unset", "ACCESS_MODE", "ALLOWED_ORGANIZATIONS"]);
+        back.expect(0);
+        assert!(back.stderr.contains("note: 50 requests at once stay reserved"), "{back:?}");
+        world.up(&["--reserved-concurrency", "5"]).expect(0);
+        world.proxy.take_journal();
+        world.run(&words).expect(0);
+        assert_eq!(world.proxy.take_journal(), calls[1..]);
+    }
+}
+
+#[tokio::test]
 async fn somebody_elses_change_in_between_is_read_and_kept() {
     let world = World::new(MiniStack);
     world.up(&[]).expect(0);

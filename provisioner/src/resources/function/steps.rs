@@ -199,18 +199,11 @@ impl Function {
         live: &FunctionLive,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
-        let lambda = &cloud.clients().lambda;
-        match self.concurrency.map(Concurrency::get) {
-            wanted if wanted == live.concurrency => Ok(()),
-            Some(number) => {
-                let put = async || {
-                    let put = lambda.put_function_concurrency().function_name(&self.name);
-                    let put = put.reserved_concurrent_executions(number).send();
-                    call("Lambda", "PutFunctionConcurrency", put).await
-                };
-                cloud.persist(put).await.map(drop)
-            }
+        match self.concurrency {
+            wanted if wanted.map(Concurrency::get) == live.concurrency => Ok(()),
+            Some(number) => Self::guarantee(&self.name, number, cloud).await,
             None => {
+                let lambda = &cloud.clients().lambda;
                 let delete = async || {
                     let delete = lambda.delete_function_concurrency().function_name(&self.name);
                     call("Lambda", "DeleteFunctionConcurrency", delete.send()).await.or_absent()
@@ -218,6 +211,24 @@ impl Function {
                 cloud.persist(delete).await.map(drop)
             }
         }
+    }
+
+    /// Reserves so many requests at once for the function `name`, and lets it have no more.
+    ///
+    /// # Errors
+    ///
+    /// If AWS does not take it, such as where the account has too few.
+    pub async fn guarantee(
+        name: &str,
+        number: Concurrency,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
+        let put = async || {
+            let put = cloud.clients().lambda.put_function_concurrency().function_name(name);
+            let put = put.reserved_concurrent_executions(number.get()).send();
+            call("Lambda", "PutFunctionConcurrency", put).await
+        };
+        cloud.persist(put).await.map(drop)
     }
 
     /// The id of the role that there is now.
