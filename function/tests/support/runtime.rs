@@ -373,7 +373,7 @@ impl House {
 }
 
 /// The event of a request (AWS Lambda Developer Guide, *Request payload format*).
-fn event(head: &http::request::Parts, body: &Bytes) -> Value {
+pub(crate) fn event(head: &http::request::Parts, body: &Bytes) -> Value {
     let mut headers = BTreeMap::<&str, String>::new();
     let mut cookies = Vec::new();
     for (name, value) in &head.headers {

@@ -100,7 +100,7 @@ async fn without_a_stack_there_is_nothing_to_drill() {
 }
 
 /// How many items the stack's table has.
-async fn items(world: &World) -> i32 {
+pub(crate) async fn items(world: &World) -> i32 {
     let table = format!("{}-rate-limits", world.name);
     let scan = Client::new(&world.sdk()).scan().table_name(table);
     scan.send().await.unwrap().count()

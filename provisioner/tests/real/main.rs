@@ -19,6 +19,10 @@ mod claude;
 #[expect(dead_code, reason = "the function's own tests use all of it")]
 #[path = "../../../function/tests/lambda/deployed.rs"]
 mod deployed;
+#[cfg(target_os = "linux")]
+#[expect(dead_code, reason = "the function's own tests use all of it")]
+#[path = "../../../function/tests/lambda/rie/emulated.rs"]
+mod emulated;
 #[expect(dead_code, reason = "tests/aws uses all of it")]
 #[path = "../aws/emulator.rs"]
 mod emulator;
@@ -42,6 +46,8 @@ mod support;
 mod world;
 
 mod drill;
+#[cfg(target_os = "linux")]
+mod rie;
 mod settings;
 
 use std::path::Path;
@@ -55,21 +61,26 @@ use crate::world::World;
 
 /// A stack, and the function of it behind a Function URL.
 fn live(emulator: Emulator, settings: &[(&str, &str)]) -> (World, Deployed) {
-    build();
-    let world = World::new(emulator);
-    world.up(&[]).expect(0);
-    let (table, at) = (format!("{}-rate-limits", world.name), emulator.address());
-    let dynamodb = format!("http://{at}");
-    let stack = [
-        ("RATE_LIMIT_STORE", "dynamodb"),
-        ("RATE_LIMIT_TABLE_NAME", table.as_str()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.as_str()),
-        ("ACCESS_MODE", "key"),
-        ("ACCESS_OPEN_ANYWHERE", ""),
-    ];
+    let (world, stack) = made(emulator);
+    let stack: Vec<_> = stack.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let deployed = Deployed::under(Rules::default(), &[&stack[..], settings].concat());
     world.proxy.serve_url_at(&format!("http://{}/", deployed.lambda.url()));
     (world, deployed)
+}
+
+/// A stack, and what its function is told of it.
+fn made(emulator: Emulator) -> (World, [(&'static str, String); 5]) {
+    build();
+    let world = World::new(emulator);
+    world.up(&[]).expect(0);
+    let stack = [
+        ("RATE_LIMIT_STORE", "dynamodb".to_owned()),
+        ("RATE_LIMIT_TABLE_NAME", format!("{}-rate-limits", world.name)),
+        ("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{}", emulator.address())),
+        ("ACCESS_MODE", "key".to_owned()),
+        ("ACCESS_OPEN_ANYWHERE", String::new()),
+    ];
+    (world, stack)
 }
 
 /// Builds the function beside the tool, unless it is built.
