@@ -7,10 +7,6 @@ use function::serve::{lambda, local};
 use function::settings::{self, Command, EXIT_USAGE, Platform, Settings};
 use tokio::runtime::Builder;
 
-/// The C library gives large buffers back to the system, only to ask for them again.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match Command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => say(&settings::help()),
