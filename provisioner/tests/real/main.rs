@@ -41,11 +41,14 @@ mod runtime;
 #[expect(dead_code, reason = "the function's own tests use all of it")]
 #[path = "../../../function/tests/support/mod.rs"]
 mod support;
+#[path = "../aws/terminal.rs"]
+mod terminal;
 #[expect(dead_code, reason = "tests/aws uses all of it")]
 #[path = "../aws/world.rs"]
 mod world;
 
 mod drill;
+mod pictures;
 #[cfg(target_os = "linux")]
 mod rie;
 mod settings;
@@ -73,14 +76,19 @@ fn made(emulator: Emulator) -> (World, [(&'static str, String); 5]) {
     build();
     let world = World::new(emulator);
     world.up(&[]).expect(0);
-    let stack = [
+    let stack = on_stack(&world, emulator);
+    (world, stack)
+}
+
+/// What the function is told of the stack that it is on.
+fn on_stack(world: &World, emulator: Emulator) -> [(&'static str, String); 5] {
+    [
         ("RATE_LIMIT_STORE", "dynamodb".to_owned()),
         ("RATE_LIMIT_TABLE_NAME", format!("{}-rate-limits", world.name)),
         ("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{}", emulator.address())),
         ("ACCESS_MODE", "key".to_owned()),
         ("ACCESS_OPEN_ANYWHERE", String::new()),
-    ];
-    (world, stack)
+    ]
 }
 
 /// Builds the function beside the tool, unless it is built.
