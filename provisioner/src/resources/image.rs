@@ -54,7 +54,7 @@ pub struct Image {
 pub struct Stored {
     pub digest: Digest,
     pub tags: Vec<String>,
-    /// Seconds since 1970.
+    /// Milliseconds since 1970.
     pub pushed: i64,
 }
 
@@ -215,7 +215,8 @@ impl Resource for Image {
         };
         let stored = found.into_iter().filter_map(|image| {
             let digest = image.image_digest()?.parse().ok()?;
-            let pushed = image.image_pushed_at().map_or(0, |at| at.secs());
+            let pushed = image.image_pushed_at().and_then(|at| at.to_millis().ok());
+            let pushed = pushed.unwrap_or_default();
             Some(Stored { digest, tags: image.image_tags.unwrap_or_default(), pushed })
         });
         let mut images: Vec<_> = stored.collect();

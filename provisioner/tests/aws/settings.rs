@@ -1,5 +1,7 @@
 //! What is remembered, what is not, and which images stay.
 
+use std::{thread::sleep, time::Duration};
+
 use serde_json::{Value, json};
 
 use crate::emulator::Emulator::{MiniStack, Moto};
@@ -143,6 +145,8 @@ fn an_image_that_is_kept_can_be_deployed_again() {
         };
         let mut images = Vec::new();
         for code in ["a", "b", "c", "d", "e", "f"] {
+            // The emulators count in seconds, and of two in one second none is the older.
+            sleep(Duration::from_millis(1100));
             images.push(image(&world.up(&["--json", "--binary", &world.path(code)])));
         }
         assert_eq!(world.images().len(), 4, "{emulator:?}");
