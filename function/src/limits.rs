@@ -174,7 +174,7 @@ impl Store {
     /// Where a shared store cannot be read, which is no reason not to start.
     pub async fn warm_up(&self) -> Result<(), StoreError> {
         match self {
-            Self::Dynamo(store) => Box::pin(store.warm_up()).await,
+            Self::Dynamo(store) => store.warm_up().await,
             Self::Memory(_) | Self::Embedded(_) => Ok(()),
         }
     }

@@ -138,8 +138,8 @@ impl Exchange {
         if refused && head.headers.contains_key("request-id") {
             self.revoke();
         }
-        let is_strange = head.status == StatusCode::UNAUTHORIZED;
-        let kept = self.subject.as_ref().and_then(|s| s.manner).filter(|_| is_strange);
+        let stranger = self.subject.as_ref().filter(|_| head.status == StatusCode::UNAUTHORIZED);
+        let kept = stranger.and_then(|subject| subject.manner);
         let judged = kept.is_some() || matches!(head.status.as_u16(), 429 | 500..=504 | 529);
         let Some(class) = self.subject.as_ref().map(|s| s.class.clone()).filter(|_| judged) else {
             let body = body::as_it_comes(answer);
