@@ -12,9 +12,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 
 use crate::failover::cooldown::Fingerprint;
+use crate::wire::names;
 
 pub use headers::{client_headers, seal, upstream_headers};
 pub use target::{Call, Place, Refused, Target};
@@ -24,6 +25,9 @@ pub(crate) const USER_HEADER: &str = "x-claude-code-user";
 
 /// The header that carries a proxy key.
 pub const KEY_HEADER: &str = "x-claude-proxy-key";
+
+static USER_NAME: HeaderName = HeaderName::from_static(USER_HEADER);
+static KEY_NAME: HeaderName = HeaderName::from_static(KEY_HEADER);
 
 /// The name that a person goes by in logs and reports; never a credential.
 ///
@@ -78,7 +82,7 @@ impl fmt::Display for User {
 /// judge is not ours to guess. Taken of [`upstream_headers`], it covers just what Anthropic sees.
 #[must_use]
 pub fn fingerprint(headers: &HeaderMap) -> Option<Fingerprint> {
-    let keys = headers.get_all("x-api-key").iter().map(|value| value.as_bytes().trim_ascii());
+    let keys = headers.get_all(&names::API_KEY).iter().map(|value| value.as_bytes().trim_ascii());
     let tokens =
         headers.get_all(AUTHORIZATION).iter().map(|value| without_bearer(value.as_bytes()));
     let credentials: Vec<&[u8]> = keys.chain(tokens).filter(|found| !found.is_empty()).collect();
@@ -97,12 +101,10 @@ fn without_bearer(value: &[u8]) -> &[u8] {
 /// proxy key where there is one, else the credentials.
 #[must_use]
 pub fn told_apart_by<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> [&'a [u8]; 2] {
-    let text = |name: &str| headers.get(name).map_or(&b""[..], |value| value.as_bytes());
+    let text = |name: &HeaderName| headers.get(name).map_or(&b""[..], |value| value.as_bytes());
     let in_path = || uri.path().strip_prefix("/k/")?.split('/').next().map(str::as_bytes);
-    match text(KEY_HEADER) {
-        b"" => {
-            in_path().map_or([text("x-api-key"), text(AUTHORIZATION.as_str())], |key| [key, b""])
-        }
+    match text(&KEY_NAME) {
+        b"" => in_path().map_or([text(&names::API_KEY), text(&AUTHORIZATION)], |key| [key, b""]),
         key => [key, b""],
     }
 }

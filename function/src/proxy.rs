@@ -4,6 +4,7 @@
 //! into; everything else passes through as it is.
 
 mod body;
+mod content;
 mod count;
 mod credential;
 mod door;
@@ -21,12 +22,12 @@ use async_stream::stream;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::response;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
 
 pub use self::body::Body;
-use self::body::{Accompanied, Writes, upstream_value};
+use self::body::Writes;
+use self::content::{Content, upstream_value};
 use self::credential::Renewals;
 pub use self::door::busy;
 use self::door::{Admitted, own, refuse};
@@ -41,6 +42,7 @@ use crate::failover::{Policy, Upstream};
 use crate::limits::Store;
 use crate::messages::Asked;
 use crate::reply::{ErrorKind, Failure};
+use crate::room::{Held, Place};
 use crate::settings::Settings;
 use crate::telemetry::Record;
 use crate::translate::model::Model;
@@ -50,10 +52,10 @@ use crate::upstream::bedrock::Bedrock;
 
 /// What is read of a refusal, to judge it; a longer one is passed on unjudged.
 const MOST_ERROR_BYTES: usize = 1 << 20;
+/// Says who answered.
+static UPSTREAM: HeaderName = HeaderName::from_static("x-claude-proxy-upstream");
 /// What can be made ahead must not delay the start for longer.
 const WARM_UP_WITHIN: Duration = Duration::from_millis(500);
-/// Says who answered.
-const UPSTREAM: &str = "x-claude-proxy-upstream";
 
 /// The proxy: settings, the two upstreams, and what is remembered.
 #[derive(Debug)]
@@ -114,11 +116,30 @@ impl Proxy {
 
     /// What the store has yet to say to a request that went on without it.
     fn late(&self) -> Writes {
-        self.memory.take_late().into_iter().collect()
+        let mut writes = Writes::default();
+        writes.extend(self.memory.take_late());
+        writes
     }
 
-    /// Answers one request. There is always an answer; what goes wrong is in it.
-    pub async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Response<Body>
+    /// Answers one request. There is always an answer; what goes wrong is in it. The place, where
+    /// there are places, is held until the answer has gone.
+    pub async fn answer<B>(
+        self: Arc<Self>,
+        request: Request<B>,
+        place: Option<Place>,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin,
+    {
+        let held = place.as_ref().map(Place::hold);
+        self.find_answer(request, held).await.map(|body| body.holding(place))
+    }
+
+    async fn find_answer<B>(
+        self: Arc<Self>,
+        request: Request<B>,
+        held: Option<Held>,
+    ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
@@ -131,7 +152,7 @@ impl Proxy {
         if is_asked(&head.method, head.uri.path()) {
             return Box::pin(self.drill(head, body, record)).await;
         }
-        let admitted = match self.admit(head, body).await {
+        let admitted = match self.admit(head, body, held).await {
             Ok(admitted) => admitted,
             Err(failure) => return refuse(failure, record),
         };
@@ -162,7 +183,7 @@ impl Proxy {
         let late = self.late();
         let early = Early::default();
         let stream = asked.stream;
-        let exchange = Box::new(Exchange {
+        let exchange = Exchange {
             proxy: self,
             target,
             headers: head.headers,
@@ -180,7 +201,7 @@ impl Proxy {
             mended: 0,
             is_drill: false,
             unserved: None,
-        });
+        };
         let mut drive: std::pin::Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(exchange.drive());
         if !stream {
@@ -191,7 +212,7 @@ impl Proxy {
             answer = &mut drive => answer,
             upstream = early.due() => {
                 record.answered(StatusCode::OK, Some(upstream));
-                body::waiting(drive, upstream, record)
+                content::waiting(drive, upstream, record)
             }
         }
     }
@@ -217,17 +238,17 @@ impl Proxy {
         let (answer, upstream) = match answer {
             Ok(answer) => {
                 let (head, body) = answer.into_parts();
-                let answer = Response::from_parts(anthropic_head(head), body::as_it_comes(body));
+                let answer = Response::from_parts(anthropic_head(head), Content::AsItComes(body));
                 (answer, Some(Upstream::Anthropic))
             }
             Err(fault) => {
                 warn_of(&fault);
                 let failure = unreachable_failure(&fault);
-                (failure.into_response(record.id()).map(body::full), None)
+                (failure.into_response(record.id()).map(content::full), None)
             }
         };
         record.answered(answer.status(), upstream);
-        answer.map(|body| accompanied(body, self.late(), record))
+        answer.map(|body| Body::new(body, self.late(), record))
     }
 
     /// Whose request it is; `None` where no limit of theirs could be told from another's.
@@ -269,14 +290,10 @@ fn nothing_here() -> Failure {
     Failure::new(ErrorKind::NotFound, message)
 }
 
-fn accompanied(body: Body, writes: Writes, record: Record) -> Body {
-    Accompanied::new(body, writes, record).boxed_unsync()
-}
-
 /// The head of an answer of Anthropic, for the client.
 fn anthropic_head(mut head: response::Parts) -> response::Parts {
     head.headers = caller::client_headers(head.headers);
-    head.headers.insert(UPSTREAM, upstream_value(Upstream::Anthropic));
+    head.headers.insert(&UPSTREAM, upstream_value(Upstream::Anthropic));
     head.version = http::Version::HTTP_11;
     head
 }
@@ -321,9 +338,9 @@ fn healthz(query: Option<&str>) -> Response<Body> {
             tokio::time::sleep(Duration::from_millis(300)).await;
             yield Bytes::from_static(b"\n");
         };
-        StreamBody::new(halves.map(|half| Ok(Frame::data(half)))).boxed_unsync()
+        Body::made(halves.map(|half| Ok(Frame::data(half))))
     } else {
-        body::full("ok\n")
+        Body::from(Bytes::from_static(b"ok\n"))
     };
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, text);

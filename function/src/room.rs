@@ -5,7 +5,7 @@
 //! place. Counts only: nothing here knows a socket, a header or a clock, and a holder is a number
 //! that means nothing outside this process.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,7 +52,7 @@ pub enum Full {
 }
 
 /// Whoever is told apart from others while there is room to be shared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holder(u64);
 
 /// Places and bytes, and who has them.
@@ -68,13 +68,13 @@ struct Inner {
 #[derive(Debug)]
 struct Taken {
     free: Space,
-    holders: HashMap<Holder, Space>,
+    holders: BTreeMap<Holder, Space>,
 }
 
 impl Room {
     #[must_use]
     pub fn new(whole: Space) -> Self {
-        let taken = Taken { free: whole, holders: HashMap::new() };
+        let taken = Taken { free: whole, holders: BTreeMap::new() };
         Self(Arc::new(Inner { taken: Mutex::new(taken), names: RandomState::new() }))
     }
 

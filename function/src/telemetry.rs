@@ -67,7 +67,7 @@ pub struct Record(Arc<Line>);
 
 #[derive(Debug)]
 struct Line {
-    id: String,
+    id: Id,
     began: Instant,
     entries: Mutex<Entries>,
 }
@@ -102,15 +102,14 @@ impl Record {
     /// puts it among the request's extensions.
     #[must_use]
     pub fn begin() -> Self {
-        let id = format!("req_proxy_{:016x}{:08x}", fastrand::u64(..), fastrand::u32(..));
         let entries = Mutex::default();
-        Self(Arc::new(Line { id, began: clock::instant(), entries }))
+        Self(Arc::new(Line { id: Id::random(), began: clock::instant(), entries }))
     }
 
     /// The proxy's own id of the request; it appears in errors that the proxy itself writes.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.0.id
+        self.0.id.as_str()
     }
 
     /// Notes what is asked for, and by whom.
@@ -179,13 +178,35 @@ impl Record {
     }
 }
 
+/// `req_proxy_` and 96 random bits.
+#[derive(Debug)]
+struct Id([u8; Self::PREFIX.len() + 24]);
+
+impl Id {
+    const PREFIX: &[u8] = b"req_proxy_";
+
+    fn random() -> Self {
+        let mut id = [0; _];
+        let (prefix, digits) = id.split_at_mut(Self::PREFIX.len());
+        prefix.copy_from_slice(Self::PREFIX);
+        let mut bits = [0; 12];
+        fastrand::fill(&mut bits);
+        hex::encode_to_slice(bits, digits).expect("there are two digits for each byte");
+        Self(id)
+    }
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 impl Drop for Line {
     fn drop(&mut self) {
         let entries =
             std::mem::take(self.entries.get_mut().unwrap_or_else(PoisonError::into_inner));
         // Nothing was asked: a look at `/healthz`.
         if !entries.call.is_empty() {
-            write_line(&self.id, self.began.elapsed(), &entries);
+            write_line(self.id.as_str(), self.began.elapsed(), &entries);
         }
     }
 }

@@ -4,5 +4,6 @@
 //! never touch a socket, and hold back no more than one event of at most [`sse::MAX_EVENT`] bytes
 //! and the last chunk.
 
+pub mod names;
 pub mod sse;
 pub mod usage;

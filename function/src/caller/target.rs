@@ -11,11 +11,14 @@ use std::fmt;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
-use super::{InvalidUser, KEY_HEADER, USER_HEADER, User};
+use super::{InvalidUser, KEY_NAME, USER_HEADER, USER_NAME, User};
 use crate::access::Shown;
 
 /// The query parameter in which a client may name its user.
 const PARAMETER: &str = "claude-code-user";
+
+/// What nearly every request wants, and needs no looking at.
+const MESSAGES: &str = "/v1/messages";
 
 /// Where a request wants to go, after the proxy key and the labels of the person were taken off.
 #[derive(Clone, PartialEq, Eq)]
@@ -112,7 +115,9 @@ impl Target {
             return Err(Refused::NotAPath);
         }
         let original = uri.path_and_query().ok_or(Refused::NotAPath)?;
-        check_path(original.path())?;
+        if original.path() != MESSAGES {
+            check_path(original.path())?;
+        }
         let (key, path) = take_label(original.path(), "k");
         let (name, path) = take_label(path, "u");
         let recovered = match original.query() {
@@ -128,7 +133,7 @@ impl Target {
         }
         let label = query.and_then(|query| query.split('&').find_map(label));
         let user = find_user(name, headers, label)?;
-        let sent = headers.get_all(KEY_HEADER).iter().map(HeaderValue::as_bytes);
+        let sent = headers.get_all(&KEY_NAME).iter().map(HeaderValue::as_bytes);
         let shown = Shown::of(key.map(str::as_bytes).into_iter().chain(sent));
         let untouched = key.is_none()
             && name.is_none()
@@ -143,7 +148,7 @@ impl Target {
 impl Call {
     fn of(method: &Method, path: &str) -> Self {
         match path {
-            "/v1/messages" if method == Method::POST => Self::Messages,
+            MESSAGES if method == Method::POST => Self::Messages,
             "/v1/messages/count_tokens" if method == Method::POST => Self::CountTokens,
             _ => Self::Other,
         }
@@ -216,7 +221,7 @@ fn find_user(
     if let Some(name) = path {
         return user(name, Place::Path).map(Some);
     }
-    if let Some(value) = headers.get(USER_HEADER) {
+    if let Some(value) = headers.get(&USER_NAME) {
         let user = value.to_str().ok().and_then(|name| name.parse().ok());
         return user.map(Some).ok_or(Refused::User(Place::Header));
     }

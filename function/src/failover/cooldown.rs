@@ -3,6 +3,7 @@
 //! Values only. Nothing here reads a clock, a header or a store, and no type can hold a credential:
 //! a [`Fingerprint`] is all that the rest of the program ever sees of one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -28,19 +29,17 @@ impl Fingerprint {
     /// together, sorted, each behind its length, so that no two pairs can be confused.
     #[must_use]
     pub fn of(credentials: &[&[u8]]) -> Option<Self> {
+        let (first, others) = credentials.split_first()?;
+        if others.iter().all(|other| other == first) {
+            return Some(Self(Sha256::digest(first).into()));
+        }
         let mut parts = credentials.to_vec();
         parts.sort_unstable();
         parts.dedup();
         let mut digest = Sha256::new();
-        match parts.as_slice() {
-            [] => return None,
-            [only] => digest.update(only),
-            several => {
-                for part in several {
-                    digest.update(part.len().to_be_bytes());
-                    digest.update(part);
-                }
-            }
+        for part in parts {
+            digest.update(part.len().to_be_bytes());
+            digest.update(part);
         }
         Some(Self(digest.finalize().into()))
     }
@@ -90,7 +89,7 @@ impl fmt::Debug for Fingerprint {
 ///
 /// At most 64 of `[a-z0-9.-]`; a name that does not fit has no class, and so no fallback.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ModelClass(String);
+pub struct ModelClass(Cow<'static, str>);
 
 impl ModelClass {
     const FAMILIES: [&str; 5] = ["opus", "sonnet", "haiku", "fable", "mythos"];
@@ -98,13 +97,16 @@ impl ModelClass {
     /// Finds the class of a model by the name that clients send.
     #[must_use]
     pub fn of(model: &str) -> Option<Self> {
-        let name = model.to_ascii_lowercase();
+        let mut name = Cow::Borrowed(model);
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            name.to_mut().make_ascii_lowercase();
+        }
         if let Some(family) = Self::FAMILIES.iter().find(|family| name.contains(**family)) {
-            return Some(Self((*family).to_owned()));
+            return Some(Self(Cow::Borrowed(family)));
         }
         let fits = (1..=64).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
-        fits.then_some(Self(name))
+        fits.then(|| Self(Cow::Owned(name.into_owned())))
     }
 
     /// Whether a word names one of Anthropic's families.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use jiff::fmt::rfc2822;
 
@@ -15,6 +16,7 @@ use super::cooldown::{
     Cooldown, Fingerprint, LONGEST_COOLDOWN, LimitKey, ModelClass, Scope, Timestamp,
 };
 use crate::messages::ApiError;
+use crate::wire::names;
 
 const PREFIX: &str = "anthropic-ratelimit-";
 /// A model's name is kept up to this length, in characters.
@@ -121,7 +123,8 @@ pub fn judge_failure(
 }
 
 fn judge_429(headers: &HeaderMap, body: &[u8], class: &ModelClass, now: Timestamp) -> Outcome {
-    let Some(error) = ApiError::read(body).filter(|_| headers.contains_key("request-id")) else {
+    let genuine = headers.contains_key(&names::REQUEST_ID);
+    let Some(error) = ApiError::read(body).filter(|_| genuine) else {
         return Outcome::Answered;
     };
     let capped = error.code.as_deref().is_some_and(|code| SPEND_CAPS.contains(&code));
@@ -187,7 +190,7 @@ impl Windows {
                 _ => {}
             }
         }
-        let retry_after = headers.get("retry-after").and_then(|value| value.to_str().ok());
+        let retry_after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         Self { by_name, retry_after: retry_after.and_then(|value| retry_after_end(value, now)) }
     }
 
@@ -308,6 +311,6 @@ fn retry_after_end(value: &str, now: Timestamp) -> Option<Timestamp> {
 /// The hint of an answer's `retry-after` in seconds, for an answer that is handed on.
 #[must_use]
 pub fn retry_after_seconds(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
-    let end = retry_after_end(headers.get("retry-after")?.to_str().ok()?, now)?;
+    let end = retry_after_end(headers.get(RETRY_AFTER)?.to_str().ok()?, now)?;
     Some(Duration::try_from(end.duration_since(now)).unwrap_or_default().as_secs())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::cooldown::{Known, Proof, Timestamp};
+use crate::wire::names;
 
 /// A proof that can no longer be renewed because nobody answers is believed for this long.
 pub const LONGEST_UNRENEWED: Duration = Duration::from_secs(6 * 60 * 60);
@@ -99,10 +100,10 @@ pub fn carried_by(
     limited: bool,
     now: Timestamp,
 ) -> Option<Proof> {
-    let organization = headers.get("anthropic-organization-id").and_then(|v| v.to_str().ok());
+    let organization = headers.get(&names::ORGANIZATION_ID).and_then(|v| v.to_str().ok());
     let knows_whose = organization.is_some() || super::hint::has_rate_limit_headers(headers);
     let accepted = status == StatusCode::OK || (limited && knows_whose);
-    (accepted && headers.contains_key("request-id")).then(|| Proof {
+    (accepted && headers.contains_key(&names::REQUEST_ID)).then(|| Proof {
         proven_at: now,
         organization: organization.filter(|id| id.len() <= 128).map(str::to_owned),
     })

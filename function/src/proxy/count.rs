@@ -6,13 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::body::{self, Body, upstream_value};
+use super::body::Body;
+use super::content::{self, Content, upstream_value};
 use super::door::{Admitted, own, refuse};
 use super::exchange::Subject;
 use super::legs::{REFUSAL_WITHIN, request_headers};
-use super::{
-    MOST_ERROR_BYTES, Proxy, UPSTREAM, accompanied, anthropic_head, unreachable_failure, warn_of,
-};
+use super::{MOST_ERROR_BYTES, Proxy, UPSTREAM, anthropic_head, unreachable_failure, warn_of};
 use crate::clock;
 use crate::failover::cooldown::{Known, Proof};
 use crate::failover::proof::{self, Standing};
@@ -24,6 +23,7 @@ use crate::telemetry::Record;
 use crate::translate::{request, response};
 use crate::upstream::anthropic::Answer;
 use crate::upstream::bedrock::Call;
+use crate::wire::names;
 
 impl Proxy {
     pub(super) async fn count_tokens(
@@ -56,7 +56,7 @@ impl Proxy {
             Err(fault) => {
                 warn_of(&fault);
                 let failure = unreachable_failure(&fault);
-                (failure.into_response(record.id()).map(body::full), Some(Reason::Unreachable))
+                (failure.into_response(record.id()).map(content::full), Some(Reason::Unreachable))
             }
         };
         let mut upstream = Some(Upstream::Anthropic);
@@ -78,7 +78,7 @@ impl Proxy {
             );
         }
         record.answered(answer.status(), upstream);
-        answer.map(|body| accompanied(body, self.late(), record))
+        answer.map(|body| Body::new(body, self.late(), record))
     }
 
     /// Anthropic's answer for the client. That it refuses the credential counts for messages too.
@@ -87,28 +87,28 @@ impl Proxy {
         subject: Option<&Subject>,
         answer: Response<Answer>,
         record: &Record,
-    ) -> Response<Body> {
+    ) -> Response<Content> {
         let is_refused = answer.status() == StatusCode::UNAUTHORIZED;
         let Some(subject) = subject.filter(|_| is_refused) else {
-            return answer.map(body::as_it_comes);
+            return answer.map(Content::AsItComes);
         };
-        if answer.headers().contains_key("request-id") {
+        if answer.headers().contains_key(&names::REQUEST_ID) {
             self.renewals.forget(&subject.fingerprint);
             self.memory.refused(subject.fingerprint, clock::now());
         }
-        let Some(manner) = subject.manner else { return answer.map(body::as_it_comes) };
+        let Some(manner) = subject.manner else { return answer.map(Content::AsItComes) };
         let (head, mut body) = answer.into_parts();
         let read = tokio::time::timeout(REFUSAL_WITHIN, body.read(MOST_ERROR_BYTES)).await;
         let Ok(Ok(read)) = read else {
             let message = "Anthropic's refusal broke off before it could be read.";
             let failure = Failure::new(ErrorKind::Authentication, message);
-            return failure.into_response(record.id()).map(body::full);
+            return failure.into_response(record.id()).map(content::full);
         };
         if read.len() <= MOST_ERROR_BYTES {
             let refusal = Response::from_parts(head.clone(), read.clone());
             self.keep_refusal(manner, refusal);
         }
-        Response::from_parts(head, body::resumed(read, body))
+        Response::from_parts(head, content::resumed(read, body))
     }
 
     /// Counts with Bedrock; `None` where it has no such model, or may not be asked.
@@ -191,11 +191,11 @@ struct Counted<'a> {
     region: &'a str,
 }
 
-fn counted_answer(counted: &Counted<'_>, reason: Reason, id: &str) -> Response<Body> {
-    let mut answer = Response::new(body::full(response::count(counted.tokens)));
+fn counted_answer(counted: &Counted<'_>, reason: Reason, id: &str) -> Response<Content> {
+    let mut answer = Response::new(content::full(response::count(counted.tokens)));
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(UPSTREAM, upstream_value(Upstream::Bedrock));
+    headers.insert(&UPSTREAM, upstream_value(Upstream::Bedrock));
     for (name, value) in [
         ("x-claude-proxy-reason", reason.to_string().as_str()),
         ("x-claude-proxy-bedrock-model", &counted.model_id),
@@ -209,8 +209,8 @@ fn counted_answer(counted: &Counted<'_>, reason: Reason, id: &str) -> Response<B
     answer
 }
 
-fn cannot_count(record: &Record) -> Response<Body> {
+fn cannot_count(record: &Record) -> Response<Content> {
     let message = "Tokens cannot be counted now: Anthropic does not answer, and Bedrock cannot \
                    count this model. The client may estimate.";
-    Failure::new(ErrorKind::NotSupported, message).into_response(record.id()).map(body::full)
+    Failure::new(ErrorKind::NotSupported, message).into_response(record.id()).map(content::full)
 }

@@ -7,20 +7,23 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::request::Parts;
 use http::{Response, header};
+use http_body::Frame;
 use http_body_util::BodyExt;
 
-use super::body::{self, Body, Writes};
+use super::body::{Body, Writes};
+use super::content;
 use super::exchange::Subject;
-use super::{Proxy, accompanied, sentence};
+use super::{Proxy, sentence};
 use crate::access::Entry;
 use crate::caller::{Target, upstream_headers};
 use crate::clock;
 use crate::failover::cooldown::{Fingerprint, KeyOwner, Known};
 use crate::limits::Query;
 use crate::reply::{ErrorKind, Failure};
-use crate::room::{Full, Held, Place};
+use crate::room::{Full, Held};
 use crate::telemetry::Record;
 
 /// The largest request body, as at Anthropic (*Errors*, `request_too_large`).
@@ -58,17 +61,19 @@ pub(super) struct Admitted {
 
 impl Proxy {
     /// Lets a request in as far as its head and its body decide, or says why not.
-    pub(super) async fn admit<B>(&self, mut head: Parts, body: B) -> Result<Admitted, Failure>
+    pub(super) async fn admit<B>(
+        &self,
+        mut head: Parts,
+        body: B,
+        held: Option<Held>,
+    ) -> Result<Admitted, Failure>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
         let mut target = Target::parse(&head.method, &head.uri, &head.headers)
             .map_err(|refused| Failure::new(ErrorKind::InvalidRequest, sentence(&refused)))?;
-        let mut arriving = Arriving {
-            waits: head.headers.contains_key(header::EXPECT),
-            held: head.extensions.get::<Place>().map(Place::hold),
-            body,
-        };
+        let waits = head.headers.contains_key(header::EXPECT);
+        let mut arriving = Arriving { body, waits, held };
         let (key, collected) = match self.settings.access.entry(&target.key) {
             Entry::Granted(None) => (None, arriving.collect().await),
             Entry::Granted(owner) => {
@@ -94,7 +99,7 @@ impl Proxy {
         &self,
         digest: &Fingerprint,
         arriving: &mut Arriving<B>,
-    ) -> Result<BytesMut, Failure>
+    ) -> Result<Bytes, Failure>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
@@ -171,7 +176,7 @@ pub fn busy(full: Full) -> Response<Body> {
 /// An answer that no upstream has given.
 pub(super) fn own(answer: Response<Bytes>, record: Record) -> Response<Body> {
     record.answered(answer.status(), None);
-    answer.map(|bytes| accompanied(body::full(bytes), Writes::new(), record))
+    answer.map(|bytes| Body::new(content::full(bytes), Writes::default(), record))
 }
 
 fn no_key() -> Failure {
@@ -209,42 +214,68 @@ impl<B> Arriving<B>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin,
 {
-    /// Reads the body whole, into one buffer of at most [`MOST_BODY_BYTES`].
-    async fn collect(&mut self) -> Result<BytesMut, Failure> {
-        let collected = tokio::time::timeout(BODY_WITHIN, self.collect_in_time()).await;
-        collected.unwrap_or_else(|_| Err(too_slow()))
-    }
-
-    async fn collect_in_time(&mut self) -> Result<BytesMut, Failure> {
+    /// Reads the body whole: at most [`MOST_BODY_BYTES`], in one piece.
+    async fn collect(&mut self) -> Result<Bytes, Failure> {
         let announced = self.body.size_hint().lower().try_into().unwrap_or(usize::MAX);
         if announced > MOST_BODY_BYTES {
             return Err(too_large());
         }
+        if self.body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        // What has come with the head needs no timer, and no copy if it is all.
+        let first = match self.body.frame().now_or_never() {
+            Some(None) => return Ok(Bytes::new()),
+            Some(Some(frame)) => self.piece(frame, 0)?,
+            None => Bytes::new(),
+        };
+        if self.body.is_end_stream() {
+            return Ok(first);
+        }
         let mut collected = BytesMut::with_capacity(announced.min(FIRST_BYTES));
+        collected.extend_from_slice(&first);
+        drop(first);
+        let rest = self.collect_rest(&mut collected);
+        let rest = tokio::time::timeout(BODY_WITHIN, rest).await;
+        rest.unwrap_or_else(|_| Err(too_slow()))?;
+        Ok(collected.freeze())
+    }
+
+    async fn collect_rest(&mut self, collected: &mut BytesMut) -> Result<(), Failure> {
         loop {
             let next = tokio::time::timeout(BODY_IDLE, self.body.frame()).await;
-            let Some(frame) = next.map_err(|_| too_slow())? else { return Ok(collected) };
-            let broken = |_| {
-                let message = "The request body broke off before its end.";
-                Failure::new(ErrorKind::InvalidRequest, message)
-            };
-            let Ok(chunk) = frame.map_err(broken)?.into_data() else { continue };
-            let size = collected.len() + chunk.len();
-            if size > MOST_BODY_BYTES {
-                return Err(too_large());
-            }
-            if let Some(held) = &mut self.held {
-                held.grow(size).map_err(crowded)?;
-            }
-            collected.extend_from_slice(&chunk);
+            let Some(frame) = next.map_err(|_| too_slow())? else { return Ok(()) };
+            let piece = self.piece(frame, collected.len())?;
+            collected.extend_from_slice(&piece);
         }
     }
 
+    /// What a frame adds to so many bytes that have come; nothing, where it is no data.
+    fn piece(
+        &mut self,
+        frame: Result<Frame<Bytes>, B::Error>,
+        come: usize,
+    ) -> Result<Bytes, Failure> {
+        let broken = |_| {
+            let message = "The request body broke off before its end.";
+            Failure::new(ErrorKind::InvalidRequest, message)
+        };
+        let piece = frame.map_err(broken)?.into_data().unwrap_or_default();
+        let size = come + piece.len();
+        if size > MOST_BODY_BYTES {
+            return Err(too_large());
+        }
+        if let Some(held) = &mut self.held {
+            held.grow(size).map_err(crowded)?;
+        }
+        Ok(piece)
+    }
+
     /// The body as it goes on, with the room that it takes as long as anything of it lives.
-    fn kept(self, body: BytesMut) -> Bytes {
+    fn kept(self, body: Bytes) -> Bytes {
         match self.held {
             Some(held) if !held.is_empty() => Bytes::from_owner(Kept { body, _held: held }),
-            _ => body.freeze(),
+            _ => body,
         }
     }
 
@@ -269,7 +300,7 @@ where
 
 /// A body, and the room that it takes.
 struct Kept {
-    body: BytesMut,
+    body: Bytes,
     _held: Held,
 }
 

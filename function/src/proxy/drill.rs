@@ -24,6 +24,7 @@ use crate::failover::cooldown::Known;
 use crate::messages::Asked;
 use crate::reply::{ErrorKind, Failure};
 use crate::telemetry::Record;
+use crate::wire::names;
 
 /// The version of the Messages API that the request of a drill is written in.
 const VERSION: &str = "2023-06-01";
@@ -49,7 +50,7 @@ impl Proxy {
         let body = Bytes::from(drill.request());
         let asked = Asked::read(&body);
         let mut headers = HeaderMap::new();
-        headers.insert("anthropic-version", HeaderValue::from_static(VERSION));
+        headers.insert(&names::VERSION, HeaderValue::from_static(VERSION));
         let subject = self.subject_of(nonce.nobody(), &headers, &drill.model);
         let (Some(asked), Some(subject)) = (asked, subject) else {
             let failure = Failure::new(ErrorKind::NotSupported, "No model has this name.");
@@ -65,7 +66,7 @@ impl Proxy {
             call: Call::Messages,
         };
         let policy = self.policy(Some(&subject));
-        let exchange = Box::new(Exchange {
+        let exchange = Exchange {
             proxy: self,
             target,
             headers,
@@ -76,7 +77,7 @@ impl Proxy {
             until: None,
             known: Known::default(),
             record,
-            writes: Writes::new(),
+            writes: Writes::default(),
             early: Early::default(),
             mends: None,
             // It is certain whose limit it is: nobody's.
@@ -84,7 +85,7 @@ impl Proxy {
             mended: 0,
             is_drill: true,
             unserved: None,
-        });
+        };
         Box::pin(exchange.drive()).await
     }
 

@@ -5,19 +5,20 @@
 //! does into an [`Outcome`].
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::body::{self, Body, Writes};
+use super::body::{Body, Writes};
+use super::content::{self, Content, upstream_value};
 use super::refusals::Manner;
-use super::{Proxy, UPSTREAM, body::upstream_value};
+use super::{Proxy, UPSTREAM};
 use crate::caller::Target;
 use crate::clock;
 use crate::drill;
@@ -109,7 +110,7 @@ impl Early {
     /// To be polled after the exchange, in the same task: nobody else is told of a change.
     pub(super) async fn due(&self) -> Upstream {
         let mut sleep: Option<Pin<Box<Sleep>>> = None;
-        std::future::poll_fn(|cx| {
+        poll_fn(|cx| {
             let Some(head) = *self.head() else { return Poll::Pending };
             let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(head.deadline)));
             if sleep.deadline() != head.deadline {
@@ -126,11 +127,11 @@ impl Early {
 }
 
 /// What an attempt has brought: its meaning, and the answer itself where there is one.
-pub(super) type Brought = (Outcome, Option<Response<Body>>);
+pub(super) type Brought = (Outcome, Option<Response<Content>>);
 
 impl Exchange {
     /// Asks until somebody answers, or nobody is left to ask.
-    pub(super) async fn drive(mut self: Box<Self>) -> Response<Body> {
+    pub(super) async fn drive(mut self) -> Response<Body> {
         let mut original = None;
         let mut attempt = self.policy.route(self.known.cooldown(), clock::now());
         loop {
@@ -165,24 +166,24 @@ impl Exchange {
         }
     }
 
-    async fn reply(mut self: Box<Self>, answer: Option<Response<Body>>) -> Response<Body> {
+    async fn reply(&mut self, answer: Option<Response<Content>>) -> Response<Body> {
         let nobody = || {
             let failure = Failure::new(ErrorKind::Unavailable, self.nobody());
-            failure.into_response(self.record.id()).map(body::full)
+            failure.into_response(self.record.id()).map(content::full)
         };
         let answer = answer.unwrap_or_else(nobody);
-        let bedrock = answer.headers().get(UPSTREAM) == Some(&upstream_value(Upstream::Bedrock));
-        let upstream = answer.headers().contains_key(UPSTREAM).then_some(match bedrock {
+        let named = answer.headers().get(&UPSTREAM);
+        let upstream = named.map(|name| match *name == upstream_value(Upstream::Bedrock) {
             true => Upstream::Bedrock,
             false => Upstream::Anthropic,
         });
         self.record.answered(answer.status(), upstream);
         // A body without a byte is never asked for one, so the writes cannot go beside it.
-        if body::is_over(answer.body()) {
-            while self.writes.next().await.is_some() {}
+        if content::is_over(answer.body()) {
+            poll_fn(|cx| self.writes.poll(cx)).await;
         }
-        let Self { writes, record, .. } = *self;
-        answer.map(|body| super::accompanied(body, writes, record))
+        let writes = std::mem::take(&mut self.writes);
+        answer.map(|content| Body::new(content, writes, self.record.clone()))
     }
 
     /// Why there is no answer at all. A drill is for whoever may know everything about it.
@@ -265,9 +266,12 @@ impl Exchange {
         let proof = proof::joined(&self.known, proof);
         let worth = self.policy.fallback
             && proof::is_worth_writing(&self.known, &proof, max_age, clock::now());
-        self.known.proof = Some(proof.clone());
+        let worth = worth.then(|| proof.clone());
+        self.known.proof = Some(proof);
         // Strangers who pass through leave nothing behind.
-        if worth && self.proxy.standing(&self.known) != Standing::Foreign {
+        if let Some(proof) = worth
+            && self.proxy.standing(&self.known) != Standing::Foreign
+        {
             let write = self.proxy.memory.remember_proof(subject.fingerprint, proof);
             self.writes.push(write);
         }
@@ -289,26 +293,27 @@ impl Exchange {
     /// Forgets the limits that were known when the request came; a newer one stays.
     pub(super) fn forget_limits(&mut self) {
         let Some(subject) = &self.subject else { return };
-        let class = (Scope::Class(subject.class.clone()), &self.known.class);
-        for (scope, cooldown) in [class, (Scope::Account, &self.known.account)] {
-            if let Some(cooldown) = cooldown {
-                let key = LimitKey { fingerprint: subject.fingerprint, scope };
-                let write = self.proxy.memory.forget_limit(key, cooldown.recorded_at);
-                self.writes.push(write);
-            }
+        let class = || Scope::Class(subject.class.clone());
+        let class = self.known.class.as_ref().map(|cooldown| (class(), cooldown));
+        let account = self.known.account.as_ref().map(|cooldown| (Scope::Account, cooldown));
+        for (scope, cooldown) in class.into_iter().chain(account) {
+            let key = LimitKey { fingerprint: subject.fingerprint, scope };
+            let write = self.proxy.memory.forget_limit(key, cooldown.recorded_at);
+            self.writes.push(write);
         }
         (self.known.class, self.known.account, self.until) = (None, None, None);
     }
 
     /// Waits for `work` while the writes to the store go on.
     pub(super) async fn beside<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
-        loop {
-            tokio::select! {
-                biased;
-                done = work.as_mut() => return done,
-                Some(()) = self.writes.next(), if !self.writes.is_empty() => {}
+        poll_fn(|cx| {
+            let done = work.as_mut().poll(cx);
+            if done.is_pending() {
+                let _whatever_is_left = self.writes.poll(cx);
             }
-        }
+            done
+        })
+        .await
     }
 
     /// Starts the time within which the client of a stream gets a head.
@@ -321,12 +326,12 @@ impl Exchange {
     /// The labels that say who answered, and why not Anthropic.
     pub(super) fn label(
         &self,
-        response: &mut Response<Body>,
+        response: &mut Response<Content>,
         reason: Reason,
         served: (&str, &str),
     ) {
         let headers = response.headers_mut();
-        headers.insert(UPSTREAM, upstream_value(Upstream::Bedrock));
+        headers.insert(&UPSTREAM, upstream_value(Upstream::Bedrock));
         let until = self.until.map(|until| until.to_string());
         let labels = [
             ("x-claude-proxy-reason", Some(reason.to_string())),
@@ -351,7 +356,7 @@ fn note(attempt: Attempt, verdict: &Verdict) {
 ///
 /// Where Bedrock will be able to answer within seconds, the client is not to wait for Anthropic's
 /// window, and a subscription's client must not stop by itself until then.
-fn honest(mut original: Response<Body>, passes: bool) -> Response<Body> {
+fn honest(mut original: Response<Content>, passes: bool) -> Response<Content> {
     let limited = original.status() == StatusCode::TOO_MANY_REQUESTS;
     let headers = original.headers_mut();
     let hint = crate::failover::hint::retry_after_seconds(headers, clock::now());

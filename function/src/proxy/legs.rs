@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::response::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::body::{self, Body};
+use super::content::{self, Content};
 use super::exchange::{Brought, Exchange};
 use super::{MOST_ERROR_BYTES, anthropic_head};
 use crate::clock;
@@ -26,6 +26,7 @@ use crate::translate::response;
 use crate::translate::stream::{Event, Stream as Translation};
 use crate::upstream::anthropic::Answer;
 use crate::upstream::bedrock::{Call, Events};
+use crate::wire::names;
 use crate::wire::sse::{self, Splitter};
 
 /// A refusal is short; a body that takes longer is not going to come.
@@ -43,12 +44,13 @@ impl Exchange {
     pub(super) async fn ask_anthropic(&mut self) -> Brought {
         self.record.attempt(Upstream::Anthropic, None);
         self.early.forget();
-        let headers = self.headers.clone();
-        let proxy = Arc::clone(&self.proxy);
-        let target = self.target.path_and_query.clone();
-        let body = self.body.clone();
-        let call = pin!(proxy.anthropic.send(http::Method::POST, &target, headers, body));
-        let (head, answer) = match self.beside(call).await {
+        let answered = {
+            let (proxy, headers) = (Arc::clone(&self.proxy), self.headers.clone());
+            let (target, body) = (self.target.path_and_query.clone(), self.body.clone());
+            let call = pin!(proxy.anthropic.send(http::Method::POST, &target, headers, body));
+            self.beside(call).await
+        };
+        let (head, answer) = match answered {
             Ok(answer) => answer.into_parts(),
             Err(fault) => {
                 super::warn_of(&fault);
@@ -71,7 +73,7 @@ impl Exchange {
         let plain = !head.headers.contains_key(header::CONTENT_ENCODING);
         let events = head.headers.get(header::CONTENT_TYPE).is_some_and(is_event_stream);
         if !(plain && events) {
-            let body = body::as_it_comes(answer);
+            let body = Content::AsItComes(answer);
             return (Outcome::Answered, Some(Response::from_parts(head, body)));
         }
         if self.policy.may_fall_back(Reason::Overloaded)
@@ -79,7 +81,7 @@ impl Exchange {
         {
             return self.hold_anthropic(head, answer).await;
         }
-        let body = body::anthropic(Bytes::new(), answer, self.record.clone());
+        let body = content::anthropic(Bytes::new(), answer, self.record.clone());
         (Outcome::Answered, Some(Response::from_parts(streamed(head), body)))
     }
 
@@ -108,7 +110,7 @@ impl Exchange {
         };
         let Some(error) = failed else {
             held.extend_from_slice(&splitter.rest());
-            let body = body::anthropic(held.freeze(), answer, self.record.clone());
+            let body = content::anthropic(held.freeze(), answer, self.record.clone());
             return (Outcome::Answered, Some(Response::from_parts(streamed(head), body)));
         };
         let outcome = match error.kind.as_str() {
@@ -121,7 +123,7 @@ impl Exchange {
             // The client's own fault: nobody else would answer it better.
             _ => Outcome::Answered,
         };
-        (outcome, Some(Response::from_parts(streamed(head), body::full(held.freeze()))))
+        (outcome, Some(Response::from_parts(streamed(head), content::full(held.freeze()))))
     }
 
     /// Anthropic's stream broke before its first content: it ends as any broken stream does.
@@ -129,27 +131,27 @@ impl Exchange {
         let message = "The connection to Anthropic broke before the answer began.";
         let event = Failure::new(ErrorKind::Api, message).into_event(self.record.id());
         held.extend_from_slice(&event);
-        let answer = Response::from_parts(streamed(head), body::full(held.freeze()));
+        let answer = Response::from_parts(streamed(head), content::full(held.freeze()));
         (Outcome::ServerError, Some(answer))
     }
 
     async fn refused(&mut self, head: Parts, mut answer: Answer) -> Brought {
         let refused = matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-        if refused && head.headers.contains_key("request-id") {
+        if refused && head.headers.contains_key(&names::REQUEST_ID) {
             self.revoke();
         }
         let stranger = self.subject.as_ref().filter(|_| head.status == StatusCode::UNAUTHORIZED);
         let kept = stranger.and_then(|subject| subject.manner);
         let judged = kept.is_some() || matches!(head.status.as_u16(), 429 | 500..=504 | 529);
         let Some(class) = self.subject.as_ref().map(|s| s.class.clone()).filter(|_| judged) else {
-            let body = body::as_it_comes(answer);
+            let body = Content::AsItComes(answer);
             return (Outcome::Answered, Some(Response::from_parts(head, body)));
         };
         let reading = tokio::time::timeout(REFUSAL_WITHIN, answer.read(MOST_ERROR_BYTES));
         let reading = self.beside(pin!(reading)).await;
         let Ok(Ok(read)) = reading else { return self.broken_refusal(head) };
         if read.len() > MOST_ERROR_BYTES {
-            let body = body::resumed(read, answer);
+            let body = content::resumed(read, answer);
             return (Outcome::Answered, Some(Response::from_parts(head, body)));
         }
         if let Some(manner) = kept {
@@ -164,7 +166,7 @@ impl Exchange {
         if let Some(proof) = proof {
             self.prove(proof);
         }
-        (outcome, Some(Response::from_parts(head, body::full(read))))
+        (outcome, Some(Response::from_parts(head, content::full(read))))
     }
 
     /// A refusal whose body does not come: only its status is left to judge by.
@@ -179,7 +181,7 @@ impl Exchange {
         let (ours, body) = failure.into_response(self.record.id()).into_parts();
         let mut head = streamed(head);
         head.headers.extend(ours.headers);
-        (outcome, Some(Response::from_parts(head, body::full(body))))
+        (outcome, Some(Response::from_parts(head, content::full(body))))
     }
 
     /// Asks Bedrock in one region, if this credential may spend the operator's money.
@@ -223,13 +225,13 @@ impl Exchange {
         &mut self,
         region: usize,
         call: Call,
-    ) -> Result<Response<Body>, BedrockFailure> {
+    ) -> Result<Response<Content>, BedrockFailure> {
         let proxy = Arc::clone(&self.proxy);
         let answer = self.beside(pin!(proxy.bedrock.message(region, call))).await?;
         let (message, usage) =
-            response::message(&answer, &self.asked.model).map_err(|_| body::broke_off())?;
+            response::message(&answer, &self.asked.model).map_err(|_| content::broke_off())?;
         self.record.used(usage);
-        let mut response = Response::new(body::full(message));
+        let mut response = Response::new(content::full(message));
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         Ok(response)
@@ -239,14 +241,14 @@ impl Exchange {
         &mut self,
         region: usize,
         call: Call,
-    ) -> Result<Response<Body>, BedrockFailure> {
+    ) -> Result<Response<Content>, BedrockFailure> {
         self.head_soon(Upstream::Bedrock);
         let proxy = Arc::clone(&self.proxy);
         let mut events = self.beside(pin!(proxy.bedrock.stream(region, call))).await?;
         let mut translation = Translation::new(&self.asked.model);
         let held = self.beside(pin!(hold_bedrock(&mut events, &mut translation))).await?;
-        let body = body::bedrock(held, events, translation, self.record.clone());
-        Ok(body::event_stream(Upstream::Bedrock, body))
+        let body = content::bedrock(held, events, translation, self.record.clone());
+        Ok(content::event_stream(Upstream::Bedrock, body))
     }
 
     fn unserved(
@@ -258,7 +260,7 @@ impl Exchange {
         let passes = match &failure {
             BedrockFailure::Client { message } => {
                 let failure = Failure::new(ErrorKind::InvalidRequest, message);
-                let mut response = failure.into_response(self.record.id()).map(body::full);
+                let mut response = failure.into_response(self.record.id()).map(content::full);
                 self.label(&mut response, reason, served);
                 return (Outcome::Answered, Some(response));
             }
@@ -339,14 +341,14 @@ async fn hold_bedrock(
 ) -> Result<Vec<Bytes>, BedrockFailure> {
     let mut held = Vec::new();
     let mut size = 0;
-    let mut patience: Duration = body::FIRST_EVENT_TIMEOUT;
+    let mut patience: Duration = content::FIRST_EVENT_TIMEOUT;
     loop {
         let next = tokio::time::timeout(patience, events.next()).await;
-        let Some(chunk) = next.map_err(|_| body::fell_silent())?? else {
-            return Err(body::broke_off());
+        let Some(chunk) = next.map_err(|_| content::fell_silent())?? else {
+            return Err(content::broke_off());
         };
-        patience = body::IDLE_TIMEOUT;
-        match translation.event(&chunk).map_err(|_| body::broke_off())? {
+        patience = content::IDLE_TIMEOUT;
+        match translation.event(&chunk).map_err(|_| content::broke_off())? {
             Event::Skip => {}
             Event::Failed(failure) => return Err(failure),
             Event::Opening(event) => {
@@ -366,8 +368,8 @@ async fn hold_bedrock(
 
 /// What of the client's headers goes into a body for Bedrock.
 pub(super) fn request_headers(headers: &http::HeaderMap) -> Headers<'_> {
-    let betas = headers.get_all("anthropic-beta").iter().filter_map(|value| value.to_str().ok());
-    let version = headers.get("anthropic-version").and_then(|value| value.to_str().ok());
+    let betas = headers.get_all(&names::BETA).iter().filter_map(|value| value.to_str().ok());
+    let version = headers.get(&names::VERSION).and_then(|value| value.to_str().ok());
     Headers { betas: betas.collect(), version }
 }
 

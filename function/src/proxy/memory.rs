@@ -89,8 +89,10 @@ impl Memory {
     /// store nor this instance can say. Takes 250 ms at most, or a second for an unseen key.
     pub(super) async fn look_up(self: &Arc<Self>, query: &Query<'_>, now: Timestamp) -> Known {
         let Some(recall) = &self.recall else {
-            let read = self.read(query, BUDGET, now).await;
-            return self.gone.sift(query, read.unwrap_or_else(nothing));
+            // Of our own, it answers at once.
+            let answer = self.store.look_up(query, now).await;
+            let known = self.told(query, answer).unwrap_or_else(nothing);
+            return self.gone.sift(query, known);
         };
         let recalled = |faith| self.gone.sift(query, recall.known(query, faith, now));
         let fresh = recalled(Faith::Fresh);
@@ -133,14 +135,18 @@ impl Memory {
             Ok(known)
         });
         let answer = tokio::time::timeout(budget, &mut reading).await;
-        if answer.is_err() && self.is_shared() {
+        if answer.is_err() {
             let mut late = self.late();
             if late.next <= now {
                 late.next = now.saturating_add(LATE_EVERY).unwrap_or(Timestamp::MAX);
                 late.call = Some(Box::pin(async move { drop(reading.await) }));
             }
         }
-        let answer = answer.unwrap_or(Err(StoreError::TimedOut));
+        self.told(query, answer.unwrap_or(Err(StoreError::TimedOut)))
+    }
+
+    /// Takes note of how well the store has answered.
+    fn told(&self, query: &Query<'_>, answer: Result<Known, StoreError>) -> Option<Known> {
         self.failing.store(answer.is_err(), Ordering::Relaxed);
         let known = answer.inspect_err(|error| self.warn(error)).ok()?;
         let keyless = query.key.is_some() && known.key == KeyOwner::Unread;

@@ -18,6 +18,7 @@ use super::exchange::Subject;
 use crate::access::AccessMode;
 use crate::clock;
 use crate::failover::cooldown::{Fingerprint, Timestamp};
+use crate::wire::names;
 
 /// How long a refusal is answered again without a call.
 const LIFETIME: Duration = Duration::from_secs(60);
@@ -44,11 +45,11 @@ pub(super) struct Manner {
 impl Manner {
     /// Reads the manner off the headers that Anthropic sees.
     pub(super) fn of(fingerprint: Fingerprint, sent: &HeaderMap) -> Self {
-        let betas = sent.get_all("anthropic-beta").iter().filter_map(|value| value.to_str().ok());
+        let betas = sent.get_all(&names::BETA).iter().filter_map(|value| value.to_str().ok());
         let mut betas = betas.flat_map(|value| value.split(','));
         Self {
             fingerprint,
-            as_key: sent.contains_key("x-api-key"),
+            as_key: sent.contains_key(&names::API_KEY),
             as_token: sent.contains_key(AUTHORIZATION),
             named: betas.any(|beta| beta.trim_ascii().starts_with(KIND_OF_CREDENTIAL)),
         }
@@ -82,7 +83,9 @@ impl Refusals {
 
     fn remember(&self, whose: Manner, answer: Response<Bytes>, now: Timestamp) {
         // A refusal without Anthropic's mark may be anybody's.
-        if answer.body().len() > MOST_BODY_BYTES || !answer.headers().contains_key("request-id") {
+        if answer.body().len() > MOST_BODY_BYTES
+            || !answer.headers().contains_key(&names::REQUEST_ID)
+        {
             return;
         }
         let mut kept = self.kept();

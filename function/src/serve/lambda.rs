@@ -16,7 +16,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use tokio::task::JoinSet;
 
 pub use self::runtime::Runtime;
@@ -50,7 +50,7 @@ pub async fn run(settings: Settings, runtime: Runtime, on: &Platform) -> anyhow:
             return Err(error);
         }
     };
-    serve(runtime, on.concurrency, move |request| Arc::clone(&proxy).answer(request)).await
+    serve(runtime, on.concurrency, move |request| Arc::clone(&proxy).answer(request, None)).await
 }
 
 /// Makes all that the first request would otherwise have to wait for: here is CPU to spare.
@@ -146,5 +146,5 @@ where
     let answer = failure.into_response(record.id());
     record.answered(answer.status(), None);
     record.complete();
-    answer.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync())
+    answer.map(Body::from)
 }

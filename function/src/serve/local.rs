@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -118,21 +117,15 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Answers a request if there is room for it; what it holds, it holds until its body has ended.
-pub async fn answer<B>(proxy: Arc<Proxy>, room: Room, mut request: Request<B>) -> Response<Body>
+pub async fn answer<B>(proxy: Arc<Proxy>, room: Room, request: Request<B>) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin,
 {
     let holder = room.holder(&caller::told_apart_by(request.uri(), request.headers()));
-    let place = match room.enter(holder) {
-        Ok(place) => place,
-        Err(full) => return proxy::busy(full),
-    };
-    request.extensions_mut().insert(place.clone());
-    let hold = move |error| {
-        let _until_the_body_is_dropped = &place;
-        error
-    };
-    proxy.answer(request).await.map(|body| body.map_err(hold).boxed_unsync())
+    match room.enter(holder) {
+        Ok(place) => proxy.answer(request, Some(place)).await,
+        Err(full) => proxy::busy(full),
+    }
 }
 
 /// Serves until `stop`, then lets the answers that are under way finish.

@@ -119,7 +119,8 @@ impl Anthropic {
     }
 }
 
-type Polled = Option<Result<Frame<Bytes>, hyper::Error>>;
+type Piece = Result<Frame<Bytes>, hyper::Error>;
+type Polled = Option<Piece>;
 
 /// The body of an answer, as it arrives. Dropping it cancels the call.
 #[derive(Debug)]
@@ -128,8 +129,8 @@ pub struct Answer {
     /// `None` once it has been given back.
     way: Option<Way>,
     pool: Arc<Pool>,
-    /// What came together with the last piece, and could not be joined to it.
-    next: Polled,
+    /// What came together with the last piece, and could not be joined to it. Rare, and large.
+    next: Option<Box<Piece>>,
     ended: bool,
 }
 
@@ -191,11 +192,11 @@ impl Answer {
                     joined.extend_from_slice(&piece);
                 }
                 Some(Ok(Err(other))) => {
-                    self.next = Some(Ok(other));
+                    self.next = Some(Box::new(Ok(other)));
                     break;
                 }
                 Some(Err(error)) => {
-                    self.next = Some(Err(error));
+                    self.next = Some(Box::new(Err(error)));
                     break;
                 }
                 None => break,
@@ -211,7 +212,7 @@ impl Body for Answer {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
         if let Some(next) = self.next.take() {
-            return Poll::Ready(Some(next));
+            return Poll::Ready(Some(*next));
         }
         let polled = ready!(self.poll_piece(cx));
         Poll::Ready(match polled.map(|frame| frame.map(Frame::into_data)) {

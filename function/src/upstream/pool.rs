@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{HeaderValue, Request, Response, Uri, header, uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -126,20 +127,24 @@ impl Pool {
         Ok((answer, way))
     }
 
-    async fn send_by(
+    /// Puts a request on its way.
+    fn send_by<'a>(
         &self,
-        way: &mut Way,
+        way: &'a mut Way,
         mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Refused> {
+    ) -> Either<
+        impl Future<Output = Result<Response<Incoming>, Refused>> + use<'a>,
+        impl Future<Output = Result<Response<Incoming>, Refused>> + use<'a>,
+    > {
         match way {
             Way::Own(line) => {
                 request.headers_mut().insert(header::HOST, self.host.clone());
-                line.send(request).await
+                Either::Left(line.send(request))
             }
             Way::Shared { sender, .. } => {
                 request.headers_mut().remove(header::HOST);
                 *request.uri_mut() = self.absolute(request.uri());
-                sender.try_send_request(request).await
+                Either::Right(sender.try_send_request(request))
             }
         }
     }

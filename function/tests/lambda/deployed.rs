@@ -2,7 +2,6 @@
 //! alone with an answer of the test's own.
 
 use std::{
-    convert::Infallible,
     future::ready,
     io::{BufRead, BufReader},
     process::{Child, Command, ExitStatus, Stdio},
@@ -13,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use function::{proxy::Body, serve::lambda};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::{Request, Response};
 use tempfile::TempDir;
 use tokio::{task::JoinSet, time::Instant};
@@ -180,5 +179,5 @@ impl Looping {
 
 /// A body that is there already.
 pub(crate) fn full(body: impl Into<Bytes>) -> Body {
-    Full::new(body.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
+    body.into().into()
 }

@@ -6,7 +6,6 @@ use aws_smithy_types::base64;
 use bytes::Bytes;
 use function::proxy::Body;
 use futures_util::{StreamExt, stream};
-use http_body_util::{BodyExt, StreamBody};
 use hyper::{Response, body::Frame};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -183,7 +182,7 @@ fn events<const N: usize>(said: [&'static str; N], then: Then) -> Response<Body>
         }
     });
     let answer = Response::builder().header("content-type", "text/event-stream");
-    answer.body(StreamBody::new(said.chain(end)).boxed_unsync()).unwrap()
+    answer.body(Body::made(said.chain(end))).unwrap()
 }
 
 /// What the trailers tell.

@@ -4,7 +4,7 @@
 //! a transaction, three look-ups and as many pieces of JSON, which is more than all the rest that
 //! is done for a small request.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::failover::cooldown::{Fingerprint, Known, ModelClass};
@@ -19,7 +19,7 @@ pub(super) struct Seen(Mutex<Shelf>);
 
 #[derive(Debug, Default)]
 struct Shelf {
-    known: HashMap<Key, Known>,
+    known: BTreeMap<Key, Known>,
     /// How often the file was written.
     moment: u64,
 }

@@ -1,0 +1,275 @@
+//! What an answer says, chunk by chunk.
+//!
+//! Every stream that is made here ends properly: with its own last event, or with exactly one
+//! `event: error`. Nothing is decided here any more, and no answer is ever begun again.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_stream::stream;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt, Full};
+
+use super::body::{Body, BoxError};
+use super::legs::is_event_stream;
+use super::{MOST_ERROR_BYTES, UPSTREAM};
+use crate::failover::Upstream;
+use crate::messages::ApiError;
+use crate::reply::{ErrorKind, Failure};
+use crate::telemetry::Record;
+use crate::translate::error::BedrockFailure;
+use crate::translate::stream::{Event, Stream as Translation};
+use crate::upstream::anthropic::Answer;
+use crate::upstream::bedrock::Events;
+use crate::wire::names;
+use crate::wire::sse::{self, Ending, Tail};
+
+/// A client that hears nothing for longer than this may take the stream for dead.
+const PING_EVERY: Duration = Duration::from_secs(15);
+
+/// Once Bedrock has begun, a silence of this length means that it will not go on.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Before its first event Bedrock reads the prompt, which may take minutes.
+pub(super) const FIRST_EVENT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What a body is made of.
+pub(super) enum Content {
+    /// It is already there.
+    Whole(Full<Bytes>),
+    /// Anthropic's, as it arrives.
+    AsItComes(Answer),
+    /// It is made while it goes.
+    Made(Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, BoxError>> + Send>>),
+}
+
+impl http_body::Body for Content {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Whole(whole) => Pin::new(whole).poll_frame(cx).map_err(|never| match never {}),
+            Self::AsItComes(answer) => Pin::new(answer).poll_frame(cx).map_err(Into::into),
+            Self::Made(stream) => stream.poll_next_unpin(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(whole) => whole.is_end_stream(),
+            Self::AsItComes(answer) => answer.is_end_stream(),
+            Self::Made(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(whole) => whole.size_hint(),
+            Self::AsItComes(answer) => answer.size_hint(),
+            Self::Made(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A body that is already there.
+pub(super) fn full(bytes: impl Into<Bytes>) -> Content {
+    Content::Whole(Full::new(bytes.into()))
+}
+
+/// Whether no more bytes are to come. A body of a known length may say so before its stream has
+/// ended, as over HTTP/2, and whoever has the length does not wait for that.
+pub(super) fn is_over(body: &Content) -> bool {
+    body.is_end_stream() || body.size_hint().exact() == Some(0)
+}
+
+/// Anthropic's body, of which a part has been read already.
+pub(super) fn resumed(read: Bytes, mut answer: Answer) -> Content {
+    Content::Made(Box::pin(stream! {
+        yield Ok(Frame::data(read));
+        while let Some(chunk) = answer.chunk().await {
+            yield chunk.map(Frame::data).map_err(Into::into);
+        }
+    }))
+}
+
+/// A body that is made while it goes.
+pub(super) fn made(stream: impl Stream<Item = Bytes> + Send + 'static) -> Content {
+    Content::Made(Box::pin(stream.map(|event| Ok(Frame::data(event)))))
+}
+
+/// Anthropic's stream from the commit point on: what was held back, then what comes.
+pub(super) fn anthropic(held: Bytes, mut answer: Answer, record: Record) -> Content {
+    made(stream! {
+        let mut tail = Tail::default();
+        let out = tail.push(held);
+        if !out.is_empty() {
+            yield out;
+        }
+        while let Some(Ok(chunk)) = answer.chunk().await {
+            let out = tail.push(chunk);
+            if !out.is_empty() {
+                yield out;
+            }
+        }
+        record.used(tail.usage());
+        let between = tail.is_between_events();
+        match tail.finish() {
+            Ending::Complete(rest) if rest.is_empty() => {}
+            Ending::Complete(rest) => yield rest,
+            Ending::Cut => {
+                record.broke("anthropic's stream was cut");
+                if !between {
+                    yield Bytes::from_static(b"\n\n");
+                }
+                let message = "The connection to Anthropic broke before the answer was complete.";
+                yield Failure::new(ErrorKind::Api, message).into_event(record.id());
+            }
+        }
+    })
+}
+
+/// Bedrock's stream from the commit point on, with pings in its silences.
+pub(super) fn bedrock(
+    held: Vec<Bytes>,
+    mut upstream: Events,
+    mut translation: Translation,
+    record: Record,
+) -> Content {
+    made(stream! {
+        for event in held {
+            yield event;
+        }
+        let failure = loop {
+            if translation.finished() {
+                break None;
+            }
+            let mut next = Box::pin(upstream.next());
+            let mut silence = Duration::ZERO;
+            let next = loop {
+                if let Ok(next) = tokio::time::timeout(PING_EVERY, &mut next).await {
+                    break next;
+                }
+                silence += PING_EVERY;
+                if silence >= IDLE_TIMEOUT {
+                    break Err(fell_silent());
+                }
+                yield Bytes::from_static(sse::PING);
+            };
+            match next.map(|chunk| chunk.map(|chunk| translation.event(&chunk))) {
+                Ok(Some(Ok(Event::Opening(event) | Event::Content(event)))) => yield event,
+                Ok(Some(Ok(Event::Skip))) => {}
+                Ok(Some(Ok(Event::Failed(failure)))) | Err(failure) => break Some(failure),
+                Ok(Some(Err(_))) => break Some(broke_off()),
+                Ok(None) => break Some(broke_off()),
+            }
+        };
+        record.used(translation.usage());
+        if let Some(failure) = failure {
+            record.broke("bedrock's stream failed");
+            yield said(failure).into_event(record.id());
+        }
+    })
+}
+
+/// What the client is told about a failure of Bedrock.
+pub(super) fn said(failure: BedrockFailure) -> Failure {
+    match failure {
+        BedrockFailure::Client { message } => Failure::new(ErrorKind::InvalidRequest, message),
+        BedrockFailure::Transient { kind, message }
+        | BedrockFailure::Permanent { kind, message } => Failure::new(kind, message),
+    }
+}
+
+pub(super) fn fell_silent() -> BedrockFailure {
+    BedrockFailure::Transient {
+        kind: ErrorKind::Timeout,
+        message: "Bedrock fell silent in the middle of the answer.".to_owned(),
+    }
+}
+
+pub(super) fn broke_off() -> BedrockFailure {
+    BedrockFailure::Transient {
+        kind: ErrorKind::Api,
+        message: "Bedrock's stream ended before the answer was complete.".to_owned(),
+    }
+}
+
+/// The head of a stream.
+pub(super) fn event_stream(upstream: Upstream, body: Content) -> Response<Content> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(&UPSTREAM, upstream_value(upstream));
+    response
+}
+
+pub(super) const fn upstream_value(upstream: Upstream) -> HeaderValue {
+    HeaderValue::from_static(match upstream {
+        Upstream::Anthropic => "anthropic",
+        Upstream::Bedrock => "bedrock",
+    })
+}
+
+/// A stream whose head has to go out before it is known who answers: pings until then. The head
+/// names who is being asked, and nothing that only the answer could tell.
+pub(super) fn waiting(
+    mut drive: Pin<Box<dyn Future<Output = Response<Body>> + Send>>,
+    announced: Upstream,
+    record: Record,
+) -> Response<Body> {
+    let id = HeaderValue::from_str(record.id()).ok();
+    let body = made(stream! {
+        let response = loop {
+            yield Bytes::from_static(sse::PING);
+            if let Ok(response) = tokio::time::timeout(PING_EVERY, &mut drive).await {
+                break response;
+            }
+        };
+        let (head, mut body) = response.into_parts();
+        let events = head.headers.get(header::CONTENT_TYPE).is_some_and(is_event_stream);
+        if head.status != StatusCode::OK || !events {
+            yield last_event(head.status, body, record.id()).await;
+            return;
+        }
+        let served = head.headers.get(&UPSTREAM).filter(|name| **name != upstream_value(announced));
+        if let Some(name) = served.and_then(|name| name.to_str().ok()) {
+            yield sse::comment(&format!("{UPSTREAM}: {name}"));
+        }
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Ok(chunk) = frame.into_data() {
+                yield chunk;
+            }
+        }
+    });
+    let mut response = event_stream(announced, body);
+    response.headers_mut().extend(id.map(|id| (names::REQUEST_ID.clone(), id)));
+    response.map(Into::into)
+}
+
+/// Says in one event what a whole answer would have said.
+async fn last_event(status: StatusCode, mut body: Body, request_id: &str) -> Bytes {
+    let mut read = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        read.extend(frame.into_data().unwrap_or_default());
+        if read.len() > MOST_ERROR_BYTES {
+            break;
+        }
+    }
+    let error = ApiError::read(&read);
+    let kind = match status.as_u16() {
+        429 => ErrorKind::RateLimit,
+        500.. => ErrorKind::Overloaded,
+        _ => error.as_ref().and_then(|e| ErrorKind::named(&e.kind)).unwrap_or(ErrorKind::Api),
+    };
+    let message = error.map_or_else(|| "Nobody could answer.".to_owned(), |error| error.message);
+    Failure::new(kind, message).into_event(request_id)
+}
