@@ -250,7 +250,8 @@ async fn once(
     let seen = plan.run(&target.address, || cpu.extend(process.map(Process::cpu))).await;
     hurry(false);
     let spent = match cpu[..] {
-        [before, after] => (after - before).as_secs_f64() * 1e6,
+        // A process that has ended takes its time along.
+        [before, after] => after.saturating_sub(before).as_secs_f64() * 1e6,
         _ => 0.0,
     };
     if let Some(example) = &seen.example {

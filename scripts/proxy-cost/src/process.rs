@@ -9,6 +9,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::time::ClockId;
+use nix::unistd::Pid;
+
 /// The core that the measured process has to itself; clients and upstream share the other one.
 const CORE: &str = "1";
 
@@ -41,18 +44,13 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// CPU time of all its threads so far.
+    /// CPU time of all its threads so far, those included that have ended.
     pub fn cpu(&self) -> Duration {
-        let mut nanos = 0;
-        for id in self.all() {
-            let tasks = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
-            for task in tasks {
-                let stat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-                let spent = stat.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok());
-                nanos += spent.unwrap_or_default();
-            }
-        }
-        Duration::from_nanos(nanos)
+        let spent = self.all().into_iter().filter_map(|id| {
+            let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(id.try_into().ok()?)).ok()?;
+            clock.now().ok().map(Duration::from)
+        });
+        spent.sum()
     }
 
     /// Resident memory, in MiB.
