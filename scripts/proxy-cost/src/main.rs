@@ -3,6 +3,7 @@
 //! Everything runs on this machine: an upstream and the clients on one core, the target on another,
 //! in rounds in which all targets take turns. Printed are medians. Run: `scripts/bench`.
 
+mod floor;
 mod goals;
 mod load;
 mod mark;
@@ -29,7 +30,7 @@ Prints what a request costs through the proxy, beside other proxies. Linux with 
 scripts/bench [OPTIONS]
 
   --rounds N     how often everything is measured (3)
-  --only A,B     only these targets: direct, claude-proxy, nginx, HAProxy, LiteLLM, Portkey, …
+  --only A,B     only these targets: direct, claude-proxy, hyper, nginx, HAProxy, LiteLLM, …
   --hurry        puts what is measured before all other work on the machine; needs root
   --install      installs LiteLLM, Portkey and claude-code-router below target/ (pip, npm) first
   --binary PATH  the proxy
@@ -56,13 +57,17 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let end = Options::read().and_then(|options| match options {
-        None => {
-            println!("{HELP}");
-            Ok(())
-        }
-        Some(options) => run(&options),
-    });
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let end = match words.split_first() {
+        Some((first, words)) if first == floor::COMMAND => be_floor(words),
+        _ => Options::read().and_then(|options| match options {
+            None => {
+                println!("{HELP}");
+                Ok(())
+            }
+            Some(options) => run(&options),
+        }),
+    };
     match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -101,6 +106,12 @@ impl Options {
         }
         Ok(Some(options))
     }
+}
+
+/// Is a target itself.
+fn be_floor(words: &[String]) -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, floor::serve(words))
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::floor;
 use crate::load::{self, Address};
 use crate::process::{self, Process};
 use crate::upstream::Upstream;
@@ -76,6 +77,7 @@ impl Target {
 pub fn all(place: &Place) -> io::Result<Vec<Target>> {
     let mut targets = vec![direct(place)];
     targets.extend(ours(place)?);
+    targets.extend([floor(place, "hyper", false)?, floor(place, "hyper (TLS)", true)?]);
     for (name, buffered, tls) in
         [("nginx", false, false), ("nginx (buffered)", true, false), ("nginx (TLS)", false, true)]
     {
@@ -144,6 +146,19 @@ fn ours(place: &Place) -> io::Result<Vec<Target>> {
         });
     }
     Ok(targets)
+}
+
+/// What the proxy is built of, and nothing else.
+fn floor(place: &Place, name: &'static str, tls: bool) -> io::Result<Target> {
+    let port = free_port()?;
+    let url = match tls {
+        true => format!("https://localhost:{}", place.upstream.tls),
+        false => format!("http://127.0.0.1:{}", place.upstream.plain),
+    };
+    let program = std::env::current_exe()?.display().to_string();
+    let trusted = place.scratch.join("trusted.pem").display().to_string();
+    let command = [&program, floor::COMMAND, &port.to_string(), &url, &trusted];
+    Ok(peer(name, Some("alone".to_owned()), &command, address(port)))
 }
 
 fn nginx(place: &Place, name: &'static str, buffered: bool, tls: bool) -> io::Result<Target> {
