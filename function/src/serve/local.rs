@@ -35,8 +35,9 @@ use crate::{caller, clock};
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// Answers that are under way at the end have this long to finish.
 const DRAIN_WITHIN: Duration = Duration::from_secs(25);
-/// The largest head of a request, in bytes.
-const MOST_HEAD_BYTES: usize = 128 << 10;
+/// What is read at a time, and so the largest head of a request, in bytes. A body of 128 KiB comes
+/// with its head in one piece, which is never copied.
+const MOST_READ_BYTES: usize = 144 << 10;
 /// More connections than this are not served at a time.
 const MOST_CONNECTIONS: usize = 4096;
 /// So many more are told to come back, and the rest is closed.
@@ -204,7 +205,7 @@ impl House {
 /// HTTP/1.1 for clients that send each head within `head`.
 fn http(head: Duration) -> http1::Builder {
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(MOST_HEAD_BYTES);
+    server.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(MOST_READ_BYTES);
     server
 }
 
