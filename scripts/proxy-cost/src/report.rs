@@ -39,6 +39,7 @@ const NGINX: &str = "nginx";
 impl Report {
     /// Prints all tables for these targets, in this order.
     pub fn print(&self, targets: &[(&'static str, String)]) {
+        self.print_summary(targets);
         let cpu = |scenario| move |report: &Self, name: &str| report.cpu(scenario, name);
         println!("\nCPU of the proxy, µs (times nginx's):\n");
         self.table(
@@ -85,6 +86,35 @@ impl Report {
                 }),
                 ("start to first answer, ms", &|report, name| report.start(name, |s| s.took)),
                 ("wrong answers", &|report, name| report.wrong(name)),
+            ],
+        );
+    }
+
+    /// Prints the table of the README. Of the upstream itself its own time is shown.
+    fn print_summary(&self, targets: &[(&'static str, String)]) {
+        let time = |scenario| {
+            move |report: &Self, name: &str| match name {
+                "direct" => report
+                    .median(scenario, name, |figures| figures.answer.0)
+                    .map(|own| format!("({own:.0})")),
+                name => report.added(scenario, name, |figures| figures.answer.0),
+            }
+        };
+        let shown: Vec<_> =
+            targets.iter().filter(|(name, _)| *name != "claude-proxy (limited)").cloned().collect();
+        println!();
+        self.table(
+            &shown,
+            &[
+                ("CPU of a request", &|report, name| report.cpu("16", name)),
+                ("of an event", &|report, name| report.cpu("s64", name)),
+                ("added to a request", &time("1")),
+                ("to the first event", &time("s1")),
+                ("MiB idle", &|report, name| report.start(name, |start| start.idle)),
+                ("with 256 streams", &|report, name| {
+                    report.median("s256", name, |f| f.peak).map(|mib| format!("{mib:.1}"))
+                }),
+                ("ms to start", &|report, name| report.start(name, |start| start.took)),
             ],
         );
     }
