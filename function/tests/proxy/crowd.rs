@@ -26,10 +26,13 @@ async fn one_user_takes_half_of_the_places_and_the_others_are_served() {
     let crowd = || join_all((0..30).map(|_| world.call(Call::message().by(ALICE))));
     let others = async {
         sleep(Duration::from_secs(2)).await;
+        // Answers that have begun hold their places.
+        let late = world.call(Call::message().by(ALICE)).await;
         let bob = || world.call(Call::message().by(BOB));
-        join_all((0..10).map(|_| bob())).await
+        (late, join_all((0..10).map(|_| bob())).await)
     };
-    let (replies, others) = tokio::join!(crowd(), others);
+    let (replies, (late, others)) = tokio::join!(crowd(), others);
+    assert_sent_away(&late);
     let (served, shed): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 200);
     assert_eq!((served.len(), shed.len()), (20, 10));
     shed.into_iter().for_each(assert_sent_away);

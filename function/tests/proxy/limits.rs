@@ -47,6 +47,20 @@ async fn while_a_limit_is_in_force_anthropic_is_not_called() {
 }
 
 #[tokio::test]
+async fn a_limit_is_remembered_while_bedrock_still_thinks() {
+    let world = World::start();
+    world.anthropic.next([limited(120)]);
+    world.bedrock.always(ok().head_after(Duration::from_secs(3)));
+    let next = async {
+        sleep(Duration::from_secs(1)).await;
+        world.call(Call::message()).await
+    };
+    let (first, next) = tokio::join!(world.call(Call::message()), next);
+    assert_eq!((first.reason(), next.reason()), ("rate_limited", "cooldown"));
+    assert_eq!(world.anthropic.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn after_its_end_a_limit_is_no_limit() {
     let world = World::with("RETRY_THRESHOLD_SECONDS", "1").start();
     world.anthropic.next([limited(2)]);
