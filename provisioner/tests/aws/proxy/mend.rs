@@ -12,8 +12,10 @@ impl Wire {
     /// Answers as AWS would where the emulator does not.
     pub(super) fn mend(&self, call: &Call, answer: &mut Value) {
         if call.name == "ecr.GetAuthorizationToken" {
-            // Both name a host of AWS.
-            answer["authorizationData"][0]["proxyEndpoint"] = json!(format!("http://{}", self.own));
+            // Both name a host of AWS. A refusal has no data.
+            if let Some(data) = answer.pointer_mut("/authorizationData/0") {
+                data["proxyEndpoint"] = json!(format!("http://{}", self.own));
+            }
         } else if call.name == "lambda.GetPolicy" {
             let policy = answer["Policy"].as_str().unwrap_or_default();
             let Ok(mut policy) = serde_json::from_str::<Value>(policy) else { return };
