@@ -3,6 +3,7 @@
 //! Everything runs on this machine: an upstream and the clients on one core, the target on another,
 //! in rounds in which all targets take turns. Printed are medians. Run: `scripts/bench`.
 
+mod count;
 mod floor;
 mod goals;
 mod load;
@@ -33,6 +34,7 @@ scripts/bench [OPTIONS]
   --only A,B     only these targets: direct, claude-proxy, hyper, nginx, HAProxy, LiteLLM, …
   --hurry        puts what is measured before all other work on the machine; needs root
   --install      installs LiteLLM, Portkey and claude-code-router below target/ (pip, npm) first
+  --count        counts instructions instead, by valgrind
   --binary PATH  the proxy
   --folder PATH  for peers, configurations and logs (target/bench)
 
@@ -52,6 +54,7 @@ struct Options {
     only: Option<Vec<String>>,
     hurry: bool,
     install: bool,
+    count: bool,
     binary: PathBuf,
     folder: PathBuf,
 }
@@ -85,6 +88,7 @@ impl Options {
             only: None,
             hurry: false,
             install: false,
+            count: false,
             binary: "target/release/function".into(),
             folder: "target/bench".into(),
         };
@@ -98,6 +102,7 @@ impl Options {
                 }
                 Long("hurry") => options.hurry = true,
                 Long("install") => options.install = true,
+                Long("count") => options.count = true,
                 Long("binary") => options.binary = words.value()?.into(),
                 Long("folder") => options.folder = words.value()?.into(),
                 Long("help") => return Ok(None),
@@ -129,6 +134,12 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     tasks.block_on(&runtime, async {
         let upstream = upstream::start().await?;
         let place = Place { binary, peers: folder, scratch, upstream };
+        if options.count {
+            let counted =
+                |target: &Target| ["claude-proxy", "hyper", "nginx"].contains(&target.name);
+            let targets: Vec<_> = target::all(&place)?.into_iter().filter(counted).collect();
+            return Ok(count::print(&targets, &place).await?);
+        }
         measure(options, &place).await
     })
 }
