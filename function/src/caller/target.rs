@@ -17,9 +17,6 @@ use crate::access::Shown;
 /// The query parameter in which a client may name its user.
 const PARAMETER: &str = "claude-code-user";
 
-/// What nearly every request wants, and needs no looking at.
-const MESSAGES: &str = "/v1/messages";
-
 /// Where a request wants to go, after the proxy key and the labels of the person were taken off.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
@@ -115,9 +112,7 @@ impl Target {
             return Err(Refused::NotAPath);
         }
         let original = uri.path_and_query().ok_or(Refused::NotAPath)?;
-        if original.path() != MESSAGES {
-            check_path(original.path())?;
-        }
+        check_path(original.path())?;
         let (key, path) = take_label(original.path(), "k");
         let (name, path) = take_label(path, "u");
         let recovered = match original.query() {
@@ -148,7 +143,7 @@ impl Target {
 impl Call {
     fn of(method: &Method, path: &str) -> Self {
         match path {
-            MESSAGES if method == Method::POST => Self::Messages,
+            "/v1/messages" if method == Method::POST => Self::Messages,
             "/v1/messages/count_tokens" if method == Method::POST => Self::CountTokens,
             _ => Self::Other,
         }

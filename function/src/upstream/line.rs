@@ -38,25 +38,21 @@ impl Line {
     }
 
     /// Sends one request and waits for the head of its answer.
-    pub(super) fn send(
+    pub(super) async fn send(
         &mut self,
         request: Request<Full<Bytes>>,
-    ) -> impl Future<Output = Result<Response<Incoming>, Refused>> {
+    ) -> Result<Response<Incoming>, Refused> {
         let Self { sender, connection, turn } = self;
-        // The request is handed over at once; nothing of it stays here.
-        let answer = sender.try_send_request(request);
+        let mut answer = std::pin::pin!(sender.try_send_request(request));
         turn.begin();
-        async move {
-            let mut answer = std::pin::pin!(answer);
-            std::future::poll_fn(|cx| {
-                turn.drive(cx, |cx| {
-                    // It ends by telling the answer why.
-                    let _ended = Pin::new(&mut *connection).poll(cx);
-                    answer.as_mut().poll(cx)
-                })
+        std::future::poll_fn(|cx| {
+            turn.drive(cx, |cx| {
+                // It ends by telling the answer why.
+                let _ended = Pin::new(&mut *connection).poll(cx);
+                answer.as_mut().poll(cx)
             })
-            .await
-        }
+        })
+        .await
     }
 
     /// The next frame of the answer's body.

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::Either;
 use http::{HeaderValue, Request, Response, Uri, header, uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -127,24 +126,20 @@ impl Pool {
         Ok((answer, way))
     }
 
-    /// Puts a request on its way.
-    fn send_by<'a>(
+    async fn send_by(
         &self,
-        way: &'a mut Way,
+        way: &mut Way,
         mut request: Request<Full<Bytes>>,
-    ) -> Either<
-        impl Future<Output = Result<Response<Incoming>, Refused>> + use<'a>,
-        impl Future<Output = Result<Response<Incoming>, Refused>> + use<'a>,
-    > {
+    ) -> Result<Response<Incoming>, Refused> {
         match way {
             Way::Own(line) => {
                 request.headers_mut().insert(header::HOST, self.host.clone());
-                Either::Left(line.send(request))
+                line.send(request).await
             }
             Way::Shared { sender, .. } => {
                 request.headers_mut().remove(header::HOST);
                 *request.uri_mut() = self.absolute(request.uri());
-                Either::Right(sender.try_send_request(request))
+                sender.try_send_request(request).await
             }
         }
     }

@@ -6,7 +6,6 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TimeToLiveSpecification;
-use function::translate::model::Model;
 use provisioner::names::{Account, Names};
 use provisioner::rights;
 use serde_json::{Value, json};
@@ -178,16 +177,7 @@ fn the_url_is_asked() {
 /// A world in which Bedrock is as it should be.
 fn world(emulator: Emulator) -> World {
     let world = World::new(emulator);
-    let ids = Model::newest().map(|model| model.bedrock_id("us-east-1", None));
-    let profiles: Vec<_> = ids.map(|id| json!({"inferenceProfileId": id})).collect();
-    let profiles = json!({"inferenceProfileSummaries": profiles});
-    world.proxy.answer("/inference-profiles", 200, profiles);
-    world.proxy.answer("/use-case-for-model-access", 200, json!({"formData": "e30="}));
-    let available = json!({
-        "agreementAvailability": {"status": "AVAILABLE"}, "authorizationStatus": "AUTHORIZED",
-        "entitlementAvailability": "AVAILABLE", "regionAvailability": "AVAILABLE",
-    });
-    world.proxy.answer("/foundation-model-availability/", 200, available);
+    world.entitle();
     world
 }
 

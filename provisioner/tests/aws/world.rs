@@ -11,8 +11,9 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_lambda::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use function::translate::model::Model;
 use regex_lite::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::emulator::Emulator;
 use crate::program::{AARCH64, X86_64, program};
@@ -43,6 +44,20 @@ impl World {
         let name = format!("t{number}");
         let key = ("test".to_owned(), "test".to_owned());
         Self { name, proxy: Proxy::start(emulator), key, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Makes Bedrock ready in the account: no emulator knows of that.
+    pub(crate) fn entitle(&self) {
+        let ids = Model::newest().map(|model| model.bedrock_id("us-east-1", None));
+        let profiles: Vec<_> = ids.map(|id| json!({"inferenceProfileId": id})).collect();
+        let profiles = json!({"inferenceProfileSummaries": profiles});
+        self.proxy.answer("/inference-profiles", 200, profiles);
+        self.proxy.answer("/use-case-for-model-access", 200, json!({"formData": "e30="}));
+        let available = json!({
+            "agreementAvailability": {"status": "AVAILABLE"}, "authorizationStatus": "AUTHORIZED",
+            "entitlementAvailability": "AVAILABLE", "regionAvailability": "AVAILABLE",
+        });
+        self.proxy.answer("/foundation-model-availability/", 200, available);
     }
 
     /// A function binary that differs from others by its `code`.

@@ -13,8 +13,6 @@ use anstyle_svg::{Term, WIN10_CONSOLE};
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
 use function::clock;
-use function::translate::model::Model;
-use serde_json::json;
 
 use crate::deployed::Deployed;
 use crate::emulator::Emulator::MiniStack;
@@ -36,7 +34,7 @@ async fn are_taken() {
     build();
     let mut world = World::new(MiniStack);
     world.name = "claude-proxy".to_owned();
-    well_entitled(&world);
+    world.entitle();
     let binary = world.path("function");
     let up = terminal::run(&world, &["up", "--no-probe", "--binary", &binary], &[], "y\n");
     assert_eq!(up.code, Some(0), "{}", up.text);
@@ -117,18 +115,4 @@ fn watched(world: &World) -> String {
     child.wait().unwrap();
     let drawn = seen.split("\x1b[H").nth(1).unwrap().split("\x1b[J").next().unwrap();
     drawn.replace("\x1b[K", "").replace('\r', "")
-}
-
-/// An account in which Bedrock is ready: no emulator knows of that.
-fn well_entitled(world: &World) {
-    let ids = Model::newest().map(|model| model.bedrock_id("us-east-1", None));
-    let profiles: Vec<_> = ids.map(|id| json!({"inferenceProfileId": id})).collect();
-    let profiles = json!({"inferenceProfileSummaries": profiles});
-    world.proxy.answer("/inference-profiles", 200, profiles);
-    world.proxy.answer("/use-case-for-model-access", 200, json!({"formData": "e30="}));
-    let available = json!({
-        "agreementAvailability": {"status": "AVAILABLE"}, "authorizationStatus": "AUTHORIZED",
-        "entitlementAvailability": "AVAILABLE", "regionAvailability": "AVAILABLE",
-    });
-    world.proxy.answer("/foundation-model-availability/", 200, available);
 }
