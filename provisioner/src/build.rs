@@ -18,7 +18,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::Instant;
 
 use crate::image::{Architecture, MOST_BINARY_BYTES};
-use crate::printer::{MIB, Printer};
+use crate::view::printer::{MIB, Printer};
 
 pub mod tools;
 

@@ -6,10 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use function::caller::{InvalidUser, User};
 
+use crate::aws::values::{Boundary, Concurrency, Memory, Retention, Timeout};
 use crate::image::{Architecture, Digest};
-use crate::logs::Since;
-use crate::names::Name;
-use crate::values::{Boundary, Concurrency, Memory, Retention, Timeout};
+use crate::proxy::logs::Since;
+use crate::stack::names::Name;
 
 /// Create, show and remove claude-proxy in an AWS account
 #[derive(Debug, Parser)]

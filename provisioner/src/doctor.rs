@@ -13,8 +13,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::cloud::CloudError;
-use crate::plan::Style;
+use crate::aws::CloudError;
+use crate::engine::plan::Style;
 
 /// How it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -13,7 +13,7 @@ pub mod stand_in;
 pub mod table;
 pub mod url;
 
-use crate::cloud::{CloudError, Kind};
+use crate::aws::{CloudError, Kind};
 
 /// Turns a refusal to show tags into what it means: nobody can tell whose the resource is.
 fn tags<T>(read: Result<T, CloudError>) -> Result<T, CloudError> {

@@ -2,17 +2,21 @@
 //!
 //! One line of the list and one value below it for each resource; what it is like stands in its own
 //! file. The order is that of creation, removal goes backwards, and `after` says what has to be
-//! there first. The walks over all of it are made of the list (`stack/parts.rs`), so none can
+//! there first. The walks over all of it are made of the list (`engine/part.rs`), so none can
 //! forget a resource.
 
+pub mod cost;
 mod look;
-mod parts;
+pub mod names;
+pub mod policies;
 mod remembered;
+pub mod rights;
+pub mod settings;
 
 use std::collections::BTreeMap;
 
-use crate::names::{Account, Names, Tags};
-use crate::policies::PolicyError;
+use crate::aws::Account;
+use crate::aws::values::{Attribute, Concurrency, PolicyName};
 use crate::resources::alarm::{Alarm, Watches};
 use crate::resources::dashboard::Dashboard;
 use crate::resources::function::Function;
@@ -24,14 +28,14 @@ use crate::resources::role::Role;
 use crate::resources::stand_in::StandIn;
 use crate::resources::table::Table;
 use crate::resources::url::Url;
-use crate::rights;
-use crate::settings::Settings;
-use crate::values::{Attribute, Concurrency, PolicyName};
+use crate::stack::names::Names;
+use policies::PolicyError;
+use settings::Settings;
 
-pub use parts::{Found, Part};
+pub use crate::engine::part::{Found, Part};
 pub use remembered::Remembered;
 
-parts::resources! {
+crate::engine::part::resources! {
     role: Role;
     repository: Repository;
     image: Image after repository;
@@ -73,7 +77,7 @@ impl Stack {
         image: Wanted,
     ) -> Result<Self, PolicyError> {
         let names = Names::from(&settings.name);
-        let tags = Tags::new(&settings.name, account);
+        let tags = names::tags(&settings.name, account);
         let environment = past.environment(settings, &names);
 
         let role = Role {

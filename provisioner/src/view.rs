@@ -3,15 +3,18 @@
 //! Every text can be read without colour, says in which account and region it is meant, and names
 //! commands with the options that lead to the same stack again.
 
+pub mod columns;
 pub mod ending;
+pub mod printer;
 pub mod removal;
+pub mod screen;
 pub mod state;
 pub mod watch;
 
 use std::fmt;
 
+use crate::aws::Account;
 use crate::cli::Global;
-use crate::names::Account;
 
 /// Which stack is meant, and where it is.
 #[derive(Debug, Clone, Copy)]

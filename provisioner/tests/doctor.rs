@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use function::translate::model::{Model, Prefix};
 use jiff::SignedDuration;
+use provisioner::aws::Account;
 use provisioner::doctor::account::{of_clock, of_concurrency, of_credentials, partition, region};
 use provisioner::doctor::bedrock::{Route, of_profiles, unavailable};
 use provisioner::doctor::deployed::{of_health, of_identity};
 use provisioner::doctor::rights::{Source, context, of_denied, source};
 use provisioner::doctor::{Check, State, summary};
-use provisioner::names::Account;
-use provisioner::plan::Style;
-use provisioner::probe::Health;
+use provisioner::engine::plan::Style;
+use provisioner::proxy::probe::Health;
 use provisioner::resources::function::FunctionLive;
 use serde_json::json;
 

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use jiff::tz::{self, TimeZone};
 use proptest::prelude::*;
-use provisioner::logs::{self, Event, LATE, Line, Look, Since, Tail};
-use provisioner::plan::Style;
+use provisioner::engine::plan::Style;
+use provisioner::proxy::logs::{self, Event, LATE, Line, Look, Since, Tail};
 use serde_json::json;
 
 const REQUEST: &str = r#"{"CacheReadTokens":34000,"Duration":12432,"Fallbacks":1,"FirstByte":812,

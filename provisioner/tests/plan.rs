@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use provisioner::aws::Account;
+use provisioner::aws::values::{Concurrency, Memory};
+use provisioner::engine::plan::{self, Plan, Style};
 use provisioner::image::Digest;
-use provisioner::names::{Account, Name};
-use provisioner::plan::{self, Plan, Style};
 use provisioner::resources::function::FunctionLive;
 use provisioner::resources::image::{ImageLive, Stored, Wanted};
 use provisioner::resources::log_group::LogGroupLive;
@@ -15,9 +16,9 @@ use provisioner::resources::repository::RepositoryLive;
 use provisioner::resources::role::RoleLive;
 use provisioner::resources::table::TableLive;
 use provisioner::resources::url::UrlLive;
-use provisioner::settings::{Environment, Settings};
+use provisioner::stack::names::Name;
+use provisioner::stack::settings::{Environment, Settings};
 use provisioner::stack::{Observed, Remembered, Stack};
-use provisioner::values::{Concurrency, Memory};
 use serde_json::json;
 
 #[test]
@@ -144,7 +145,7 @@ fn a_policy_in_other_words_is_the_same_policy() {
         let policies = &mut there.role.as_mut().unwrap().policies;
         let policy = policies.get("BedrockAndDynamoDB").unwrap().to_string();
         let encoded = policy.replace('{', "%7B").replace('"', "%22").replace(':', "%3a");
-        let read = provisioner::document::parse_encoded(&encoded);
+        let read = provisioner::engine::document::parse_encoded(&encoded);
         policies.insert("BedrockAndDynamoDB".into(), read);
     });
     assert_eq!(said, "No changes.\n");

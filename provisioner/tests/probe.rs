@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use provisioner::probe::{self, ASKED, Health};
+use provisioner::proxy::probe::{self, ASKED, Health};
 
 #[tokio::test]
 async fn an_answer_in_two_pieces_is_well() {

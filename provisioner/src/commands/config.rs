@@ -11,17 +11,19 @@ use serde_json::{Value, json};
 
 use super::deployed::{Deployed, partly};
 use super::{Exit, Failure, Session};
+use crate::aws::values::Concurrency;
+use crate::aws::{CloudError, Kind};
 use crate::cli::ConfigCommand;
-use crate::cloud::{CloudError, Kind};
-use crate::columns::columns;
-use crate::plan::{self, Address, Change, Danger, Fields, Plan};
-use crate::resource::Resource as _;
+use crate::engine::Address;
+use crate::engine::Resource as _;
+use crate::engine::document;
+use crate::engine::plan::{self, Change, Danger, Fields, Plan};
 use crate::resources::function::{Function, FunctionLive};
 use crate::resources::role::Role;
-use crate::settings::{Environment, LOCAL, OWNED};
+use crate::stack::rights;
+use crate::stack::settings::{Environment, LOCAL, OWNED};
 use crate::stack::{ROLE_POLICY, for_strangers};
-use crate::values::Concurrency;
-use crate::{document, rights};
+use crate::view::columns::columns;
 
 /// Variables by name.
 type Variables = BTreeMap<String, String>;
@@ -38,7 +40,7 @@ pub(super) async fn run(session: &mut Session, command: ConfigCommand) -> Result
             change(session, &Wanted { set: wanted.collect(), unset: BTreeSet::new() }).await
         }
         ConfigCommand::Unset { names } => {
-            let refused = names.iter().filter_map(|name| crate::settings::refusal(name));
+            let refused = names.iter().filter_map(|name| crate::stack::settings::refusal(name));
             let refused: Vec<_> = refused.collect();
             if !refused.is_empty() {
                 return Err(usage(refused));

@@ -4,15 +4,16 @@
 //! our name is not ours.
 
 use super::{Exit, Failure, Session};
-use crate::cloud::{Cloud, CloudError, Reader, Writer};
-use crate::items::Items;
-use crate::names::{Names, Ownership, Tags};
-use crate::plan::Address;
-use crate::resource::Resource;
+use crate::aws::{Cloud, CloudError, Reader, Writer};
+use crate::engine::Address;
+use crate::engine::Resource;
+use crate::engine::{Ownership, Tags};
+use crate::proxy::items::Items;
 use crate::resources::function::{Function, FunctionLive};
 use crate::resources::table::Table;
 use crate::resources::url::Url;
 use crate::stack::EXPIRY;
+use crate::stack::names::Names;
 
 /// The stack of the session's name, as the account has it.
 pub(super) struct Deployed {
@@ -27,7 +28,7 @@ impl Deployed {
     pub(super) async fn connect(session: &Session) -> Result<Self, Failure> {
         let cloud = session.connect().await?;
         let name = &session.global.name;
-        let tags = Tags::new(name, &cloud.account);
+        let tags = crate::stack::names::tags(name, &cloud.account);
         Ok(Self { names: Names::from(name), tags, reader: cloud.reader(), cloud })
     }
 

@@ -3,15 +3,16 @@
 
 use serde_json::json;
 
+use super::session::Source;
 use super::{Exit, Failure, Session, up};
-use crate::apply;
+use crate::aws::Cloud;
 use crate::cli::DoctorArgs;
-use crate::cloud::Cloud;
 use crate::doctor::bedrock::{self, Route};
 use crate::doctor::{Check, account, deployed, rights, summary, tools};
-use crate::names::Names;
-use crate::plan;
-use crate::settings::{Settings, Source};
+use crate::engine::plan;
+use crate::engine::walk;
+use crate::stack::names::Names;
+use crate::stack::settings::Settings;
 
 pub(super) async fn run(session: &mut Session, args: DoctorArgs) -> Result<Exit, Failure> {
     let settings = session.settings(&args.stack)?;
@@ -93,6 +94,6 @@ async fn fix(session: &Session, cloud: &Cloud, settings: &Settings) -> Result<()
     let question = format!("Do this in account {}, region {}?", account.id, account.region);
     session.consent(&question).await?;
     let writer = cloud.writer(printer, session.stop.clone());
-    let applied = Box::pin(apply::up(&stack, &there, &plan, &writer, false)).await;
+    let applied = Box::pin(walk::up(&stack, &there, &plan, &writer, false)).await;
     up::conclude(applied, &plan, &writer)
 }

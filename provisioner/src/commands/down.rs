@@ -6,12 +6,13 @@ use function::caller::User;
 use serde_json::json;
 
 use super::{Exit, Failure, Session, user};
-use crate::apply;
+use crate::aws::{CloudError, Writer};
 use crate::cli::StackArgs;
-use crate::cloud::{CloudError, Writer};
-use crate::items::Items;
-use crate::plan::{Address, Style};
-use crate::resource::Resource as _;
+use crate::engine::Address;
+use crate::engine::Resource as _;
+use crate::engine::plan::Style;
+use crate::engine::walk;
+use crate::proxy::items::Items;
 use crate::resources::image::Wanted;
 use crate::stack::{Found, Observed, Remembered, Stack};
 use crate::view::{number, removal};
@@ -140,7 +141,7 @@ async fn delete(
         if !ours.contains(&part.address()) || cloud.stop().said() {
             continue;
         }
-        if let Err(error) = apply::delete(part.as_ref(), cloud).await {
+        if let Err(error) = walk::delete(part.as_ref(), cloud).await {
             cloud.printer().progress(&format!("  not deleted: {error}"));
             failed.push(error);
         }

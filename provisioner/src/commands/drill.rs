@@ -12,13 +12,13 @@ use serde_json::{Map, Value, json};
 
 use super::deployed::{Deployed, partly};
 use super::{Exit, Failure, Session, random_bytes};
+use crate::aws::{CloudError, Writer};
 use crate::cli::DrillArgs;
-use crate::cloud::{CloudError, Writer};
-use crate::columns::columns;
-use crate::drill::{self, Heard};
-use crate::items::Items;
-use crate::settings::Environment;
-use crate::{prices, when};
+use crate::proxy::drill::{self, Heard};
+use crate::proxy::items::Items;
+use crate::proxy::{prices, when};
+use crate::stack::settings::Environment;
+use crate::view::columns::columns;
 
 pub(super) async fn run(session: &mut Session, args: DrillArgs) -> Result<Exit, Failure> {
     let Some(class) = ModelClass::of(&args.model) else {

@@ -5,9 +5,9 @@ use std::slice;
 
 use serde_json::{Value, json};
 
+use crate::aws::{CloudError, Kind};
 use crate::build::BuildError;
-use crate::cloud::{CloudError, Kind};
-use crate::plan::Address;
+use crate::engine::Address;
 
 /// How a command ended, for whoever started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

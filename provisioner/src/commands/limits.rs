@@ -9,11 +9,11 @@ use jiff::tz::TimeZone;
 
 use super::deployed::{Deployed, partly};
 use super::{Exit, Failure, Session};
-use crate::answers;
+use crate::aws::CloudError;
 use crate::cli::LimitsCommand;
-use crate::cloud::CloudError;
-use crate::columns::columns;
-use crate::limits::{HEADS, Limit, in_force};
+use crate::proxy::answers;
+use crate::proxy::limits::{HEADS, Limit, in_force};
+use crate::view::columns::columns;
 
 pub(super) async fn run(
     session: &mut Session,
@@ -124,7 +124,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::answers::Answer;
+    use crate::proxy::answers::Answer;
 
     #[test]
     fn a_table_says_who_what_until_when_and_why() {

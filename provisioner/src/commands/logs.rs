@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Exit, Failure, Session};
+use crate::aws::{CloudError, Kind, OrAbsent as _, Reader};
 use crate::cli::LogsArgs;
-use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader};
-use crate::events::{self, Lines, Page};
-use crate::logs::{self, Event, HEAD, Line, Look, Tail};
-use crate::names::Names;
+use crate::proxy::events::{self, Lines, Page};
+use crate::proxy::logs::{self, Event, HEAD, Line, Look, Tail};
+use crate::stack::names::Names;
 
 pub(super) async fn run(session: &mut Session, args: LogsArgs) -> Result<Exit, Failure> {
     let group = Names::from(&session.global.name).log_group;

@@ -4,7 +4,7 @@ use super::{
     Exit, Failure, Session, heading, refuse_foreign, refuse_missing_image, refuse_settings, source,
 };
 use crate::cli::PlanArgs;
-use crate::plan;
+use crate::engine::plan;
 
 pub(super) async fn run(session: &mut Session, args: PlanArgs) -> Result<Exit, Failure> {
     let settings = session.settings(&args.stack)?;

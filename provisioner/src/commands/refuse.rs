@@ -1,10 +1,10 @@
 //! What stops a command before any change: something that is not ours, or would not work.
 
 use super::{Exit, Failure};
-use crate::names::Foreign;
-use crate::plan::Address;
+use crate::engine::Address;
+use crate::engine::Foreign;
 use crate::resources::image::Wanted;
-use crate::settings::Environment;
+use crate::stack::settings::Environment;
 use crate::stack::{Found, Observed, Stack};
 
 /// Refuses to go on if anything is not ours. Names all of it.

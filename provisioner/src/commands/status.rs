@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Exit, Failure, Session, watch};
+use crate::aws::Cloud;
 use crate::cli::StatusArgs;
-use crate::cloud::Cloud;
-use crate::printer::Printer;
-use crate::probe::{self, Health};
+use crate::proxy::probe::{self, Health};
 use crate::resources::image::Wanted;
-use crate::settings::Settings;
+use crate::stack::settings::Settings;
 use crate::stack::{Found, Remembered, Stack};
+use crate::view::printer::Printer;
 use crate::view::state;
 
 pub(super) async fn run(session: &mut Session, args: StatusArgs) -> Result<Exit, Failure> {

@@ -5,11 +5,11 @@ use serde_json::Value;
 use super::{
     Exit, Failure, Session, heading, refuse_foreign, refuse_missing_image, refuse_settings, source,
 };
-use crate::apply::{self, Applied};
+use crate::aws::{CloudError, Kind, Reader, Writer};
 use crate::cli::Up;
-use crate::cloud::{CloudError, Kind, Reader, Writer};
-use crate::plan::{self, Plan};
-use crate::probe::{self, Health};
+use crate::engine::plan::{self, Plan};
+use crate::engine::walk::{self, Applied};
+use crate::proxy::probe::{self, Health};
 use crate::stack::{Observed, Stack};
 use crate::view::ending;
 
@@ -35,7 +35,7 @@ pub(super) async fn run(session: &mut Session, args: Up) -> Result<Exit, Failure
         let question = format!("Do this in account {}, region {}?", account.id, account.region);
         session.consent(&question).await?;
         let writer = cloud.writer(printer, session.stop.clone());
-        let applied = apply::up(&stack, &there, &plan, &writer, settings.adopt).await;
+        let applied = walk::up(&stack, &there, &plan, &writer, settings.adopt).await;
         conclude(applied, &plan, &writer)?;
         prove(session, &stack, &plan, &cloud.reader()).await?
     };

@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 
 use super::deployed::{Deployed, partly};
 use super::{Exit, Failure, Session, random_bytes};
-use crate::claude_settings::{Access, file};
+use crate::aws::{CloudError, Reader};
 use crate::cli::{UserAdd, UserCommand};
-use crate::cloud::{CloudError, Reader};
-use crate::columns::columns;
-use crate::items::Items;
-use crate::when;
+use crate::proxy::claude_settings::{Access, file};
+use crate::proxy::items::Items;
+use crate::proxy::when;
+use crate::view::columns::columns;
 
 pub(super) async fn run(session: &mut Session, command: UserCommand) -> Result<Exit, Failure> {
     match command {

@@ -11,12 +11,12 @@ use jiff::tz::TimeZone;
 
 use super::deployed::Deployed;
 use super::{Exit, Failure, Session, user};
-use crate::cloud::{CloudError, Kind};
-use crate::events::{self, Lines};
-use crate::items::Items;
-use crate::limits::{self, Limit};
-use crate::screen::Screen;
-use crate::traffic::{Asked, PATTERN, Traffic};
+use crate::aws::{CloudError, Kind};
+use crate::proxy::events::{self, Lines};
+use crate::proxy::items::Items;
+use crate::proxy::limits::{self, Limit};
+use crate::proxy::traffic::{Asked, PATTERN, Traffic};
+use crate::view::screen::Screen;
 use crate::view::watch::{self, Look, Person, Sight, Trouble};
 
 pub(super) async fn run(session: &Session, every: u32) -> Result<Exit, Failure> {

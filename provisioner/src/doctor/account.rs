@@ -12,9 +12,9 @@ use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Check;
-use crate::cloud::{Cloud, CloudError, Kind, Reader, call};
-use crate::logs::span;
-use crate::names::Account;
+use crate::aws::Account;
+use crate::aws::{Cloud, CloudError, Kind, Reader, call};
+use crate::proxy::logs::span;
 
 /// Why there is no way in.
 pub(crate) fn no_way_in(error: &CloudError) -> Check {

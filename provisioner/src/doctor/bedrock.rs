@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{Check, State};
-use crate::cloud::direct::{Ask, BEDROCK, BEDROCK_RUNTIME};
-use crate::cloud::{CloudError, Kind, Reader, Writer};
+use crate::aws::direct::{Ask, BEDROCK, BEDROCK_RUNTIME};
+use crate::aws::{CloudError, Kind, Reader, Writer};
 
 /// Where and as what Bedrock is asked, as the function's settings say.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Is what was deployed still as it has to be? And what of it can be mended without harm?
 
 use super::{Check, State};
-use crate::plan::{Action, Change, Plan};
-use crate::probe::{self, Health};
-use crate::resource::State as Standing;
+use crate::engine::State as Standing;
+use crate::engine::plan::{Action, Change, Plan};
+use crate::proxy::probe::{self, Health};
 use crate::resources::function::FunctionLive;
 use crate::stack::{Found, Observed, Stack};
 
@@ -124,7 +124,7 @@ pub fn of_health(health: &Health) -> Check {
 /// and an end to log lines that never end. Nothing, where anything of the stack is not ours.
 #[must_use]
 pub fn harmless(plan: Plan, stack: &Stack, there: &Observed) -> Plan {
-    use crate::resource::Resource as _;
+    use crate::engine::Resource as _;
     // A part that is missing has no owner, but what it would be a part of has.
     if stack.survey(there).iter().any(|found| found.foreign.is_some()) {
         return Plan { changes: Vec::new() };

@@ -10,9 +10,9 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use super::Check;
-use crate::cloud::{Cloud, CloudError, Reader, call};
-use crate::names::Names;
-use crate::rights;
+use crate::aws::{Cloud, CloudError, Reader, call};
+use crate::stack::names::Names;
+use crate::stack::rights;
 
 /// Simulates every statement of the operator's policy.
 pub(crate) async fn permissions(cloud: &Cloud, names: &Names) -> Check {

@@ -8,11 +8,12 @@ use serde_json::{Map, Value, json};
 
 use super::dashboard::given_up;
 use super::function::Function;
-use crate::cloud::direct::{Ask, CLOUDWATCH};
-use crate::cloud::{CloudError, OrAbsent as _, Reader, Writer};
-use crate::names::{Ownership, Tags};
-use crate::plan::{Address, Change, Fields};
-use crate::resource::Resource;
+use crate::aws::direct::{Ask, CLOUDWATCH};
+use crate::aws::{CloudError, OrAbsent as _, Reader, Writer};
+use crate::engine::Address;
+use crate::engine::Resource;
+use crate::engine::plan::{Change, Fields};
+use crate::engine::{Ownership, Tags};
 
 /// What it watches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

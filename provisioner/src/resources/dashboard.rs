@@ -12,11 +12,13 @@ use serde_json::{Value, json};
 
 use super::alarm::{Alarm, Watches};
 use super::function::Function;
-use crate::cloud::direct::{Ask, CLOUDWATCH};
-use crate::cloud::{CloudError, OrAbsent as _, Reader, Writer};
-use crate::names::{Account, Ownership, Tags};
-use crate::plan::{Action, Address, Change, Deleted, Fields};
-use crate::resource::Resource;
+use crate::aws::Account;
+use crate::aws::direct::{Ask, CLOUDWATCH};
+use crate::aws::{CloudError, OrAbsent as _, Reader, Writer};
+use crate::engine::Address;
+use crate::engine::Resource;
+use crate::engine::plan::{Action, Change, Deleted, Fields};
+use crate::engine::{Ownership, Tags};
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]

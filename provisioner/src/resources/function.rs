@@ -12,13 +12,14 @@ use aws_sdk_lambda::types::{
     Architecture as LambdaArchitecture, LastUpdateStatus, PackageType, State as LambdaState,
 };
 
-use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
+use crate::aws::values::{Concurrency, Memory, Timeout};
+use crate::aws::{CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
+use crate::engine::Address;
+use crate::engine::plan::{Change, Fields};
+use crate::engine::{Foreign, Ownership, Tags};
+use crate::engine::{Resource, State};
 use crate::image::{Architecture, Digest};
-use crate::names::{Foreign, Ownership, Tags};
-use crate::plan::{Address, Change, Fields};
-use crate::resource::{Resource, State};
 use crate::resources::stand_in::StandIn;
-use crate::values::{Concurrency, Memory, Timeout};
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]

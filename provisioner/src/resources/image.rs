@@ -5,12 +5,13 @@
 
 use aws_sdk_ecr::types::{AuthorizationData, ImageIdentifier};
 
-use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader, Writer, call};
+use crate::aws::{CloudError, Kind, OrAbsent as _, Reader, Writer, call};
+use crate::engine::Address;
+use crate::engine::Ownership;
+use crate::engine::Resource;
+use crate::engine::plan::{Action, Change, Deleted, Fields};
 use crate::image::push::{self, PushError, Registry};
 use crate::image::{self, Digest};
-use crate::names::Ownership;
-use crate::plan::{Action, Address, Change, Deleted, Fields};
-use crate::resource::Resource;
 use crate::resources::repository::Repository;
 
 /// How many images before the deployed one are kept, as a way back.

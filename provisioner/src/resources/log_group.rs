@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::cloud::{CloudError, OrAbsent as _, Reader, Writer, call};
-use crate::names::{Ownership, Tags};
-use crate::plan::{Address, Change, Danger, Fields};
-use crate::resource::Resource;
+use crate::aws::values::Retention;
+use crate::aws::{CloudError, OrAbsent as _, Reader, Writer, call};
+use crate::engine::Address;
+use crate::engine::Resource;
+use crate::engine::plan::{Change, Danger, Fields};
+use crate::engine::{Ownership, Tags};
 use crate::resources::function::Function;
-use crate::values::Retention;
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]

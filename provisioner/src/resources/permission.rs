@@ -6,13 +6,14 @@
 use aws_sdk_lambda::types::FunctionUrlAuthType;
 use serde_json::{Value, json};
 
-use crate::cloud::{CloudError, OrAbsent as _, Reader, Writer, call};
-use crate::document;
-use crate::names::Ownership;
-use crate::plan::{Action, Address, Change, Danger, Fields, Replaced};
-use crate::resource::Resource;
+use crate::aws::values::StatementId;
+use crate::aws::{CloudError, OrAbsent as _, Reader, Writer, call};
+use crate::engine::Address;
+use crate::engine::Ownership;
+use crate::engine::Resource;
+use crate::engine::document;
+use crate::engine::plan::{Action, Change, Danger, Fields, Replaced};
 use crate::resources::function::Function;
-use crate::values::StatementId;
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use aws_sdk_ecr::types::{ImageScanningConfiguration, ImageTagMutability, Tag};
 use serde_json::Value;
 
-use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader, Writer, call};
-use crate::document;
-use crate::names::{Ownership, Tags};
-use crate::plan::{Address, Change, Fields};
-use crate::resource::Resource;
+use crate::aws::{CloudError, Kind, OrAbsent as _, Reader, Writer, call};
+use crate::engine::Address;
+use crate::engine::Resource;
+use crate::engine::document;
+use crate::engine::plan::{Change, Fields};
+use crate::engine::{Ownership, Tags};
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]

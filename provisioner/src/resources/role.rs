@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_iam::types::Tag;
 use serde_json::Value;
 
-use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader, Writer, call};
-use crate::document;
-use crate::names::{Ownership, Tags};
-use crate::plan::{Address, Change, Danger, Fields};
-use crate::resource::Resource;
+use crate::aws::values::{Boundary, PolicyName};
+use crate::aws::{CloudError, Kind, OrAbsent as _, Reader, Writer, call};
+use crate::engine::Address;
+use crate::engine::Resource;
+use crate::engine::document;
+use crate::engine::plan::{Change, Danger, Fields};
+use crate::engine::{Ownership, Tags};
 use crate::resources::stand_in::StandIn;
-use crate::values::{Boundary, PolicyName};
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]

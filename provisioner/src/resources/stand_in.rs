@@ -3,10 +3,10 @@
 //! It may do nothing, exists for seconds, and belongs to the function's role: whoever removes that
 //! removes this as well.
 
-use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader, Writer, call};
-use crate::names::{Ownership, Tags};
+use crate::aws::values::Boundary;
+use crate::aws::{CloudError, Kind, OrAbsent as _, Reader, Writer, call};
+use crate::engine::{Ownership, Tags};
 use crate::resources::role::{self, Role};
-use crate::values::Boundary;
 
 /// What it would be.
 #[derive(Debug, Clone, PartialEq, Eq)]

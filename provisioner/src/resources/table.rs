@@ -10,11 +10,12 @@ use aws_sdk_dynamodb::types::{
     Tag, TimeToLiveSpecification, TimeToLiveStatus,
 };
 
-use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
-use crate::names::{Foreign, Ownership, Tags};
-use crate::plan::{Address, Change, Fields};
-use crate::resource::{Resource, State};
-use crate::values::Attribute;
+use crate::aws::values::Attribute;
+use crate::aws::{CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
+use crate::engine::Address;
+use crate::engine::plan::{Change, Fields};
+use crate::engine::{Foreign, Ownership, Tags};
+use crate::engine::{Resource, State};
 
 /// The keys' names, both strings.
 const KEYS: [(&str, &str); 2] = [("pk", "HASH"), ("sk", "RANGE")];

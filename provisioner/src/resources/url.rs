@@ -5,10 +5,11 @@
 
 use aws_sdk_lambda::types::{Cors, FunctionUrlAuthType, InvokeMode};
 
-use crate::cloud::{CloudError, OrAbsent as _, Reader, Writer, call};
-use crate::names::Ownership;
-use crate::plan::{Address, Change, Danger, Fields};
-use crate::resource::Resource;
+use crate::aws::{CloudError, OrAbsent as _, Reader, Writer, call};
+use crate::engine::Address;
+use crate::engine::Ownership;
+use crate::engine::Resource;
+use crate::engine::plan::{Change, Danger, Fields};
 use crate::resources::function::Function;
 
 /// What is wanted: no signature, streamed answers.

@@ -4,10 +4,11 @@
 use serde_json::{Map, Value, json};
 
 use super::{Found, Observed, Part, Stack};
+use crate::engine::Address;
+use crate::engine::Resource as _;
+use crate::engine::plan::{Danger, Plan};
+use crate::engine::{Foreign, Ownership};
 use crate::image::Digest;
-use crate::names::{Foreign, Ownership};
-use crate::plan::{Address, Danger, Plan};
-use crate::resource::Resource as _;
 use crate::resources::function::FunctionLive;
 
 impl Stack {

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::cloud::{CloudError, Reader, made_for};
+use crate::aws::Account;
+use crate::aws::{CloudError, Reader, made_for};
+use crate::engine::Address;
+use crate::engine::Ownership;
 use crate::image::Architecture;
-use crate::names::{Account, Names, Ownership, Tags};
-use crate::plan::Address;
 use crate::resources::dashboard::Dashboard;
 use crate::resources::function::{Function, FunctionLive};
-use crate::settings::Settings;
+use crate::stack::names::Names;
+use crate::stack::settings::Settings;
 
 /// What the deployed function says; nothing, if there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +34,7 @@ impl Remembered {
         cloud: &Reader,
     ) -> Result<Self, CloudError> {
         let name = Names::from(&settings.name).function;
-        let tags = Tags::new(&settings.name, account);
+        let tags = crate::stack::names::tags(&settings.name, account);
         let address = Address::new("lambda", &name);
         let function = made_for(address.clone(), Function::find(&name, cloud));
         let function = async { function.await.map_err(|error| error.at(&address)) };

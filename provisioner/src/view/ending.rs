@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Scope;
-use crate::cost::{AS_OF, Estimate};
-use crate::plan::{Style, clean};
-use crate::probe::Health;
+use crate::engine::plan::{Style, clean};
+use crate::proxy::probe::Health;
+use crate::stack::cost::{AS_OF, Estimate};
 use crate::stack::{Observed, Stack};
 use crate::view::state;
 

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{Scope, number};
-use crate::plan::{Address, Danger, Style, clean};
-use crate::resource::Resource as _;
+use crate::engine::Address;
+use crate::engine::Resource as _;
+use crate::engine::plan::{Danger, Style, clean};
 use crate::stack::{Found, Observed, Stack};
 
 /// What is there and not ours.

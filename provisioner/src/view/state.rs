@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 
 use super::Scope;
-use crate::plan::{self, Action, Style, clean};
-use crate::probe::Health;
-use crate::resource::State;
+use crate::engine::State;
+use crate::engine::plan::{self, Action, Style, clean};
+use crate::proxy::probe::Health;
 use crate::stack::Found;
 
 /// The contract's word for how a resource is.

@@ -7,12 +7,12 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::Scope;
-use crate::columns::columns;
-use crate::limits::{self, Limit};
-use crate::logs::{milliseconds, printable};
-use crate::plan::Style;
-use crate::traffic::{Asked, MINUTES, Rate};
-use crate::when;
+use crate::engine::plan::Style;
+use crate::proxy::limits::{self, Limit};
+use crate::proxy::logs::{milliseconds, printable};
+use crate::proxy::traffic::{Asked, MINUTES, Rate};
+use crate::proxy::when;
+use crate::view::columns::columns;
 
 /// What one look found.
 #[derive(Debug, Clone)]
@@ -201,8 +201,8 @@ mod tests {
     use jiff::tz;
 
     use super::*;
+    use crate::aws::Account;
     use crate::cli::Cli;
-    use crate::names::Account;
 
     #[test]
     fn everything_is_seen_at_a_glance() {

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use provisioner::aws::Account;
 use provisioner::image::{Architecture, Image};
-use provisioner::names::{Account, Name};
 use provisioner::resources::image::Wanted;
-use provisioner::settings::Settings;
+use provisioner::stack::names::Name;
+use provisioner::stack::settings::Settings;
 use provisioner::stack::{Remembered, Stack};
 use serde_json::{Value, json};
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use provisioner::names::{Account, Name};
-use provisioner::settings::Settings;
+use provisioner::aws::Account;
+use provisioner::stack::names::Name;
+use provisioner::stack::settings::Settings;
 use provisioner::stack::{Remembered, Stack};
 use serde_json::{Value, json};
 

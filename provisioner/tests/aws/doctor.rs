@@ -6,8 +6,9 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TimeToLiveSpecification;
-use provisioner::names::{Account, Names};
-use provisioner::rights;
+use provisioner::aws::Account;
+use provisioner::stack::names::Names;
+use provisioner::stack::rights;
 use serde_json::{Value, json};
 
 use crate::emulator::Emulator::{self, MiniStack, Moto};

@@ -4,8 +4,8 @@
 //! It does not check `iam:PassRole` nor tags at creation, and some calls only against all resources:
 //! those stand in `AGAINST_ALL`.
 
-use provisioner::names::Name;
-use provisioner::policies::{self, Names, Place};
+use provisioner::stack::names::Name;
+use provisioner::stack::policies::{self, Names, Place};
 use serde_json::{Value, json};
 
 use crate::emulator::Emulator::Guarded;
@@ -153,7 +153,7 @@ type Filled = fn(&Place<'_>, &Names<'_>) -> Result<Value, policies::PolicyError>
 /// A document for the stack of `world`, as far as the emulator can check it.
 fn document(world: &World, filled: Filled) -> Value {
     let name: Name = world.name.parse().unwrap();
-    let names = provisioner::names::Names::from(&name);
+    let names = provisioner::stack::names::Names::from(&name);
     let place = Place { partition: "aws", account: "000000000000", region: "us-east-1" };
     let names = Names {
         repository: &names.repository,

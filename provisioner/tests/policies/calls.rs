@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use provisioner::policies;
+use provisioner::stack::policies;
 use regex_lite::Regex;
 
 use super::documents::{statements, texts};

@@ -1,6 +1,6 @@
 //! What stands in the documents once they are filled in?
 
-use provisioner::policies::{self, ExecutionPolicy, Names, PolicyError};
+use provisioner::stack::policies::{self, ExecutionPolicy, Names, PolicyError};
 use serde_json::{Value, json};
 
 use super::{NAMES, STACKS, rendered, stack};

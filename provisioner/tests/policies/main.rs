@@ -8,7 +8,7 @@ mod calls;
 mod documents;
 mod lint;
 
-use provisioner::policies::{self, ExecutionPolicy, Names, Place};
+use provisioner::stack::policies::{self, ExecutionPolicy, Names, Place};
 use serde_json::Value;
 
 pub(crate) const NAMES: Names<'_> = Names {

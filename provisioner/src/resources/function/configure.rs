@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_lambda::types::Environment;
 
 use super::{FAILED, Function};
-use crate::cloud::{CloudError, Kind, Writer, call};
+use crate::aws::{CloudError, Kind, Writer, call};
 
 impl Function {
     /// Changes the variables of the function of this name, and nothing else; returns when it runs

@@ -9,12 +9,12 @@ use aws_sdk_lambda::types::{
 };
 
 use super::{Function, FunctionLive, PATIENCE, ROLE_ID_TAG};
-use crate::cloud::{CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
+use crate::aws::values::Concurrency;
+use crate::aws::{CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
+use crate::engine::plan::Fields;
 use crate::image::Digest;
-use crate::plan::Fields;
 use crate::resources::repository::Repository;
 use crate::resources::role::Role;
-use crate::values::Concurrency;
 
 /// How often a function that should be there may not be visible.
 const UNSEEN: u32 = 20;

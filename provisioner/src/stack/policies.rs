@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-const TRUST: &str = include_str!("../../policies/trust.json");
-const EXECUTION: &str = include_str!("../../policies/execution.json");
-const REPOSITORY: &str = include_str!("../../policies/repository.json");
-const OPERATOR: &str = include_str!("../../policies/operator.json");
-const READER: &str = include_str!("../../policies/reader.json");
+const TRUST: &str = include_str!("../../../policies/trust.json");
+const EXECUTION: &str = include_str!("../../../policies/execution.json");
+const REPOSITORY: &str = include_str!("../../../policies/repository.json");
+const OPERATOR: &str = include_str!("../../../policies/operator.json");
+const READER: &str = include_str!("../../../policies/reader.json");
 
 /// All of Anthropic's models on Bedrock, wherever an ARN ends in a model.
 const CLAUDE: &str = "anthropic.claude-*";

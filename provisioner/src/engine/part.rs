@@ -1,10 +1,12 @@
 //! How does one walk over all resources, whatever their kind? The list in `stack` makes the structs
 //! and the one walk over them; everything else iterates over [`Part`]s.
 
-use crate::cloud::{CloudError, Reader, Writer, made_for};
-use crate::names::{Foreign, Ownership};
-use crate::plan::{Address, Change};
-use crate::resource::{Later, Resource, State, settle};
+use crate::aws::{CloudError, Reader, Writer, made_for};
+use crate::engine::Address;
+use crate::engine::plan::Change;
+use crate::engine::resource::settle;
+use crate::engine::{Foreign, Ownership};
+use crate::engine::{Later, Resource, State};
 
 /// What is known of one resource that may or may not be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,10 +50,10 @@ pub trait Part {
     fn delete<'a>(&'a self, cloud: &'a Writer) -> Later<'a, ()>;
 }
 
-pub(super) struct Pair<'a, R: Resource> {
-    pub(super) wanted: &'a R,
-    pub(super) live: Option<&'a R::Live>,
-    pub(super) after: Vec<Address>,
+pub(crate) struct Pair<'a, R: Resource> {
+    pub(crate) wanted: &'a R,
+    pub(crate) live: Option<&'a R::Live>,
+    pub(crate) after: Vec<Address>,
 }
 
 impl<R: Resource> Part for Pair<'_, R> {
@@ -92,7 +94,7 @@ impl<R: Resource> Part for Pair<'_, R> {
     }
 }
 
-pub(super) async fn read<R: Resource>(
+pub(crate) async fn read<R: Resource>(
     resource: &R,
     cloud: &Reader,
 ) -> Result<Option<R::Live>, CloudError> {
@@ -113,7 +115,7 @@ macro_rules! resources {
         /// What is there of each resource.
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
         pub struct Observed {
-            $(pub $field: Option<<$Kind as crate::resource::Resource>::Live>,)+
+            $(pub $field: Option<<$Kind as crate::engine::Resource>::Live>,)+
         }
 
         impl Stack {
@@ -124,17 +126,17 @@ macro_rules! resources {
             /// The first answer that could not be had: what is unknown is not taken for absent.
             pub async fn observe(
                 &self,
-                cloud: &crate::cloud::Reader,
-            ) -> Result<Observed, crate::cloud::CloudError> {
-                let ($($field,)+) = tokio::try_join!($(parts::read(&self.$field, cloud)),+)?;
+                cloud: &crate::aws::Reader,
+            ) -> Result<Observed, crate::aws::CloudError> {
+                let ($($field,)+) = tokio::try_join!($(crate::engine::part::read(&self.$field, cloud)),+)?;
                 Ok(Observed { $($field),+ })
             }
 
             /// Each resource in the order of creation.
             #[must_use]
-            pub fn parts<'a>(&'a self, there: &'a Observed) -> Vec<Box<dyn Part + 'a>> {
-                use crate::resource::Resource as _;
-                vec![$(Box::new(parts::Pair {
+            pub fn parts<'a>(&'a self, there: &'a Observed) -> Vec<Box<dyn crate::engine::part::Part + 'a>> {
+                use crate::engine::Resource as _;
+                vec![$(Box::new(crate::engine::part::Pair {
                     wanted: &self.$field,
                     live: there.$field.as_ref(),
                     after: vec![$($(self.$first.address()),+)?],
@@ -144,4 +146,4 @@ macro_rules! resources {
     };
 }
 
-pub(super) use resources;
+pub(crate) use resources;

@@ -9,7 +9,7 @@ use function::telemetry::RequestLine;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::logs::{Event, Tail};
+use crate::proxy::logs::{Event, Tail};
 
 /// How far back is looked, in minutes.
 pub const MINUTES: u32 = 15;

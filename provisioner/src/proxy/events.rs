@@ -1,8 +1,8 @@
 //! What stands in the function's log, page by page.
 
-use crate::cloud::{CloudError, Kind, Reader, call};
-use crate::logs::Event;
-use crate::plan::Address;
+use crate::aws::{CloudError, Kind, Reader, call};
+use crate::engine::Address;
+use crate::proxy::logs::Event;
 
 /// What one call gave.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use std::io::{self, Write as _};
 
-use crate::printer::Printer;
+use crate::view::printer::Printer;
 use crate::view::watch::{Line, fit};
 
 /// Another screen, without a cursor, and without lines that go on in the next one (xterm, *Control

@@ -3,8 +3,8 @@
 use function::failover::cooldown::Timestamp;
 use function::telemetry::RequestLine;
 
-use crate::cloud::{CloudError, Reader};
-use crate::events::{self, Lines};
+use crate::aws::{CloudError, Reader};
+use crate::proxy::events::{self, Lines};
 
 /// One answer of Bedrock's, as far as its line tells.
 #[derive(Debug, Clone, PartialEq, Eq)]

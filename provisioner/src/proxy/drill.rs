@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Empty};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::probe;
+use crate::proxy::probe;
 
 /// What was heard.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::cloud::{CloudError, Kind, Reader, Writer};
-use crate::names::{Foreign, Ownership};
-use crate::plan::{Action, Address, Change};
+use crate::aws::{CloudError, Kind, Reader, Writer};
+use crate::engine::Address;
+use crate::engine::plan::{Action, Change};
+use crate::engine::{Foreign, Ownership};
 
 /// Something in the account that the stack owns. The value itself is what is wanted.
 pub trait Resource {

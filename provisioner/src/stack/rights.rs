@@ -1,14 +1,15 @@
 //! Which rights do the function's settings ask for? Reads the settings that touch rights, and fills
-//! the documents of [`crate::policies`] in.
+//! the documents of [`crate::stack::policies`] in.
 
 use std::collections::BTreeMap;
 
 use function::translate::model::Prefix;
 use serde_json::{Value, json};
 
-use crate::document;
-use crate::names::{Account, Names};
-use crate::policies::{self, ExecutionPolicy, Place, PolicyError};
+use crate::aws::Account;
+use crate::engine::document;
+use crate::stack::names::Names;
+use crate::stack::policies::{self, ExecutionPolicy, Place, PolicyError};
 
 fn place(account: &Account) -> Place<'_> {
     Place { partition: &account.partition, account: &account.id, region: &account.region }

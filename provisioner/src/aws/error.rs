@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::plan::Address;
+use crate::engine::Address;
 
 /// A call that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]

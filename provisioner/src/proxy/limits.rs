@@ -7,10 +7,10 @@ use function::limits::dynamo::item;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use crate::answers::Answer;
-use crate::cloud::{CloudError, Reader};
-use crate::items::Items;
-use crate::when;
+use crate::aws::{CloudError, Reader};
+use crate::proxy::answers::Answer;
+use crate::proxy::items::Items;
+use crate::proxy::when;
 
 /// One limit in force.
 #[derive(Debug, Clone)]

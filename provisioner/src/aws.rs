@@ -3,11 +3,13 @@
 //! Credentials, region and endpoints come from the AWS SDK's standard chain. Whatever is waited
 //! for takes its time from [`Pace`], so that tests need no patience.
 
+mod account;
 mod calls;
 pub(crate) mod direct;
 mod error;
 mod hint;
 mod persist;
+pub mod values;
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,9 +35,9 @@ use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
-use crate::names::Account;
-use crate::printer::Printer;
+use crate::view::printer::Printer;
 
+pub use account::Account;
 use calls::Calls;
 pub(crate) use calls::made_for;
 use direct::Direct;

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::document::statements;
+use crate::engine::document::statements;
 
 /// Whether a line is new, gone, or names something that changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

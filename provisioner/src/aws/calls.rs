@@ -15,8 +15,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use tokio::time::Instant;
 
-use crate::plan::Address;
-use crate::printer::Printer;
+use crate::engine::Address;
+use crate::view::printer::Printer;
 
 tokio::task_local! {
     /// The resource for which calls are made just now.

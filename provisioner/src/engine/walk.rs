@@ -11,9 +11,10 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::cloud::{CloudError, Writer, made_for};
-use crate::plan::{Action, Address, Change, Deleted, Plan};
-use crate::resource::Resource as _;
+use crate::aws::{CloudError, Writer, made_for};
+use crate::engine::Address;
+use crate::engine::Resource as _;
+use crate::engine::plan::{Action, Change, Deleted, Plan};
 use crate::stack::{Observed, Part, Stack};
 
 /// How it went.

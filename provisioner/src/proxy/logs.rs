@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use crate::plan::Style;
+use crate::engine::plan::Style;
 
 /// What stands above the columns.
 pub const HEAD: &str = "TIME                 WHO             MODEL                       \

@@ -6,8 +6,8 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use function::limits::dynamo::item::Item;
 
-use crate::cloud::{CloudError, Reader, Writer, call};
-use crate::plan::Address;
+use crate::aws::{CloudError, Reader, Writer, call};
+use crate::engine::Address;
 
 /// The items of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,23 +9,9 @@ use std::path::PathBuf;
 
 use function::settings::{Options, Settings as FunctionSettings, VARIABLES};
 
-use crate::build::Workspace;
-use crate::image::{Architecture, Digest};
-use crate::names::Name;
-use crate::values::{Boundary, Concurrency, Memory, Retention, Timeout};
-
-/// Where the image comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// It is built from this source.
-    Built(Workspace),
-    /// The bytes of a ready binary.
-    Binary(Vec<u8>),
-    /// One that the repository still has.
-    Kept(Digest),
-    /// It is not looked at.
-    NotCompared,
-}
+use crate::aws::values::{Boundary, Concurrency, Memory, Retention, Timeout};
+use crate::image::Architecture;
+use crate::stack::names::Name;
 
 /// Everything that the person who runs a command decides about the stack.
 #[derive(Debug, Clone, PartialEq, Eq)]

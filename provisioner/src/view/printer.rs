@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use anstream::{AutoStream, ColorChoice};
 
-use crate::plan::{Style, clean};
+use crate::engine::plan::{Style, clean};
 
 /// A mebibyte, in bytes.
 pub const MIB: f64 = 1024.0 * 1024.0;

@@ -1,0 +1,32 @@
+//! Which account is worked on, and how are things in it named to AWS?
+
+/// The account that is worked on, as STS and the AWS settings name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Twelve digits.
+    pub id: String,
+    pub region: String,
+    /// `aws`, `aws-us-gov`, `aws-cn`, …: from the caller's own ARN, never guessed.
+    pub partition: String,
+}
+
+impl Account {
+    /// An ARN of this account.
+    #[must_use]
+    pub fn arn(&self, service: &str, resource: &str) -> String {
+        let Self { id, region, partition } = self;
+        format!("arn:{partition}:{service}:{region}:{id}:{resource}")
+    }
+
+    /// The ARN of a policy that AWS itself maintains.
+    #[must_use]
+    pub fn policy_of_aws(&self, path: &str) -> String {
+        format!("arn:{}:iam::aws:policy/{path}", self.partition)
+    }
+
+    /// The ARN of something of IAM, which knows no regions.
+    #[must_use]
+    pub fn iam_arn(&self, resource: &str) -> String {
+        format!("arn:{}:iam::{}:{resource}", self.partition, self.id)
+    }
+}

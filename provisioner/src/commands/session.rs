@@ -1,0 +1,211 @@
+//! What every command works with: who asks, may it be done, is it time to stop.
+
+use std::io::{self, BufRead as _, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::{Exit, Failure};
+use crate::aws::{Cloud, CloudError, Pace, Place, Reader, Stop};
+use crate::build::{self, Workspace};
+use crate::cli::{Global, ImageArgs, StackArgs};
+use crate::engine::Foreign;
+use crate::engine::plan::Style;
+use crate::engine::resource::LOOKS;
+use crate::image::{Architecture, Digest, Image};
+use crate::resources::image::Wanted;
+use crate::stack::settings::{Environment, Settings};
+use crate::stack::{Observed, Remembered, Stack};
+use crate::view::Scope;
+use crate::view::printer::Printer;
+
+/// What a command works with.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) global: Global,
+    pub(super) printer: Printer,
+    pub(super) stop: Stop,
+    /// The object that `--json` prints, as far as it is known.
+    pub(super) report: Map<String, Value>,
+}
+
+/// Where the image comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// It is built from this source.
+    Built(Workspace),
+    /// The bytes of a ready binary.
+    Binary(Vec<u8>),
+    /// One that the repository still has.
+    Kept(Digest),
+    /// It is not looked at.
+    NotCompared,
+}
+
+impl Session {
+    /// Where the stack is, for texts.
+    pub(super) fn scope<'a>(&'a self, cloud: &'a Cloud) -> Scope<'a> {
+        Scope { global: &self.global, account: &cloud.account }
+    }
+
+    pub(super) async fn connect(&self) -> Result<Cloud, Failure> {
+        Ok(self.try_connect().await??)
+    }
+
+    /// As `connect`, for whoever has more to say of a failure.
+    pub(super) async fn try_connect(&self) -> Result<Result<Cloud, CloudError>, Failure> {
+        let Global { region, profile, wait_unit_ms, .. } = &self.global;
+        let place = Place { region: region.clone(), profile: profile.clone() };
+        let pace = Pace(Duration::from_millis(*wait_unit_ms));
+        let connect = Cloud::connect(&place, pace, self.printer);
+        self.unless_stopped(async { Ok(connect.await) }).await
+    }
+
+    /// Gives up at the first Ctrl-C: only for what changes nothing.
+    pub(super) fn unless_stopped<T>(
+        &self,
+        asking: impl Future<Output = Result<T, Failure>>,
+    ) -> impl Future<Output = Result<T, Failure>> {
+        let asking = Box::pin(asking);
+        async move {
+            tokio::select! {
+                asked = asking => asked,
+                () = self.stop.wait() => Err(Failure::new(Exit::Interrupted, "interrupted")),
+            }
+        }
+    }
+
+    /// Asks for a yes.
+    pub(super) async fn consent(&self, question: &str) -> Result<(), Failure> {
+        if self.global.yes {
+            return Ok(());
+        }
+        if !self.printer.can_ask() {
+            self.printer.progress("");
+            let message = "nobody is there to say yes: this is no terminal, so nothing was changed";
+            return Err(Failure::new(Exit::Refused, message).hint("--yes says it beforehand"));
+        }
+        drop(write!(io::stderr(), "\n{question} [y/N] "));
+        let line = tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            io::stdin().lock().read_line(&mut line).map(|_| line)
+        });
+        let read = async { Ok(line.await.ok().and_then(Result::ok).unwrap_or_default()) };
+        let line = self.unless_stopped(read).await?;
+        if !line.ends_with('\n') {
+            // The question stays to be read.
+            drop(writeln!(io::stderr()));
+        }
+        match line.trim().to_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(Failure::new(Exit::Refused, "nothing was changed: the answer was not yes")),
+        }
+    }
+
+    pub(super) fn settings(&self, args: &StackArgs) -> Result<Settings, Failure> {
+        let environment = Environment::parse(args.env.iter().map(String::as_str));
+        let environment = environment
+            .map_err(|problems| Failure::new(Exit::Usage, problems.join("\n")))
+            .map_err(|failure| failure.hint("README.md lists the settings and what they take"))?;
+        let default = Settings::defaults(self.global.name.clone());
+        Ok(Settings {
+            name: default.name,
+            memory: args.memory.unwrap_or(default.memory),
+            timeout: args.timeout.unwrap_or(default.timeout),
+            retention: args.log_retention_days.unwrap_or(default.retention),
+            concurrency: args.reserved_concurrency,
+            boundary: args.permissions_boundary.clone(),
+            architecture: args.architecture,
+            dashboard: args.wants_dashboard(),
+            environment,
+            adopt: args.adopt,
+        })
+    }
+
+    /// What is wanted, and what is there.
+    pub(super) async fn look(
+        &self,
+        cloud: &Cloud,
+        settings: &Settings,
+        source: Source,
+    ) -> Result<(Stack, Observed), Failure> {
+        let reader: Reader = cloud.reader();
+        self.unless_stopped(async {
+            let past = Remembered::read(settings, &cloud.account, &reader).await?;
+            let architecture = past.architecture(settings);
+            let wanted = wanted(source, architecture, self.printer).await?;
+            let stack = Stack::new(settings, &cloud.account, &past, wanted)
+                .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+            let there = self.observe(&stack, &reader).await?;
+            Ok((stack, there))
+        })
+        .await
+    }
+
+    /// Reads all of it. Tags may come later than what carries them, so what shows none of ours is
+    /// looked at again before it counts as somebody else's.
+    pub(super) async fn observe(
+        &self,
+        stack: &Stack,
+        cloud: &Reader,
+    ) -> Result<Observed, CloudError> {
+        let mut there = stack.observe(cloud).await?;
+        for _ in 1..LOOKS {
+            let survey = stack.survey(&there);
+            let bare = survey.iter().find(|found| found.foreign == Some(Foreign::Untagged));
+            let Some(bare) = bare else { break };
+            self.printer.waiting(&format!("{} shows no tags of ours: looking again", bare.address));
+            cloud.rest(1.0).await;
+            there = stack.observe(cloud).await?;
+        }
+        Ok(there)
+    }
+}
+
+/// What a plan is for.
+pub(super) fn heading(scope: &Scope<'_>, style: Style) -> String {
+    style.paint("1", format!("Plan for the {scope}"))
+}
+
+/// 256 bits of the operating system's random numbers.
+pub(super) fn random_bytes() -> Result<[u8; 32], Failure> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Failure::new(Exit::Failed, format!("the system gives no random numbers: {error}"))
+    })?;
+    Ok(bytes)
+}
+
+/// Reads what the image is to be made of.
+pub(super) async fn source(args: &ImageArgs, no_build: bool) -> Result<Source, Failure> {
+    match args {
+        _ if no_build => Ok(Source::NotCompared),
+        ImageArgs { image: Some(digest), .. } => Ok(Source::Kept(digest.clone())),
+        ImageArgs { binary: Some(path), .. } => build::read(path)
+            .map(Source::Binary)
+            .map_err(|error| Failure::new(Exit::Usage, error.to_string()).hint(error.hint())),
+        ImageArgs { image: None, binary: None } => {
+            Ok(Source::Built(Workspace::find(Path::new(".")).await?))
+        }
+    }
+}
+
+/// Makes the image, if one is to be made.
+pub(super) async fn wanted(
+    source: Source,
+    architecture: Architecture,
+    printer: Printer,
+) -> Result<Wanted, Failure> {
+    let binary = match source {
+        Source::Built(workspace) => workspace.build(architecture, printer).await?,
+        Source::Binary(bytes) => bytes,
+        Source::Kept(digest) => return Ok(Wanted::Kept(digest)),
+        Source::NotCompared => return Ok(Wanted::NotCompared),
+    };
+    let image = Image::from_binary(&binary, architecture);
+    image.map(Wanted::Ready).map_err(|error| {
+        Failure::new(Exit::Preflight, error.to_string())
+            .hint("build it for that processor, or name another with --architecture")
+    })
+}

@@ -1,0 +1,13 @@
+//! What only this proxy has: what its function left in the account, and how it is used.
+
+pub mod answers;
+pub mod claude_settings;
+pub mod drill;
+pub mod events;
+pub mod items;
+pub mod limits;
+pub mod logs;
+pub mod prices;
+pub mod probe;
+pub mod traffic;
+pub mod when;
