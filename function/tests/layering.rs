@@ -1,15 +1,13 @@
 //! Does the house keep the order that no compiler checks? Reads the sources as text.
 //!
 //! The core is pure, every file says what it is for, files and lines stay short, there is one TLS
-//! stack, and the README's table is the code's. Must not need a network or a built binary.
+//! stack. Must not need a network or a built binary.
 
 #![expect(clippy::unwrap_used, reason = "a source file that cannot be read fails the test")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use function::settings::{VARIABLES, Variable};
 
 /// The modules that name no runtime, no client, no environment and no clock.
 const CORE: [&str; 9] =
@@ -25,6 +23,22 @@ fn the_core_names_nothing_of_the_world_outside() {
             assert!(found.is_empty(), "{} is core, but names {found:?}", file.display());
         }
     }
+}
+
+/// Whoever starts a task says who ends it: accepted connections end with the server, shared ones with
+/// their peer, turns on Lambda with the process. What blocks goes to threads for that.
+#[test]
+fn tasks_are_started_in_few_places() {
+    let known = ["serve/lambda.rs", "serve/local.rs", "upstream/pool.rs"];
+    let starts = |file: &PathBuf| {
+        let text = fs::read_to_string(file).unwrap();
+        text.lines().any(|line| line.split("//").next().unwrap_or_default().contains("spawn("))
+    };
+    let home = root().join("function").join("src");
+    let mut found = sources().into_iter().filter(|file| file.starts_with(&home) && starts(file));
+    let found = found.by_ref().map(|file| file.strip_prefix(&home).unwrap().to_owned());
+    let found = found.map(|file| file.display().to_string()).collect::<BTreeSet<_>>();
+    assert_eq!(found, known.map(str::to_owned).into());
 }
 
 #[test]
@@ -81,63 +95,6 @@ fn crates_come_from_one_registry_and_bring_one_tls_stack() {
     for name in values("name = ") {
         let banned = ["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-sys"];
         assert!(!banned.contains(&name.trim_matches('"')), "Cargo.lock has {name}: TLS is ring's");
-    }
-}
-
-#[test]
-fn every_dependency_has_its_reason() {
-    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let table = text.split("\n## Dependencies\n").nth(1).unwrap();
-    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
-    let named: Vec<&str> = rows
-        .flat_map(|(names, _)| names.split(','))
-        .filter_map(|name| name.split_whitespace().next())
-        .collect();
-    let is_named = |name: &str| {
-        named.iter().any(|known| match known.strip_suffix('*') {
-            Some(family) => name.starts_with(family),
-            None => *known == name,
-        })
-    };
-    for package in ["function", "provisioner"] {
-        let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
-        let listed = manifest.split("[dependencies]\n").nth(1).unwrap();
-        let listed = listed.split("\n[").next().unwrap();
-        let names = listed.lines().filter_map(|line| line.split([' ', '.']).next());
-        for name in names.filter(|name| !name.is_empty() && *name != "function") {
-            assert!(is_named(name), "ARCHITECTURE.md does not say what {package} needs {name} for");
-        }
-    }
-}
-
-#[test]
-fn the_table_in_the_readme_is_that_of_the_settings() {
-    let head = "| variable | default | meaning |\n|---|---|---|\n";
-    let row = |variable: &Variable| {
-        format!("| `{}` | {} | {} |\n", variable.name, variable.default, variable.meaning)
-    };
-    let table = VARIABLES.iter().map(row).collect::<String>();
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let there = readme.contains(&format!("\n{head}{table}\n"));
-    assert!(there, "README.md must have this table, and a blank line after it:\n\n{head}{table}");
-}
-
-#[test]
-fn every_test_that_the_architecture_names_exists() {
-    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    assert!(!text.contains("\n<<<<<<<") && !text.contains("\n>>>>>>>"), "it was merged badly");
-    let threats = text.split("\n## Threats\n").nth(1).unwrap().split("\n## ").next().unwrap();
-    let tests = rust_files("tests").into_iter().map(|file| fs::read_to_string(file).unwrap());
-    let tests = tests.collect::<String>();
-    let is_test = |name: &&str| name.matches('_').count() >= 3 && !name.contains(['/', '.', ' ']);
-    let named = threats.split('`').skip(1).step_by(2).filter(is_test).collect::<Vec<_>>();
-    assert!(named.len() > 25, "{named:?}");
-    for name in named {
-        let function = match name.strip_suffix('…') {
-            Some(beginning) => format!("fn {beginning}"),
-            None => format!("fn {name}("),
-        };
-        assert!(tests.contains(&function), "there is no test `{name}`");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What somebody tries who should not: one test per row of the table of threats in ARCHITECTURE.md.
+//! What somebody tries who should not: one test per row of the table in docs/threats.md.
 //! None of it reaches Bedrock, and nobody learns who exists.
 
 use std::{sync::Arc, thread, time::Duration};

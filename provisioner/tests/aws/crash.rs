@@ -166,7 +166,7 @@ impl Matrix {
     }
 
     /// Breaks call after call until there is none left to break. Run again, nothing is left to do.
-    #[expect(clippy::print_stdout, reason = "how many calls there are belongs into the README")]
+    #[expect(clippy::print_stdout, reason = "docs/figures.md says how many calls there are")]
     fn each(&self, what: &str, prepare: impl Fn(&World), run: Run, check: impl Fn(&World)) {
         let Self { emulator, fault } = *self;
         for nth in 1.. {

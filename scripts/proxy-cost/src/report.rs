@@ -90,7 +90,7 @@ impl Report {
         );
     }
 
-    /// Prints the table of the README. Of the upstream itself its own time is shown.
+    /// Prints the first table of `function/docs/figures.md`. Of the upstream itself its own time is shown.
     fn print_summary(&self, targets: &[(&'static str, String)]) {
         let time = |scenario| {
             move |report: &Self, name: &str| match name {
