@@ -89,7 +89,7 @@ claude-proxy: Claude Code keeps working when Anthropic says 429.
 Here the real proxy runs between a simulated Anthropic and a simulated Bedrock.
 One request is sent again and again, streamed, the way Claude Code does it:
 
-  POST /v1/messages?beta=true   claude-sonnet-4-5   \"What is 6 times 7?\"
+  POST /v1/messages?beta=true   claude-sonnet-5-5   \"What is 6 times 7?\"
 
       TIME ANTHROPIC             THE CLIENT GETS      FIRST BYTE  WHY BEDROCK";
 
@@ -110,6 +110,7 @@ struct Scene<'a, W> {
 impl<W: Write> Scene<'_, W> {
     async fn ask(&self) -> Reply {
         let call = Call::message()
+            .model("claude-sonnet-5-5")
             .header("user-agent", "claude-cli/2.1.330 (external, cli)")
             .header("x-app", "cli")
             .header("anthropic-beta", "claude-code-20250219,interleaved-thinking-2025-05-14")

@@ -14,7 +14,7 @@ claude-proxy: Claude Code keeps working when Anthropic says 429.
 Here the real proxy runs between a simulated Anthropic and a simulated Bedrock.
 One request is sent again and again, streamed, the way Claude Code does it:
 
-  POST /v1/messages?beta=true   claude-sonnet-4-5   "What is 6 times 7?"
+  POST /v1/messages?beta=true   claude-sonnet-5-5   "What is 6 times 7?"
 
       TIME ANTHROPIC             THE CLIENT GETS      FIRST BYTE  WHY BEDROCK
 1 # s answers               200 from anthropic # ms

@@ -138,6 +138,26 @@ fn every_figure_has_its_script_and_its_day() {
     }
 }
 
+/// The tables keep old models; what people copy must work tomorrow.
+#[test]
+fn no_example_and_no_default_names_a_model_that_is_gone() {
+    let gone =
+        ["claude-3", "claude-sonnet-4-5", "claude-sonnet-4-2", "claude-opus-4-1", "claude-2"];
+    let mut texts = pages();
+    texts.push(("README.ko.md".to_owned(), read(&root().join("README.ko.md"))));
+    for folder in ["function/src", "function/examples", "provisioner/src"] {
+        let files = files(&root().join(folder), "rs").into_iter();
+        texts.extend(files.map(|file| (file.display().to_string(), read(&file))));
+    }
+    let is_table = |name: &str| name.ends_with("models.rs") || name.ends_with("prices.rs");
+    for (name, text) in texts.into_iter().filter(|(name, _)| !is_table(name)) {
+        let shown = text.split("#[cfg(test)]").next().unwrap();
+        for model in gone {
+            assert!(!shown.contains(model), "{name} names {model}, which is retired");
+        }
+    }
+}
+
 #[test]
 fn what_is_looked_for_is_found() {
     let text = "`a_b_c_d` [x](y/z.md#there)\n```sh\n`no_name_at_all`\n```\n`scripts/soak 60`";

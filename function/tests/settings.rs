@@ -132,7 +132,7 @@ fn all_problems_are_reported_at_once() {
     FALLBACK_ON is `rate-limit`: write a comma list of `rate_limit`, `overloaded`, `server_error` and `unreachable` (for none at all, BEDROCK_FALLBACK_ENABLED=false)
     BEDROCK_REGIONS is `us-east`: write a comma list of AWS regions, each once, such as `us-east-1,us-west-2`
     BEDROCK_PROFILE_PREFIX is `asia`: write `us`, `eu`, `apac`, `jp`, `au`, `us-gov`, `global` or `none`
-    BEDROCK_MODEL_MAP is not an object of strings (line 2, column 1): write JSON such as `{"claude-sonnet-4-5":"eu.anthropic.claude-sonnet-4-5-20250929-v1:0"}`
+    BEDROCK_MODEL_MAP is not an object of strings (line 2, column 1): write JSON such as `{"claude-opus-5-5":"eu.anthropic.claude-opus-5-5"}`
     "#);
 }
 

@@ -187,8 +187,7 @@ pub(super) fn prefix(text: &str) -> Result<Prefix, String> {
 
 /// Reads a JSON object whose names and values are model names.
 pub(super) fn model_map(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let form =
-        "JSON such as `{\"claude-sonnet-4-5\":\"eu.anthropic.claude-sonnet-4-5-20250929-v1:0\"}`";
+    let form = "JSON such as `{\"claude-opus-5-5\":\"eu.anthropic.claude-opus-5-5\"}`";
     let map: BTreeMap<String, String> = serde_json::from_str(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         format!("is not an object of strings (line {line}, column {column}): write {form}")

@@ -123,7 +123,7 @@ fn script(root: &Path, program: &Command) -> PathBuf {
 
 fn message() -> Value {
     json!({
-        "model": "claude-sonnet-4-5",
+        "model": "claude-sonnet-5-5",
         "max_tokens": 100,
         "stream": true,
         "messages": [{"role": "user", "content": "hello"}],

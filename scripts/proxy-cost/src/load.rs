@@ -122,7 +122,7 @@ fn body(told: &str, size: usize, stream: bool) -> String {
     const CODE: &str = "let x = items.iter().map(|item| item + 1).collect::<Vec<_>>();\\n\
                         // The quick brown fox says \\\"no\\\" and jumps over the lazy dog.\\n";
     let mut body = format!(
-        "{{\"model\":\"claude-sonnet-4-5-20250929\",\"max_tokens\":1024,\"stream\":{stream},\
+        "{{\"model\":\"claude-sonnet-5-5\",\"max_tokens\":1024,\"stream\":{stream},\
          \"messages\":[{{\"role\":\"user\",\"content\":[{{\"type\":\"text\",\"text\":\"[[{told}]] "
     );
     while body.len() + CODE.len() + 8 < size {

@@ -224,8 +224,8 @@ fn haproxy(place: &Place) -> io::Result<Target> {
 fn litellm(place: &Place) -> io::Result<Target> {
     let port = free_port()?;
     let text = format!(
-        "model_list:\n  - model_name: claude-sonnet-4-5-20250929\n    litellm_params:\n      \
-         model: anthropic/claude-sonnet-4-5-20250929\n      api_base: http://127.0.0.1:{}\n      \
+        "model_list:\n  - model_name: claude-sonnet-5-5\n    litellm_params:\n      \
+         model: anthropic/claude-sonnet-5-5\n      api_base: http://127.0.0.1:{}\n      \
          api_key: sk-ant-api03-test\nlitellm_settings:\n  telemetry: false\n  num_retries: 0\n\
          general_settings:\n  disable_spend_logs: true\n",
         place.upstream.plain
@@ -276,9 +276,9 @@ fn router(place: &Place) -> io::Result<Target> {
         "Providers": [{
             "name": "anthropic", "api_key": "sk-ant-api03-test",
             "api_base_url": format!("http://127.0.0.1:{}/v1/messages", place.upstream.plain),
-            "models": ["claude-sonnet-4-5-20250929"], "transformer": {"use": ["Anthropic"]},
+            "models": ["claude-sonnet-5-5"], "transformer": {"use": ["Anthropic"]},
         }],
-        "Router": {"default": "anthropic,claude-sonnet-4-5-20250929"},
+        "Router": {"default": "anthropic,claude-sonnet-5-5"},
     });
     fs::write(folder.join("config.json"), settings.to_string())?;
     let package = place.peers.join("node_modules/@musistudio/claude-code-router");
