@@ -7,8 +7,6 @@ mod fields;
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-
 use self::fields::Fields;
 
 /// What a request asks for.
@@ -56,43 +54,59 @@ fn text(json: &[u8]) -> Option<Cow<'_, str>> {
 
 /// An error of the Messages API: `{"type":"error","error":{"type","message",…}}`.
 ///
-/// Source: Anthropic, *Errors*; `details.error_code` came with the spend limits of 2026.
+/// Whatever else is in it, or is missing, is no reason not to know it for what it is. Source:
+/// Anthropic, *Errors*.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
+    /// `rate_limit_error`, …; empty where none is named.
     pub kind: String,
+    /// Empty where it is no text.
     pub message: String,
-    pub code: Option<String>,
+    /// All that was said, in small letters: codes and words stand in more places than one.
+    pub text: String,
 }
+
+/// More shells than this are not looked through for an error.
+const MOST_SHELLS: usize = 8;
 
 impl ApiError {
     /// Reads an error body or the data of an `error` event; `None` where it is something else.
     #[must_use]
     pub fn read(body: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Envelope {
-            r#type: String,
-            error: Inner,
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        let mut shell = body;
+        for depth in 0..MOST_SHELLS {
+            let [kind, message, inner] = named(shell, ["type", "message", "error"])?;
+            let kind = kind.and_then(text).filter(|kind| kind != "error");
+            let inner = inner.filter(|inner| inner.starts_with(b"{"));
+            let is_error = match (&kind, inner) {
+                (Some(kind), _) => depth > 0 || kind.ends_with("_error"),
+                (None, inner) => depth > 0 && inner.is_none(),
+            };
+            if is_error {
+                return Some(Self {
+                    kind: kind.unwrap_or_default().into_owned(),
+                    message: message.and_then(text).unwrap_or_default().into_owned(),
+                    text: String::from_utf8_lossy(body).to_ascii_lowercase(),
+                });
+            }
+            shell = inner?;
         }
-        #[derive(Deserialize)]
-        struct Inner {
-            r#type: String,
-            #[serde(default)]
-            message: String,
-            #[serde(default)]
-            details: Option<Details>,
-        }
-        #[derive(Deserialize)]
-        struct Details {
-            #[serde(default)]
-            error_code: Option<String>,
-        }
-        let envelope: Envelope = serde_json::from_slice(body).ok()?;
-        (envelope.r#type == "error").then(|| Self {
-            kind: envelope.error.r#type,
-            message: envelope.error.message,
-            code: envelope.error.details.and_then(|details| details.error_code),
-        })
+        None
     }
+}
+
+/// The values of an object's fields of these names, the first of each; `None` for no object.
+fn named<'a, const N: usize>(json: &'a [u8], names: [&str; N]) -> Option<[Option<&'a [u8]>; N]> {
+    let mut values = [None; N];
+    for field in Fields::of(json) {
+        let (key, value) = field?;
+        let key = text(key);
+        if let Some(at) = names.iter().position(|name| key.as_deref() == Some(*name)) {
+            values[at] = values[at].or(Some(value));
+        }
+    }
+    Some(values)
 }
 
 /// What the first events of an Anthropic stream say about its fate.
@@ -112,11 +126,14 @@ impl Opening {
     pub fn of(name: Option<&str>, data: &[u8]) -> Self {
         match name {
             Some("message_start" | "ping") | None => Self::Held,
-            Some("error") => Self::Failed(ApiError::read(data).unwrap_or_else(|| ApiError {
-                kind: "api_error".to_owned(),
-                message: "The stream failed before its first content.".to_owned(),
-                code: None,
-            })),
+            Some("error") => {
+                let error = ApiError::read(data).filter(|error| !error.kind.is_empty());
+                Self::Failed(error.unwrap_or_else(|| ApiError {
+                    kind: "api_error".to_owned(),
+                    message: "The stream failed before its first content.".to_owned(),
+                    text: String::new(),
+                }))
+            }
             Some(_) => Self::Content,
         }
     }

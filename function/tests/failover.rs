@@ -7,9 +7,12 @@
 use std::time::Duration;
 
 use function::failover::cooldown::{Cooldown, Fingerprint, Known, ModelClass, Proof, Timestamp};
-use function::failover::hint::{End, Limited, Whose, judge_failure};
+use function::failover::hint::{
+    End, Limited, Whose, judge_event, judge_failure, retry_after_seconds,
+};
 use function::failover::proof::{self, Renewal, Standing};
 use function::failover::{Attempt, FallbackOn, Outcome, Policy, Reason, Upstream, Verdict};
+use function::messages::ApiError;
 use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
 
@@ -259,6 +262,36 @@ fn retry_after_is_read_in_both_forms() {
     assert_eq!(hint(&[("retry-after", &http_date(90))]), Some(90));
     assert_eq!(hint(&[("retry-after", "soon")]), None);
     assert_eq!(hint(&[("retry-after", "-5")]), None);
+}
+
+#[test]
+fn an_answer_that_is_handed_on_says_whole_seconds_and_none_too_few() {
+    let seconds = |name: &'static str, value: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        retry_after_seconds(&headers, now())
+    };
+    assert_eq!(seconds("retry-after", "0.2"), Some(1));
+    assert_eq!(seconds("retry-after", "7"), Some(7));
+    assert_eq!(seconds("retry-after-ms", "1500"), Some(2));
+    assert_eq!(seconds("retry-after", &http_date(-5)), Some(0));
+    assert_eq!(seconds("retry-after", "later"), None);
+}
+
+#[test]
+fn a_limit_inside_of_a_stream_is_judged_as_one_outside() {
+    let judge = |error: &str| {
+        let body = format!(r#"{{"type":"error","error":{error}}}"#);
+        judge_event(&ApiError::read(body.as_bytes()).unwrap(), &genuine())
+    };
+    let limit = r#"{"type":"rate_limit_error","message":null}"#;
+    assert!(matches!(judge(limit), Outcome::Limited(_)));
+    let cap =
+        r#"{"type":"rate_limit_error","details":{"error_code":"enforced_spend_limit_reached"}}"#;
+    assert_eq!(judge(cap), Outcome::Answered);
+    assert_eq!(judge(r#"{"type":"overloaded_error"}"#), Outcome::Overloaded);
+    assert_eq!(judge(r#"{"type":"timeout_error"}"#), Outcome::ServerError);
+    assert_eq!(judge(r#"{"type":"invalid_request_error"}"#), Outcome::Answered);
 }
 
 #[test]

@@ -4,13 +4,15 @@
 //! new ones appear without notice. Sources: Anthropic, *Rate limits* and *Errors*; the
 //! `unified` windows of subscriptions as Claude Code 2.1.330 reads them.
 
+mod value;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
-use jiff::fmt::rfc2822;
 
+pub use self::value::{RETRY_AFTER_MS, retry_after_seconds};
+use self::value::{items, moment, number, retry_after_end};
 use super::Outcome;
 use super::cooldown::{
     Cooldown, Fingerprint, LONGEST_COOLDOWN, LimitKey, ModelClass, Scope, Timestamp,
@@ -123,24 +125,56 @@ pub fn judge_failure(
 }
 
 fn judge_429(headers: &HeaderMap, body: &[u8], class: &ModelClass, now: Timestamp) -> Outcome {
-    let genuine = headers.contains_key(&names::REQUEST_ID);
-    let Some(error) = ApiError::read(body).filter(|_| genuine) else {
+    let Some(error) = ApiError::read(body).filter(|_| has_request_id(headers)) else {
         return Outcome::Answered;
     };
-    let capped = error.code.as_deref().is_some_and(|code| SPEND_CAPS.contains(&code));
-    let message = error.message.to_ascii_lowercase();
-    let long_context = LONG_CONTEXT.iter().any(|words| message.contains(words));
     let windows = Windows::read(headers, now);
-    let credits = headers
-        .get("anthropic-ratelimit-unified-overage-disabled-reason")
-        .is_some_and(|reason| reason.as_bytes() == b"out_of_credits");
+    let rejected = windows.any_rejected(&claim(headers));
+    let credits = word(headers, "anthropic-ratelimit-unified-overage-disabled-reason");
+    let out_of_credits = credits == "out_of_credits" && !rejected;
     match error.kind.as_str() {
         "overloaded_error" => Outcome::Overloaded,
-        "rate_limit_error" if capped || long_context => Outcome::Answered,
-        "rate_limit_error" if credits && !windows.any_rejected(claim(headers)) => Outcome::Answered,
+        "rate_limit_error" if out_of_credits || is_entitlement(&error) => Outcome::Answered,
         "rate_limit_error" => Outcome::Limited(windows.limited(headers, class, now)),
+        // Without a name of its own it is what the windows say it is.
+        "" if rejected && !is_entitlement(&error) => {
+            Outcome::Limited(windows.limited(headers, class, now))
+        }
         _ => Outcome::Answered,
     }
+}
+
+/// Judges an error that came inside a stream of Anthropic, before its first content.
+#[must_use]
+pub fn judge_event(error: &ApiError, headers: &HeaderMap) -> Outcome {
+    match error.kind.as_str() {
+        "overloaded_error" => Outcome::Overloaded,
+        "rate_limit_error" if !is_entitlement(error) => Outcome::Limited(Limited {
+            has_rate_limit_headers: has_rate_limit_headers(headers),
+            ..Limited::default()
+        }),
+        "api_error" | "timeout_error" => Outcome::ServerError,
+        // The client's own fault: nobody else would answer it better.
+        _ => Outcome::Answered,
+    }
+}
+
+/// Whether what looks like a limit is a matter of money or of the plan. Such words count wherever
+/// they stand: if in doubt, the operator's money is not spent.
+fn is_entitlement(error: &ApiError) -> bool {
+    SPEND_CAPS.iter().chain(&LONG_CONTEXT).any(|words| error.text.contains(words))
+}
+
+/// Whether an answer bears Anthropic's mark, which a middlebox does not send.
+#[must_use]
+pub fn has_request_id(headers: &HeaderMap) -> bool {
+    headers.get(&names::REQUEST_ID).is_some_and(|id| !id.as_bytes().trim_ascii().is_empty())
+}
+
+/// The value of a header that is one word, in small letters; empty where there is none.
+fn word(headers: &HeaderMap, name: &str) -> String {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// The windows of an answer by name: `requests`, `unified-5h`, `unified-7d_opus`, …; the aggregate
@@ -178,26 +212,26 @@ impl Windows {
             else {
                 continue;
             };
-            let Some(value) = value.to_str().ok().map(str::trim) else { continue };
+            let Ok(value) = value.to_str() else { continue };
             if by_name.len() >= MOST_WINDOWS && !by_name.contains_key(window) {
                 continue;
             }
             let window = by_name.entry(window.to_owned()).or_default();
             match attribute {
-                "status" => window.rejected |= value == "rejected",
-                "remaining" => window.rejected |= value == "0",
-                "reset" => window.reset = moment(value),
+                "status" => {
+                    window.rejected |= value.trim().eq_ignore_ascii_case("rejected");
+                }
+                "remaining" => window.rejected |= items(value, number).any(|left| left <= 0.0),
+                "reset" => window.reset = window.reset.max(items(value, moment).max()),
                 _ => {}
             }
         }
-        let retry_after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        Self { by_name, retry_after: retry_after.and_then(|value| retry_after_end(value, now)) }
+        Self { by_name, retry_after: retry_after_end(headers, now) }
     }
 
     /// Whether a window is used up, and not only the paid usage beyond it.
-    fn any_rejected(&self, claim: Option<&str>) -> bool {
-        let plan =
-            claim.is_some_and(|claim| claim == "five_hour" || claim.starts_with("seven_day"));
+    fn any_rejected(&self, claim: &str) -> bool {
+        let plan = claim == "five_hour" || claim.starts_with("seven_day");
         self.by_name
             .iter()
             .any(|(name, window)| window.rejected && !is_extra(name) && (name != "unified" || plan))
@@ -214,8 +248,8 @@ impl Windows {
         for (name, window) in self.by_name.iter().filter(|(_, window)| window.rejected) {
             let stops = match name.as_str() {
                 // The aggregate repeats one of the windows, and says which.
-                "unified" if claim.is_none() && single => Stops::Nothing,
-                "unified" => stopped_by_claim(claim),
+                "unified" if claim.is_empty() && single => Stops::Nothing,
+                "unified" => stopped_by_claim(&claim),
                 name => stopped_by(name, class),
             };
             account |= stops == Stops::Account;
@@ -238,8 +272,8 @@ impl Windows {
 }
 
 /// The window that the aggregate speaks of.
-fn claim(headers: &HeaderMap) -> Option<&str> {
-    headers.get("anthropic-ratelimit-unified-representative-claim")?.to_str().ok()
+fn claim(headers: &HeaderMap) -> String {
+    word(headers, "anthropic-ratelimit-unified-representative-claim")
 }
 
 fn keep_later(slot: &mut Option<End>, until: Option<Timestamp>, reason: &str, now: Timestamp) {
@@ -273,13 +307,13 @@ fn stopped_by(name: &str, class: &ModelClass) -> Stops {
     }
 }
 
-fn stopped_by_claim(claim: Option<&str>) -> Stops {
+fn stopped_by_claim(claim: &str) -> Stops {
     match claim {
-        Some("five_hour" | "seven_day") => Stops::Account,
-        Some(claim) if claim.starts_with("seven_day_") || claim.starts_with("five_hour_") => {
+        "five_hour" | "seven_day" => Stops::Account,
+        claim if claim.starts_with("seven_day_") || claim.starts_with("five_hour_") => {
             Stops::Family
         }
-        Some(_) | None => Stops::Class,
+        _ => Stops::Class,
     }
 }
 
@@ -288,29 +322,4 @@ fn is_extra(name: &str) -> bool {
     ["overage", "slow", "grace", "fallback"]
         .iter()
         .any(|extra| name.strip_prefix("unified-").is_some_and(|window| window.starts_with(extra)))
-}
-
-/// Unix seconds, or RFC 3339.
-fn moment(value: &str) -> Option<Timestamp> {
-    match value.parse::<i64>() {
-        Ok(seconds) => Timestamp::from_second(seconds).ok(),
-        Err(_) => value.parse().ok(),
-    }
-}
-
-/// `Retry-After` in both forms: seconds, or an HTTP date (RFC 9110, section 10.2.3).
-fn retry_after_end(value: &str, now: Timestamp) -> Option<Timestamp> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        let most = Duration::from_secs(366 * 24 * 60 * 60);
-        return now.checked_add(Duration::from_secs(seconds).min(most)).ok();
-    }
-    Some(rfc2822::parse(value).ok()?.timestamp())
-}
-
-/// The hint of an answer's `retry-after` in seconds, for an answer that is handed on.
-#[must_use]
-pub fn retry_after_seconds(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
-    let end = retry_after_end(headers.get(RETRY_AFTER)?.to_str().ok()?, now)?;
-    Some(Duration::try_from(end.duration_since(now)).unwrap_or_default().as_secs())
 }

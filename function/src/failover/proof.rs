@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::cooldown::{Known, Proof, Timestamp};
+use super::hint;
 use crate::wire::names;
 
 /// A proof that can no longer be renewed because nobody answers is believed for this long.
@@ -101,9 +102,10 @@ pub fn carried_by(
     now: Timestamp,
 ) -> Option<Proof> {
     let organization = headers.get(&names::ORGANIZATION_ID).and_then(|v| v.to_str().ok());
-    let knows_whose = organization.is_some() || super::hint::has_rate_limit_headers(headers);
+    let organization = organization.filter(|id| !id.is_empty());
+    let knows_whose = organization.is_some() || hint::has_rate_limit_headers(headers);
     let accepted = status == StatusCode::OK || (limited && knows_whose);
-    (accepted && headers.contains_key(&names::REQUEST_ID)).then(|| Proof {
+    (accepted && hint::has_request_id(headers)).then(|| Proof {
         proven_at: now,
         organization: organization.filter(|id| id.len() <= 128).map(str::to_owned),
     })

@@ -270,6 +270,7 @@ async fn last_event(status: StatusCode, mut body: Body, request_id: &str) -> Byt
         500.. => ErrorKind::Overloaded,
         _ => error.as_ref().and_then(|e| ErrorKind::named(&e.kind)).unwrap_or(ErrorKind::Api),
     };
-    let message = error.map_or_else(|| "Nobody could answer.".to_owned(), |error| error.message);
+    let message = error.map(|error| error.message).filter(|message| !message.is_empty());
+    let message = message.unwrap_or_else(|| "Nobody could answer.".to_owned());
     Failure::new(kind, message).into_event(request_id)
 }

@@ -14,6 +14,7 @@ use super::legs::{REFUSAL_WITHIN, request_headers};
 use super::{MOST_ERROR_BYTES, Proxy, UPSTREAM, anthropic_head, unreachable_failure, warn_of};
 use crate::clock;
 use crate::failover::cooldown::{Known, Proof};
+use crate::failover::hint;
 use crate::failover::proof::{self, Standing};
 use crate::failover::{Reason, Upstream};
 use crate::limits::Query;
@@ -23,7 +24,6 @@ use crate::telemetry::Record;
 use crate::translate::{request, response};
 use crate::upstream::anthropic::Answer;
 use crate::upstream::bedrock::Call;
-use crate::wire::names;
 
 impl Proxy {
     pub(super) async fn count_tokens(
@@ -92,7 +92,7 @@ impl Proxy {
         let Some(subject) = subject.filter(|_| is_refused) else {
             return answer.map(Content::AsItComes);
         };
-        if answer.headers().contains_key(&names::REQUEST_ID) {
+        if hint::has_request_id(answer.headers()) {
             self.renewals.forget(&subject.fingerprint);
             self.memory.refused(subject.fingerprint, clock::now());
         }

@@ -25,7 +25,7 @@ use crate::drill;
 use crate::failover::cooldown::{
     Fingerprint, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
 };
-use crate::failover::hint::{Limited, Whose};
+use crate::failover::hint::{self, Limited, Whose};
 use crate::failover::proof::{self, Standing};
 use crate::failover::{Attempt, Outcome, Policy, Reason, Upstream, Verdict};
 use crate::messages::Asked;
@@ -359,13 +359,14 @@ fn note(attempt: Attempt, verdict: &Verdict) {
 fn honest(mut original: Response<Content>, passes: bool) -> Response<Content> {
     let limited = original.status() == StatusCode::TOO_MANY_REQUESTS;
     let headers = original.headers_mut();
-    let hint = crate::failover::hint::retry_after_seconds(headers, clock::now());
+    let wait = hint::retry_after_seconds(headers, clock::now());
     // Clients have a wait of their own for what is no limit, if nobody names one.
-    if !passes || !(limited || hint.is_some()) {
+    if !passes || !(limited || wait.is_some()) {
         return original;
     }
-    let seconds = hint.map_or(SOON.as_secs(), |hint| hint.min(SOON.as_secs()));
+    let seconds = wait.map_or(SOON.as_secs(), |wait| wait.min(SOON.as_secs()));
     headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    headers.remove(hint::RETRY_AFTER_MS);
     let unified: Vec<_> = headers
         .keys()
         .filter(|name| name.as_str().starts_with("anthropic-ratelimit-unified-"))

@@ -15,7 +15,7 @@ use super::content::{self, Content};
 use super::exchange::{Brought, Exchange};
 use super::{MOST_ERROR_BYTES, anthropic_head};
 use crate::clock;
-use crate::failover::hint::{self, Limited};
+use crate::failover::hint;
 use crate::failover::{Outcome, Reason, Upstream, proof};
 use crate::messages::Opening;
 use crate::reply::{ErrorKind, Failure};
@@ -113,16 +113,7 @@ impl Exchange {
             let body = content::anthropic(held.freeze(), answer, self.record.clone());
             return (Outcome::Answered, Some(Response::from_parts(streamed(head), body)));
         };
-        let outcome = match error.kind.as_str() {
-            "overloaded_error" => Outcome::Overloaded,
-            "rate_limit_error" => Outcome::Limited(Limited {
-                has_rate_limit_headers: hint::has_rate_limit_headers(&head.headers),
-                ..Limited::default()
-            }),
-            "api_error" | "timeout_error" => Outcome::ServerError,
-            // The client's own fault: nobody else would answer it better.
-            _ => Outcome::Answered,
-        };
+        let outcome = hint::judge_event(&error, &head.headers);
         (outcome, Some(Response::from_parts(streamed(head), content::full(held.freeze()))))
     }
 
@@ -137,7 +128,7 @@ impl Exchange {
 
     async fn refused(&mut self, head: Parts, mut answer: Answer) -> Brought {
         let refused = matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-        if refused && head.headers.contains_key(&names::REQUEST_ID) {
+        if refused && hint::has_request_id(&head.headers) {
             self.revoke();
         }
         let stranger = self.subject.as_ref().filter(|_| head.status == StatusCode::UNAUTHORIZED);

@@ -18,6 +18,7 @@ use super::exchange::Subject;
 use crate::access::AccessMode;
 use crate::clock;
 use crate::failover::cooldown::{Fingerprint, Timestamp};
+use crate::failover::hint;
 use crate::wire::names;
 
 /// How long a refusal is answered again without a call.
@@ -83,9 +84,7 @@ impl Refusals {
 
     fn remember(&self, whose: Manner, answer: Response<Bytes>, now: Timestamp) {
         // A refusal without Anthropic's mark may be anybody's.
-        if answer.body().len() > MOST_BODY_BYTES
-            || !answer.headers().contains_key(&names::REQUEST_ID)
-        {
+        if answer.body().len() > MOST_BODY_BYTES || !hint::has_request_id(answer.headers()) {
             return;
         }
         let mut kept = self.kept();

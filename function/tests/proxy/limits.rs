@@ -153,6 +153,104 @@ async fn the_latest_of_the_hints_counts() {
 }
 
 #[tokio::test]
+async fn a_hint_is_read_however_it_is_written() {
+    let date = |form: &str| moment(3600).strftime(form).to_string();
+    let (imf, rfc850) = (date("%a, %d %b %Y %T GMT"), date("%A, %d-%b-%y %T GMT"));
+    let asctime = date("%a %b %e %T %Y");
+    let twice = format!("60, {imf}");
+    let offset = moment(3600).strftime("%FT%T.250+00:00").to_string();
+    let millis = moment(3600).as_millisecond().to_string();
+    let short = || too_many().header("retry-after", "40");
+    let bucket = |remaining: &str, reset: &str| {
+        let bucket = short().header("anthropic-ratelimit-requests-remaining", remaining);
+        bucket.header("anthropic-ratelimit-requests-reset", reset)
+    };
+    let cases = [
+        ("a fraction", too_many().header("retry-after", "3600.5"), 3600),
+        ("spaces", too_many().header("retry-after", "  3600\t"), 3600),
+        ("a date", too_many().header("retry-after", &imf), 3600),
+        ("a date of RFC 850", too_many().header("retry-after", &rfc850), 3600),
+        ("a date of asctime", too_many().header("retry-after", &asctime), 3600),
+        ("a list", too_many().header("retry-after", "3600, 60"), 3600),
+        ("a list with a date", too_many().header("retry-after", &twice), 3600),
+        ("two lines", short().line("retry-after", "3600"), 3600),
+        ("milliseconds", too_many().header("retry-after-ms", "3600000.0"), 3600),
+        ("both, of which one is nonsense", short().line("retry-after-ms", "NaN"), 40),
+        ("negative beside a good one", short().line("retry-after", "-7"), 40),
+        ("more than any clock holds", too_many().header("retry-after", &"9".repeat(400)), 21_600),
+        ("a bucket with nothing left, as a fraction", bucket("0.0", &offset), 3600),
+        ("a bucket below nothing, in milliseconds", bucket("-1", &millis), 3600),
+        ("a bucket that is not empty", bucket("0.5", &offset), 40),
+        (
+            "a window in capitals",
+            short()
+                .header("anthropic-ratelimit-unified-5h-status", " Rejected")
+                .header("anthropic-ratelimit-unified-5h-reset", &format!("{millis}.0")),
+            3600,
+        ),
+    ];
+    let world = World::start();
+    for (number, (what, answer, seconds)) in cases.into_iter().enumerate() {
+        let answer = answer.header("anthropic-ratelimit-requests-limit", "50");
+        world.anthropic.next([answer]);
+        let call = Call::message().header("x-api-key", &format!("sk-ant-api03-test-{number}"));
+        let reply = world.call(call).await;
+        assert_eq!((reply.status, reply.reason()), (200, "rate_limited"), "{what}");
+        assert!(ends_in(&reply, seconds), "{what}: {}", reply.header("x-claude-proxy-until"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_hint_is_none_and_keeps_nobody_waiting() {
+    let world = World::start();
+    for said in ["soon", "-5", "NaN", "inf", "", ",", "0x20", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+        let answer = || {
+            let answer = too_many().header("anthropic-ratelimit-requests-limit", "50");
+            answer.header("retry-after", said).header("retry-after-ms", said)
+        };
+        world.anthropic.next([answer(), answer()]);
+        let reply = world.call(Call::message()).await;
+        let until = reply.header("x-claude-proxy-until");
+        assert_eq!((reply.reason(), until), ("rate_limited", ""), "{said:?}");
+        assert!(reply.took < Duration::from_secs(3), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_genuine_limit_is_known_by_its_marks_whatever_else_is_in_it() {
+    let limit =
+        |rest: &str| format!(r#"{{"type":"error","error":{{"type":"rate_limit_error"{rest}}}}}"#);
+    let deep = format!(r#","message":"m","details":{}1{}"#, "[".repeat(9000), "]".repeat(9000));
+    let cases = [
+        ("no message", limit("")),
+        ("message null", limit(r#","message":null"#)),
+        ("a message of parts", limit(r#","message":[{"type":"text","text":"m"}]"#)),
+        ("details that are text", limit(r#","message":"m","details":"none""#)),
+        ("details that are a list", limit(r#","message":"m","details":[{"error_code":7}]"#)),
+        ("a number for a code", limit(r#","message":"m","details":{"error_code":429}"#)),
+        ("details without end", limit(&deep)),
+        ("no outer type", r#"{"error":{"type":"rate_limit_error","message":"m"}}"#.to_owned()),
+        ("an outer type null", limit("").replace(r#""type":"error""#, r#""type":null"#)),
+        ("one shell more", format!(r#"{{"type":"error","error":{}}}"#, limit(""))),
+        ("a type null beside a window", r#"{"error":{"type":null,"message":"m"}}"#.to_owned()),
+        ("bytes that are no text", limit(r#","message":"%""#)),
+        ("a byte order mark", format!("\u{feff}{}\r\n", limit(""))),
+    ];
+    let world = World::start();
+    for (number, (what, body)) in cases.into_iter().enumerate() {
+        let mut answer = limited(120).body(&body);
+        if let Some(body) = answer.refusal.as_mut().and_then(|refusal| refusal.body.as_mut()) {
+            *body = body.iter().map(|byte| if *byte == b'%' { 0xff } else { *byte }).collect();
+        }
+        world.anthropic.next([answer]);
+        let call = Call::message().header("x-api-key", &format!("sk-ant-api03-test-{number}"));
+        let reply = world.call(call).await;
+        assert_eq!((reply.status, reply.reason()), (200, "rate_limited"), "{what}");
+        assert!(ends_in(&reply, 120), "{what}: {}", reply.header("x-claude-proxy-until"));
+    }
+}
+
+#[tokio::test]
 async fn a_short_limit_is_waited_for() {
     let world = World::start();
     world.anthropic.next([limited(2)]);
@@ -203,7 +301,11 @@ async fn without_any_limit_header_a_429_is_a_refusal() {
 #[tokio::test]
 async fn a_429_that_is_no_rate_limit_reaches_the_client_untouched() {
     let credits = "anthropic-ratelimit-unified-overage-disabled-reason";
-    let cases: [(&str, Answer); 9] = [
+    let capped = |details: &str| {
+        let body = r#"{"error":{"type":"rate_limit_error","message":null,"details":DETAILS}}"#;
+        limited(120).body(&body.replace("DETAILS", details))
+    };
+    let cases: [(&str, Answer); 14] = [
         ("another type", limited(120).kind("billing_error")),
         ("enforced spend cap", limited(120).code("enforced_spend_limit_reached")),
         ("contract spend cap", limited(120).code("contract_spend_limit_reached")),
@@ -216,7 +318,21 @@ async fn a_429_that_is_no_rate_limit_reaches_the_client_untouched() {
             "long context",
             limited(120).message("Extra usage is required for long context requests."),
         ),
+        ("a cap in a list", capped(r#"[{"error_code":"enforced_spend_limit_reached"}]"#)),
+        ("a cap as text", capped(r#""contract_spend_limit_reached""#)),
+        (
+            "long context in parts",
+            limited(120).body(
+                r#"{"error":{"type":"rate_limit_error","message":
+                    {"text":"Usage credits are required for long context requests."}}}"#,
+            ),
+        ),
+        (
+            "another type inside",
+            limited(120).body(r#"{"error":{"error":{"type":"billing_error"}}}"#),
+        ),
         ("no request id", limited(120).without("request-id")),
+        ("an empty request id", limited(120).header("request-id", "")),
         ("no JSON", limited(120).body("<html>Too many requests</html>")),
         ("other JSON", limited(120).body("{\"message\":\"Too many requests\"}")),
     ];
@@ -393,11 +509,14 @@ fn alone(answer: Answer) -> Answer {
         .without("anthropic-ratelimit-unified-representative-claim")
 }
 
+#[track_caller]
 fn assert_ends_in(reply: &Reply, seconds: i64) {
-    let until: Timestamp = reply
-        .header("x-claude-proxy-until")
-        .parse()
-        .unwrap_or_else(|error| panic!("{error}: {:?}", reply.headers));
-    let left = until.duration_since(moment(0)).as_secs();
-    assert!((seconds - 10..=seconds + 1).contains(&left), "{left} s left instead of {seconds}");
+    assert!(ends_in(reply, seconds), "not {seconds} s: {:?}", reply.headers);
+}
+
+/// Whether a limit is told of that ends about so many seconds from now.
+fn ends_in(reply: &Reply, seconds: i64) -> bool {
+    let until = reply.header("x-claude-proxy-until").parse::<Timestamp>();
+    let left = until.map(|until| until.duration_since(moment(0)).as_secs());
+    left.is_ok_and(|left| (seconds - 10..=seconds + 1).contains(&left))
 }

@@ -23,10 +23,11 @@ async fn a_failure_that_passes_gives_a_short_hint() {
     ] {
         for call in [Call::message(), Call::message().whole()] {
             let world = World::start();
-            world.anthropic.next([window("5h", 7200)]);
+            world.anthropic.next([window("5h", 7200).header("retry-after-ms", "7200000")]);
             world.bedrock.always(failure.clone());
             let reply = world.call(call).await;
             assert_is_the_original_429(&reply);
+            assert_eq!(reply.header("retry-after-ms"), "", "SDKs obey it first");
             let seconds: u32 = reply.header("retry-after").parse().expect("a number of seconds");
             assert!((1..=30).contains(&seconds), "{failure:?}: {seconds}");
             assert_eq!(reply.headers_like("anthropic-ratelimit-unified"), [""; 0]);

@@ -182,6 +182,12 @@ impl Answer {
         self
     }
 
+    /// Adds a line of a header that may be there already.
+    pub(crate) fn line(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Replaces the whole body of a refusal.
     pub(crate) fn body(mut self, body: &str) -> Self {
         if let Some(refusal) = &mut self.refusal {

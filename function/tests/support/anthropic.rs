@@ -130,10 +130,8 @@ impl Speak for House {
         ];
         headers.retain(|(name, _)| !wire.headers.iter().any(|(known, _)| known == name));
         wire.headers.extend(headers);
-        for (name, value) in &script.headers {
-            wire.headers.retain(|(known, _)| known != name);
-            wire.headers.push((name.clone(), value.clone()));
-        }
+        wire.headers.retain(|(known, _)| !script.headers.iter().any(|(name, _)| known == name));
+        wire.headers.extend(script.headers.iter().cloned());
         wire.headers.retain(|(name, _)| !script.without.contains(&name.as_str()));
         wire
     }
