@@ -16,7 +16,7 @@ const CORE: [&str; 9] =
 #[test]
 fn the_core_names_nothing_of_the_world_outside() {
     for module in CORE {
-        let files = files_of(module);
+        let files = files_of("function", module);
         assert!(!files.is_empty(), "there is no module `{module}`");
         for file in files {
             let found = outside(&fs::read_to_string(&file).unwrap());
@@ -53,6 +53,60 @@ fn the_fence_sees_what_it_forbids() {
     assert!(
         outside("// tokio\n/// std::env\nlet environment = nowhere::nowadays; // hyper").is_empty()
     );
+}
+
+/// The rooms of `provisioner`: each may name those before it, and none behind it.
+const ROOMS: [&str; 11] = [
+    "engine",
+    "aws",
+    "image",
+    "resources",
+    "stack",
+    "proxy",
+    "cli",
+    "view",
+    "build",
+    "doctor",
+    "commands",
+];
+
+/// What a room does not name, though a crate of that name is at hand.
+const STRANGERS: [(&str, &[&str]); 3] = [
+    ("engine", &["aws_", "claude", "clap", "function::", "hyper"]),
+    ("aws", &["claude", "clap", "function::"]),
+    ("image", &["aws_", "clap", "function::"]),
+];
+
+#[test]
+fn the_rooms_of_the_provisioner_name_only_those_before_them() {
+    let mut offenders = Vec::new();
+    for (number, room) in ROOMS.iter().enumerate() {
+        let files = files_of("provisioner", room);
+        assert!(!files.is_empty(), "there is no room `{room}`");
+        for file in files {
+            let named = named_rooms(&fs::read_to_string(&file).unwrap());
+            let later = named.iter().filter(|name| ROOMS[number + 1..].contains(&name.as_str()));
+            offenders.extend(later.map(|name| format!("{} names {name}", file.display())));
+        }
+    }
+    assert!(offenders.is_empty(), "{}", offenders.join("\n"));
+}
+
+#[test]
+fn what_serves_any_stack_knows_nothing_of_this_one() {
+    for (room, strangers) in STRANGERS {
+        for file in files_of("provisioner", room) {
+            let text = code(&fs::read_to_string(&file).unwrap()).to_lowercase();
+            let found: Vec<_> = strangers.iter().filter(|name| text.contains(**name)).collect();
+            assert!(found.is_empty(), "{} names {found:?}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_fence_between_rooms_sees_what_it_forbids() {
+    let text = "use crate::{aws, view::Scope};\nfn f(_: crate::stack::Stack) {} // crate::doctor";
+    assert_eq!(named_rooms(text).into_iter().collect::<Vec<_>>(), ["aws", "stack", "view"]);
 }
 
 #[test]
@@ -124,11 +178,36 @@ fn sources() -> Vec<PathBuf> {
     rust_files("src")
 }
 
-/// Finds the files of one module of the proxy: its own page and its folder.
-fn files_of(module: &str) -> Vec<PathBuf> {
-    let home = root().join("function").join("src").join(module);
+/// Finds the files of one module of a crate: its own page and its folder.
+fn files_of(package: &str, module: &str) -> Vec<PathBuf> {
+    let home = root().join(package).join("src").join(module);
     let page = home.with_extension("rs");
     sources().into_iter().filter(|file| *file == page || file.starts_with(&home)).collect()
+}
+
+/// `text` without its comments and its tests.
+fn code(text: &str) -> String {
+    let text = text.split("\n#[cfg(test)]").next().unwrap_or_default();
+    let code = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
+    text.lines().map(code).collect::<Vec<_>>().join("\n")
+}
+
+/// The first name of every path that begins at the crate.
+fn named_rooms(text: &str) -> BTreeSet<String> {
+    let mut rooms = BTreeSet::new();
+    for path in code(text).split("crate::").skip(1) {
+        // One path, or a list in braces of which each begins with a room.
+        let path = path.split(';').next().unwrap_or_default();
+        let paths = match path.strip_prefix('{') {
+            Some(list) => list.split([',', '}']).collect(),
+            None => vec![path],
+        };
+        rooms.extend(paths.into_iter().filter_map(|path| {
+            let name = path.trim().split(|c: char| !is_part_of_a_name(c)).next()?;
+            (!name.is_empty()).then(|| name.to_owned())
+        }));
+    }
+    rooms
 }
 
 /// Lists what `text` names, outside its comments, of what the core must not know.

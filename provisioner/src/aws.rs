@@ -8,12 +8,9 @@ mod calls;
 pub(crate) mod direct;
 mod error;
 mod hint;
-mod persist;
 pub mod values;
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
@@ -35,16 +32,21 @@ use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
-use crate::view::printer::Printer;
+use crate::engine::{self, Changed, Say};
 
 pub use account::Account;
+
 use calls::Calls;
-pub(crate) use calls::made_for;
 use direct::Direct;
-pub use error::{CloudError, Kind};
-pub(crate) use error::{OrAbsent, call};
-pub use persist::Stop;
-pub(crate) use persist::Wait;
+pub(crate) use error::call;
+
+pub use crate::engine::{CloudError, Kind, Pace, Stop};
+pub(crate) use crate::engine::{OrAbsent, Wait, made_for};
+
+/// Asks AWS, and cannot do anything else.
+pub type Reader = engine::Reader<Clients>;
+/// Changes the account.
+pub type Writer = engine::Writer<Clients>;
 
 /// Where to look, as far as the command line says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,10 +54,6 @@ pub struct Place {
     pub region: Option<String>,
     pub profile: Option<String>,
 }
-
-/// How long one unit of waiting takes: a second, except in tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace(pub Duration);
 
 /// The account, and the way to it.
 #[derive(Debug, Clone)]
@@ -80,14 +78,18 @@ const ATTEMPTS: u32 = 6;
 const FIRST_ATTEMPTS: u32 = 3;
 
 impl Cloud {
-    /// Finds out who is asking, and where.
+    /// Finds out who is asking, and where. Every call is told to `calls`, if anybody wants that.
     ///
     /// # Errors
     ///
     /// Without a region, credentials or a way to AWS.
-    pub async fn connect(place: &Place, pace: Pace, printer: Printer) -> Result<Self, CloudError> {
+    pub async fn connect(
+        place: &Place,
+        pace: Pace,
+        calls: Option<Say>,
+    ) -> Result<Self, CloudError> {
         let config = configure(place, pace).await?;
-        let calls = printer.is_verbose().then_some(Calls(printer));
+        let calls = calls.map(Calls);
         let first =
             RetryConfig::standard().with_max_attempts(FIRST_ATTEMPTS).with_initial_backoff(pace.0);
         let sts = aws_sdk_sts::config::Builder::from(&config).retry_config(first);
@@ -116,24 +118,17 @@ impl Cloud {
     pub fn reader(&self) -> Reader {
         let clients =
             Clients::new(&self.config, &self.account.partition, self.calls.as_ref(), None);
-        Reader { clients, pace: self.pace }
+        Reader::new(clients, self.pace)
     }
 
     /// A way in that may change things, until `stop` says otherwise.
     #[must_use]
-    pub fn writer(&self, printer: Printer, stop: Stop) -> Writer {
-        let changed = Arc::new(AtomicBool::new(false));
-        let notes = Notes(Arc::clone(&changed));
+    pub fn writer(&self, say: Say, stop: Stop) -> Writer {
+        let changed = Changed::default();
+        let notes = Notes(changed.clone());
         let clients =
             Clients::new(&self.config, &self.account.partition, self.calls.as_ref(), Some(&notes));
-        Writer {
-            clients,
-            changed,
-            reader: self.reader(),
-            account: self.account.clone(),
-            printer,
-            stop,
-        }
+        Writer::new(clients, self.reader(), changed, (say, stop))
     }
 }
 
@@ -174,66 +169,9 @@ async fn configure(place: &Place, pace: Pace) -> Result<SdkConfig, CloudError> {
     Ok(Box::pin(loader.load()).await)
 }
 
-/// Asks, and cannot do anything else.
-#[derive(Debug, Clone)]
-pub struct Reader {
-    clients: Clients,
-    pace: Pace,
-}
-
-impl Reader {
-    pub(crate) const fn clients(&self) -> &Clients {
-        &self.clients
-    }
-}
-
-/// Changes the account.
-#[derive(Debug, Clone)]
-pub struct Writer {
-    clients: Clients,
-    changed: Arc<AtomicBool>,
-    reader: Reader,
-    pub account: Account,
-    printer: Printer,
-    stop: Stop,
-}
-
-impl Writer {
-    pub(crate) const fn clients(&self) -> &Clients {
-        &self.clients
-    }
-
-    /// For reading back what was written.
-    #[must_use]
-    pub const fn reader(&self) -> &Reader {
-        &self.reader
-    }
-
-    /// Whether anything in the account may be different now.
-    #[must_use]
-    pub fn has_changed(&self) -> bool {
-        self.changed.load(Ordering::Relaxed)
-    }
-
-    /// For what is changed without these clients.
-    pub(crate) fn note_change(&self) {
-        self.changed.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it is time to stop.
-    #[must_use]
-    pub const fn stop(&self) -> &Stop {
-        &self.stop
-    }
-
-    pub(crate) const fn printer(&self) -> &Printer {
-        &self.printer
-    }
-}
-
 /// One client for each service.
 #[derive(Clone)]
-pub(crate) struct Clients {
+pub struct Clients {
     pub(crate) ecr: aws_sdk_ecr::Client,
     pub(crate) iam: aws_sdk_iam::Client,
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
@@ -311,7 +249,7 @@ impl Intercept for ReadOnly {
 /// Notes when a change may have been made: a broken connection may have made one, a refusal has
 /// not.
 #[derive(Debug, Clone)]
-struct Notes(Arc<AtomicBool>);
+struct Notes(Changed);
 
 impl Intercept for Notes {
     fn name(&self) -> &'static str {
@@ -327,7 +265,7 @@ impl Intercept for Notes {
         let question = config.load::<Metadata>().is_some_and(|call| is_question(call.name()));
         let refused = context.response().is_some_and(|answer| !answer.status().is_success());
         if !question && !refused {
-            self.0.store(true, Ordering::Relaxed);
+            self.0.note();
         }
         Ok(())
     }
@@ -341,7 +279,8 @@ fn is_question(operation: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::direct::{Ask, CLOUDWATCH};
     use super::*;
@@ -375,7 +314,7 @@ mod tests {
         reader.call(asked("GetDashboard")).await.unwrap_err();
         assert_eq!(calls.swap(0, Ordering::Relaxed), 3, "a question is asked again");
         // A change is, too, but by `persist` alone.
-        let notes = Notes(Arc::default());
+        let notes = Notes(Changed::default());
         let writer = Clients::new(&config, "aws", None, Some(&notes)).direct;
         let throttled = writer.call(asked("PutDashboard")).await.unwrap_err();
         assert_eq!(throttled.kind, Kind::Throttled);

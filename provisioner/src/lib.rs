@@ -10,7 +10,8 @@
 //! 5. [`stack::Stack::plan`] compares the two: a plain function that gives an
 //!    [`engine::plan::Plan`].
 //! 6. [`view`] shows it; [`commands`] ask.
-//! 7. [`engine::walk`] goes through the plan with an [`aws::Writer`]. Every step can be taken twice.
+//! 7. [`engine::walk`] goes through the plan with an [`aws::Writer`]. Every step can be taken
+//!    twice.
 //!
 //! There is no state file: names and tags in the account are the state, and what lacks our tags is
 //! never changed or deleted.
@@ -22,9 +23,9 @@
 //! ```
 //!
 //! Each may name what stands before it, never what stands behind it: `function/tests/layering.rs`
-//! is the fence. Whoever wants to provision something else takes [`engine`] and [`aws`] as they are.
-//! A file in [`resources`] has two halves: what it wants and how it differs is pure; how it is read,
-//! made and deleted takes a `Reader` or a `Writer`.
+//! is the fence. Whoever wants to provision something else takes [`engine`] and [`aws`] as they
+//! are. A file in [`resources`] has two halves: what it wants and how it differs is pure; how it is
+//! read, made and deleted takes a `Reader` or a `Writer`.
 
 pub mod aws;
 pub mod build;

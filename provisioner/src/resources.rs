@@ -10,6 +10,7 @@ pub mod permission;
 pub mod repository;
 pub mod role;
 pub mod stand_in;
+pub mod surplus;
 pub mod table;
 pub mod url;
 

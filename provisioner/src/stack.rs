@@ -2,10 +2,11 @@
 //!
 //! One line of the list and one value below it for each resource; what it is like stands in its own
 //! file. The order is that of creation, removal goes backwards, and `after` says what has to be
-//! there first. The walks over all of it are made of the list (`engine/part.rs`), so none can
+//! there first. The walks over all of it are made of the list (`stack/list.rs`), so none can
 //! forget a resource.
 
 pub mod cost;
+mod list;
 mod look;
 pub mod names;
 pub mod policies;
@@ -15,8 +16,9 @@ pub mod settings;
 
 use std::collections::BTreeMap;
 
-use crate::aws::Account;
 use crate::aws::values::{Attribute, Concurrency, PolicyName};
+use crate::aws::{Account, Clients, CloudError, Reader};
+use crate::engine;
 use crate::resources::alarm::{Alarm, Watches};
 use crate::resources::dashboard::Dashboard;
 use crate::resources::function::Function;
@@ -26,6 +28,7 @@ use crate::resources::permission::{Grant, Permission};
 use crate::resources::repository::Repository;
 use crate::resources::role::Role;
 use crate::resources::stand_in::StandIn;
+use crate::resources::surplus::Surplus;
 use crate::resources::table::Table;
 use crate::resources::url::Url;
 use crate::stack::names::Names;
@@ -35,7 +38,7 @@ use settings::Settings;
 pub use crate::engine::part::{Found, Part};
 pub use remembered::Remembered;
 
-crate::engine::part::resources! {
+list::resources! {
     role: Role;
     repository: Repository;
     image: Image after repository;
@@ -48,6 +51,7 @@ crate::engine::part::resources! {
     dashboard: Dashboard after function;
     fallback_alarm: Alarm after dashboard;
     error_alarm: Alarm after dashboard;
+    surplus: Surplus after function;
 }
 
 /// The one policy that is written into the role.
@@ -116,9 +120,9 @@ impl Stack {
             name: names.function,
             tags,
         };
+        let surplus = Surplus::of(&image, &function);
         let allow = |grant| Permission { function: function.name.clone(), grant };
         let [call_url, call_lambda] = [Grant::CallUrl, Grant::CallFunction].map(allow);
-        let url = Url { function: function.name.clone() };
         let alarm = |watches| Alarm::of(&function, watches, past.dashboard(settings));
         let [fallback_alarm, error_alarm] = Watches::ALL.map(alarm);
         let dashboard = Dashboard::of(&function, account, past.dashboard(settings));
@@ -128,13 +132,14 @@ impl Stack {
             image,
             table,
             log_group,
-            function,
             call_url,
             call_lambda,
-            url,
+            url: Url { function: function.name.clone() },
             dashboard,
             fallback_alarm,
             error_alarm,
+            surplus,
+            function,
         })
     }
 }

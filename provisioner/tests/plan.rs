@@ -14,6 +14,7 @@ use provisioner::resources::log_group::LogGroupLive;
 use provisioner::resources::permission::PermissionLive;
 use provisioner::resources::repository::RepositoryLive;
 use provisioner::resources::role::RoleLive;
+use provisioner::resources::surplus::{self, SurplusLive};
 use provisioner::resources::table::TableLive;
 use provisioner::resources::url::UrlLive;
 use provisioner::stack::names::Name;
@@ -207,23 +208,25 @@ fn three_images_before_the_deployed_one_are_kept() {
         images.extend((1..=5).map(|age| stored(&format!("older {age}"), -age)));
         // Somebody else's: without our tag.
         images[5].tags = vec!["latest".into()];
+        there.surplus = Some(SurplusLive(surplus::of(images, &digest())));
     });
     insta::assert_snapshot!(said, @r#"
     Delete
-      - image/claude-proxy
+      - surplus/claude-proxy
           imageDigest  sha256:405a3611a0d2 → (none)
 
     Plan: 1 to delete, 9 unchanged.
     "#);
 }
 
-/// Failed updates may have pushed any number of images since.
+/// It is no longer deployed when it goes: the function runs the wanted one by then.
 #[test]
-fn the_deployed_image_stays_however_old_it_is() {
+fn an_old_image_that_is_still_deployed_goes_after_the_function_has_another() {
     let said = said(|there| {
         let images = &mut there.image.as_mut().unwrap().images;
-        images.extend((1..=5).map(|age| stored(&format!("older {age}"), -age)));
-        let oldest = images[5].digest.clone();
+        images.extend((1..=4).map(|age| stored(&format!("older {age}"), -age)));
+        let oldest = images[4].digest.clone();
+        there.surplus = Some(SurplusLive(surplus::of(images, &digest())));
         let image = &mut function(there).image;
         *image = format!("{}@{oldest}", image.split('@').next().unwrap());
     });
@@ -418,6 +421,7 @@ fn live(stack: &Stack) -> Observed {
         dashboard: None,
         fallback_alarm: None,
         error_alarm: None,
+        surplus: None,
     }
 }
 

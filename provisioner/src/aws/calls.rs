@@ -15,22 +15,11 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use tokio::time::Instant;
 
-use crate::engine::Address;
-use crate::view::printer::Printer;
-
-tokio::task_local! {
-    /// The resource for which calls are made just now.
-    static RESOURCE: Address;
-}
-
-/// Says for which resource the calls of `work` are made.
-pub(crate) async fn made_for<T>(address: Address, work: impl Future<Output = T>) -> T {
-    RESOURCE.scope(address, work).await
-}
+use crate::engine::{Say, subject};
 
 /// Tells of every call.
 #[derive(Debug, Clone)]
-pub(super) struct Calls(pub(super) Printer);
+pub(super) struct Calls(pub(super) Say);
 
 #[derive(Debug)]
 struct Sent(Instant);
@@ -74,8 +63,8 @@ impl Intercept for Calls {
             id: id.into_iter().find_map(header),
             took: sent.elapsed(),
         };
-        let resource = RESOURCE.try_with(Address::to_string).ok();
-        self.0.verbose(&call.line(resource.as_deref()));
+        let resource = subject();
+        self.0.detail(&call.line(resource.as_deref()));
         Ok(())
     }
 }

@@ -1,6 +1,5 @@
 //! What went wrong at AWS, in AWS's own words, and what can be done about it.
 
-use std::fmt;
 use std::future::Future;
 
 use aws_sdk_sts::operation::RequestId as _;
@@ -9,89 +8,9 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::engine::Address;
-
-/// A call that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CloudError {
-    pub kind: Kind,
-    pub service: &'static str,
-    pub action: &'static str,
-    /// The resource that the call was made for, once it is known.
-    pub address: Option<Box<Address>>,
-    /// AWS's own code.
-    pub code: Option<String>,
-    /// AWS's own sentence, or that of whoever failed before AWS was reached.
-    pub message: String,
-    pub request_id: Option<String>,
-}
-
-/// What a failure means for what is done next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// It is not there.
-    NotFound,
-    /// Somebody made it in the meantime, perhaps a call of ours whose answer was lost.
-    Exists,
-    /// Something else is being done to it.
-    Busy,
-    /// Somebody changed it after it was read: what was decided has to be decided again.
-    Stale,
-    /// AWS does not see everywhere what was made a moment ago.
-    NotYet,
-    /// AWS has too much to do, or is not well.
-    Throttled,
-    /// No connection, or it broke.
-    Unreachable,
-    Denied,
-    /// There are no credentials, or they are no longer good.
-    Credentials,
-    NoRegion,
-    /// It did not come about in the time that it may take.
-    TimedOut,
-    /// The person who runs the command stopped it.
-    Interrupted,
-    /// What is there is not ours.
-    Foreign,
-    Other,
-}
-
-impl fmt::Display for CloudError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind: _, service, action, address, code, message, request_id } = self;
-        if let Some(address) = address {
-            write!(f, "{address}: ")?;
-        }
-        if !service.is_empty() {
-            write!(f, "{service} {action}: ")?;
-        }
-        f.write_str(message)?;
-        match (code, request_id) {
-            (Some(code), Some(id)) => write!(f, " ({code}, request {id})"),
-            (Some(code), None) => write!(f, " ({code})"),
-            (None, Some(id)) => write!(f, " (request {id})"),
-            (None, None) => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for CloudError {}
+use crate::engine::{CloudError, Kind};
 
 impl CloudError {
-    /// A failure of our own.
-    #[must_use]
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            service: "",
-            action: "",
-            address: None,
-            code: None,
-            message: message.into(),
-            request_id: None,
-        }
-    }
-
     pub(super) fn no_region() -> Self {
         Self::new(Kind::NoRegion, "no AWS region is set")
     }
@@ -104,13 +23,6 @@ impl CloudError {
                 message => message.replace(LOGIN, &format!("{LOGIN} --profile {profile}")),
             };
         }
-        self
-    }
-
-    /// Says which resource it was.
-    #[must_use]
-    pub fn at(mut self, address: &Address) -> Self {
-        self.address.get_or_insert_with(|| Box::new(address.clone()));
         self
     }
 
@@ -248,21 +160,6 @@ where
     // The SDK's futures have kilobytes each.
     let sent = Box::pin(sent);
     async move { sent.await.map_err(|error| CloudError::of(service, action, &error)) }
-}
-
-/// Takes "it is not there" for an answer.
-pub(crate) trait OrAbsent<T> {
-    fn or_absent(self) -> Result<Option<T>, CloudError>;
-}
-
-impl<T> OrAbsent<T> for Result<T, CloudError> {
-    fn or_absent(self) -> Result<Option<T>, CloudError> {
-        match self {
-            Ok(found) => Ok(Some(found)),
-            Err(error) if error.kind == Kind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! our name is not ours.
 
 use super::{Exit, Failure, Session};
-use crate::aws::{Cloud, CloudError, Reader, Writer};
+use crate::aws::{Clients, Cloud, CloudError, Reader, Writer};
 use crate::engine::Address;
 use crate::engine::Resource;
 use crate::engine::{Ownership, Tags};
@@ -34,7 +34,7 @@ impl Deployed {
 
     /// A way in that may change things.
     pub(super) fn writer(&self, session: &Session) -> Writer {
-        self.cloud.writer(session.printer, session.stop.clone())
+        self.cloud.writer(session.printer.say(), session.stop.clone())
     }
 
     /// The items of the stack's table.
@@ -69,7 +69,7 @@ impl Deployed {
     }
 
     /// What was read of a resource that must be there and ours.
-    pub(super) fn ours<R: Resource>(
+    pub(super) fn ours<R: Resource<Clients>>(
         &self,
         resource: &R,
         read: Result<Option<R::Live>, CloudError>,

@@ -35,7 +35,8 @@ pub(super) async fn run(session: &mut Session, args: DoctorArgs) -> Result<Exit,
 /// Makes every check, all at once.
 async fn look(session: &Session, cloud: &Cloud, settings: &Settings, spend: bool) -> Vec<Check> {
     let names = Names::from(&settings.name);
-    let (reader, writer) = (cloud.reader(), cloud.writer(session.printer, session.stop.clone()));
+    let (reader, writer) =
+        (cloud.reader(), cloud.writer(session.printer.say(), session.stop.clone()));
     let observed = Box::pin(session.look(cloud, settings, Source::NotCompared)).await;
     let environment = observed.as_ref().map(|(stack, _)| stack.function.environment.clone());
     let environment = environment.unwrap_or_default();
@@ -93,7 +94,7 @@ async fn fix(session: &Session, cloud: &Cloud, settings: &Settings) -> Result<()
     let account = &cloud.account;
     let question = format!("Do this in account {}, region {}?", account.id, account.region);
     session.consent(&question).await?;
-    let writer = cloud.writer(printer, session.stop.clone());
-    let applied = Box::pin(walk::up(&stack, &there, &plan, &writer, false)).await;
+    let writer = cloud.writer(printer.say(), session.stop.clone());
+    let applied = Box::pin(walk::up(&stack.parts(&there), &plan, &writer, false)).await;
     up::conclude(applied, &plan, &writer)
 }

@@ -56,7 +56,7 @@ pub(super) async fn run(session: &mut Session) -> Result<Exit, Failure> {
     printer.progress(text.trim_end());
     let question = format!("Delete all {} of the {scope}? Nothing can be undone.", ours.len());
     session.consent(&question).await?;
-    let writer = cloud.writer(printer, session.stop.clone());
+    let writer = cloud.writer(printer.say(), session.stop.clone());
     let mut failed = delete(&stack, &there, &ours, &writer).await;
     let left = again(&stack, &ours, &writer, &mut failed).await;
     let (deleted, remaining): (Vec<_>, Vec<_>) =
@@ -142,7 +142,7 @@ async fn delete(
             continue;
         }
         if let Err(error) = walk::delete(part.as_ref(), cloud).await {
-            cloud.printer().progress(&format!("  not deleted: {error}"));
+            cloud.say().progress(&format!("  not deleted: {error}"));
             failed.push(error);
         }
     }

@@ -58,7 +58,8 @@ impl Session {
         let Global { region, profile, wait_unit_ms, .. } = &self.global;
         let place = Place { region: region.clone(), profile: profile.clone() };
         let pace = Pace(Duration::from_millis(*wait_unit_ms));
-        let connect = Cloud::connect(&place, pace, self.printer);
+        let calls = self.printer.is_verbose().then(|| self.printer.say());
+        let connect = Cloud::connect(&place, pace, calls);
         self.unless_stopped(async { Ok(connect.await) }).await
     }
 

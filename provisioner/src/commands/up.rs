@@ -34,8 +34,8 @@ pub(super) async fn run(session: &mut Session, args: Up) -> Result<Exit, Failure
         let account = &cloud.account;
         let question = format!("Do this in account {}, region {}?", account.id, account.region);
         session.consent(&question).await?;
-        let writer = cloud.writer(printer, session.stop.clone());
-        let applied = walk::up(&stack, &there, &plan, &writer, settings.adopt).await;
+        let writer = cloud.writer(printer.say(), session.stop.clone());
+        let applied = walk::up(&stack.parts(&there), &plan, &writer, settings.adopt).await;
         conclude(applied, &plan, &writer)?;
         prove(session, &stack, &plan, &cloud.reader()).await?
     };
@@ -55,14 +55,14 @@ pub(super) fn conclude(applied: Applied, plan: &Plan, writer: &Writer) -> Result
     if failed.is_none() && left.is_empty() {
         return Ok(());
     }
-    let printer = writer.printer();
+    let say = writer.say();
     for (title, all) in [("Done", &done), ("Not done", &left)] {
         let all: String = all.iter().map(|address| format!("\n  {address}")).collect();
         if !all.is_empty() {
-            printer.progress(&format!("\n{title}:{all}"));
+            say.progress(&format!("\n{title}:{all}"));
         }
     }
-    printer.progress("");
+    say.progress("");
     let changed = writer.has_changed();
     match failed.filter(|error| error.kind != Kind::Interrupted) {
         None => {

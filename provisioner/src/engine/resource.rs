@@ -3,14 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::aws::{CloudError, Kind, Reader, Writer};
-use crate::engine::Address;
-use crate::engine::plan::{Action, Change};
-use crate::engine::{Foreign, Ownership};
+use super::plan::{Action, Change};
+use super::{Address, CloudError, Foreign, Kind, Ownership, Reader, Writer};
 
-/// Something in the account that the stack owns. The value itself is what is wanted.
-pub trait Resource {
-    /// What the account says now.
+/// Something that is owned, reached by `C`. The value itself is what is wanted.
+pub trait Resource<C> {
+    /// What is there now.
     type Live: Clone;
 
     fn address(&self) -> Address;
@@ -37,17 +35,20 @@ pub trait Resource {
     }
 
     /// Reads it; `None` if it does not exist.
-    fn read(&self, cloud: &Reader) -> impl Future<Output = Result<Option<Self::Live>, CloudError>>;
+    fn read(
+        &self,
+        cloud: &Reader<C>,
+    ) -> impl Future<Output = Result<Option<Self::Live>, CloudError>>;
 
     /// Makes it what is wanted, starting from `live`. Taken twice, the second time changes nothing.
     fn apply(
         &self,
         live: Option<Self::Live>,
-        cloud: &Writer,
+        cloud: &Writer<C>,
     ) -> impl Future<Output = Result<(), CloudError>>;
 
     /// Removes it, and returns when it is gone. What is not there is removed.
-    fn delete(&self, cloud: &Writer) -> impl Future<Output = Result<(), CloudError>>;
+    fn delete(&self, cloud: &Writer<C>) -> impl Future<Output = Result<(), CloudError>>;
 }
 
 /// How something that exists is doing.
@@ -69,11 +70,11 @@ pub(crate) const LOOKS: u32 = 4;
 
 /// Applies; where somebody was quicker, looks again and applies what is left. That somebody may
 /// have been this very run, whose answer was lost.
-pub(crate) async fn settle<R: Resource>(
+pub(crate) async fn settle<C, R: Resource<C>>(
     resource: &R,
     live: Option<R::Live>,
     adopt: bool,
-    cloud: &Writer,
+    cloud: &Writer<C>,
 ) -> Result<(), CloudError> {
     let mut live = live;
     for _ in 0..ROUNDS {
@@ -91,10 +92,10 @@ pub(crate) async fn settle<R: Resource>(
 
 /// Reads what somebody else has just made or changed, and judges whose it is. Tags may come later
 /// than what carries them.
-async fn look_again<R: Resource>(
+async fn look_again<C, R: Resource<C>>(
     resource: &R,
     adopt: bool,
-    cloud: &Writer,
+    cloud: &Writer<C>,
 ) -> Result<Option<R::Live>, CloudError> {
     let mut looks = 0;
     loop {
@@ -110,6 +111,6 @@ async fn look_again<R: Resource>(
             let why = format!("somebody else has just made it: {why}");
             return Err(CloudError::new(Kind::Foreign, why));
         }
-        cloud.printer().waiting("its tags are not visible yet");
+        cloud.say().waiting("its tags are not visible yet");
     }
 }

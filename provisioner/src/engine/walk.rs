@@ -11,11 +11,9 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::aws::{CloudError, Writer, made_for};
-use crate::engine::Address;
-use crate::engine::Resource as _;
-use crate::engine::plan::{Action, Change, Deleted, Plan};
-use crate::stack::{Observed, Part, Stack};
+use super::part::Part;
+use super::plan::{Change, Plan};
+use super::{Address, CloudError, Writer, made_for};
 
 /// How it went.
 #[derive(Debug, Default)]
@@ -25,47 +23,37 @@ pub struct Applied {
     pub left: Vec<Address>,
 }
 
-struct Walk<'a> {
+struct Walk<'a, C> {
     plan: &'a Plan,
-    cloud: &'a Writer,
+    cloud: &'a Writer<C>,
     adopt: bool,
     applied: RefCell<Applied>,
     /// Whose turn is over, however it went.
     over: watch::Sender<BTreeSet<Address>>,
 }
 
-/// Goes when all else is done.
-const SURPLUS: Action = Action::Delete(Deleted::OlderThanKept);
-
-/// Does all that `plan` says.
-pub async fn up(
-    stack: &Stack,
-    there: &Observed,
+/// Does all that `plan` says of `parts`.
+pub async fn up<C>(
+    parts: &[Box<dyn Part<C> + '_>],
     plan: &Plan,
-    cloud: &Writer,
+    cloud: &Writer<C>,
     adopt: bool,
 ) -> Applied {
     let over = watch::Sender::new(BTreeSet::new());
     let walk = Walk { plan, cloud, adopt, applied: RefCell::default(), over };
-    let parts = stack.parts(there);
     join_all(parts.iter().map(|part| walk.step(part.as_ref()))).await;
-    let surplus = stack.surplus(there);
-    if let Some(change) = stack.image.prune(&surplus) {
-        let remove = stack.image.remove(&surplus, cloud);
-        walk.take(&change, made_for(stack.image.address(), remove)).await;
-    }
     walk.applied.into_inner()
 }
 
-impl Walk<'_> {
+impl<C> Walk<'_, C> {
     /// Does what the plan says of one resource, after those that have to be there before it.
-    async fn step(&self, part: &dyn Part) {
+    async fn step(&self, part: &dyn Part<C>) {
         let mut over = self.over.subscribe();
         let ready =
             |over: &BTreeSet<Address>| part.after().iter().all(|first| over.contains(first));
         drop(over.wait_for(ready).await);
         let address = part.address();
-        let of_it = |change: &&Change| change.address == address && change.action != SURPLUS;
+        let of_it = |change: &&Change| change.address == address;
         if let Some(change) = self.plan.pending().find(of_it) {
             let settle = part.settle(self.adopt, self.cloud);
             self.take(change, made_for(address.clone(), settle)).await;
@@ -83,14 +71,14 @@ impl Walk<'_> {
             self.applied.borrow_mut().left.push(address.clone());
             return;
         }
-        let printer = self.cloud.printer();
+        let say = self.cloud.say();
         let (doing, done) = change.action.words();
-        printer.progress(&format!("  {doing} {address}"));
+        say.progress(&format!("  {doing} {address}"));
         let start = Instant::now();
         match step.await {
             Ok(()) => {
                 let seconds = start.elapsed().as_secs_f64();
-                printer.progress(&format!("  {done} {address} ({seconds:.1} s)"));
+                say.progress(&format!("  {done} {address} ({seconds:.1} s)"));
                 self.applied.borrow_mut().done.push(address.clone());
             }
             Err(error) => {
@@ -107,13 +95,13 @@ impl Walk<'_> {
 /// # Errors
 ///
 /// If it may still be there.
-pub async fn delete(part: &dyn Part, cloud: &Writer) -> Result<(), CloudError> {
-    let (address, printer) = (part.address(), cloud.printer());
-    printer.progress(&format!("  deleting {address}"));
+pub async fn delete<C>(part: &dyn Part<C>, cloud: &Writer<C>) -> Result<(), CloudError> {
+    let (address, say) = (part.address(), cloud.say());
+    say.progress(&format!("  deleting {address}"));
     let start = Instant::now();
     let delete = made_for(address.clone(), part.delete(cloud));
     delete.await.map_err(|error| error.at(&address))?;
     let seconds = start.elapsed().as_secs_f64();
-    printer.progress(&format!("  deleted {address} ({seconds:.1} s)"));
+    say.progress(&format!("  deleted {address} ({seconds:.1} s)"));
     Ok(())
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::dashboard::given_up;
 use super::function::Function;
 use crate::aws::direct::{Ask, CLOUDWATCH};
-use crate::aws::{CloudError, OrAbsent as _, Reader, Writer};
+use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Writer};
 use crate::engine::Address;
 use crate::engine::Resource;
 use crate::engine::plan::{Change, Fields};
@@ -131,7 +131,7 @@ impl Alarm {
     }
 }
 
-impl Resource for Alarm {
+impl Resource<Clients> for Alarm {
     type Live = AlarmLive;
 
     fn address(&self) -> Address {

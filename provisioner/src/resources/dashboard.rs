@@ -14,7 +14,7 @@ use super::alarm::{Alarm, Watches};
 use super::function::Function;
 use crate::aws::Account;
 use crate::aws::direct::{Ask, CLOUDWATCH};
-use crate::aws::{CloudError, OrAbsent as _, Reader, Writer};
+use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Writer};
 use crate::engine::Address;
 use crate::engine::Resource;
 use crate::engine::plan::{Action, Change, Deleted, Fields};
@@ -187,7 +187,7 @@ fn marks(body: &Value) -> BTreeMap<String, String> {
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-impl Resource for Dashboard {
+impl Resource<Clients> for Dashboard {
     type Live = DashboardLive;
 
     fn address(&self) -> Address {

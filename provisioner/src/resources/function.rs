@@ -13,7 +13,7 @@ use aws_sdk_lambda::types::{
 };
 
 use crate::aws::values::{Concurrency, Memory, Timeout};
-use crate::aws::{CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
+use crate::aws::{Clients, CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
 use crate::engine::Address;
 use crate::engine::plan::{Change, Fields};
 use crate::engine::{Foreign, Ownership, Tags};
@@ -206,7 +206,7 @@ impl Function {
     }
 }
 
-impl Resource for Function {
+impl Resource<Clients> for Function {
     type Live = FunctionLive;
 
     fn address(&self) -> Address {

@@ -3,19 +3,16 @@
 //! Images are told apart by digest. Ours carry the first digits of their digest as tag; what does
 //! not is never deleted while the repository stays.
 
-use aws_sdk_ecr::types::{AuthorizationData, ImageIdentifier};
+use aws_sdk_ecr::types::{AuthorizationData, ImageFailure, ImageFailureCode, ImageIdentifier};
 
-use crate::aws::{CloudError, Kind, OrAbsent as _, Reader, Writer, call};
+use crate::aws::{Clients, CloudError, Kind, OrAbsent as _, Reader, Writer, call};
 use crate::engine::Address;
 use crate::engine::Ownership;
 use crate::engine::Resource;
-use crate::engine::plan::{Action, Change, Deleted, Fields};
+use crate::engine::plan::{Action, Change, Fields};
 use crate::image::push::{self, PushError, Registry};
 use crate::image::{self, Digest};
 use crate::resources::repository::Repository;
-
-/// How many images before the deployed one are kept, as a way back.
-const KEPT: usize = 3;
 
 /// How many images `BatchDeleteImage` takes (ECR API reference).
 const BATCH: usize = 100;
@@ -60,7 +57,8 @@ pub struct Stored {
 }
 
 impl Stored {
-    fn is_ours(&self) -> bool {
+    /// Whether it carries our tag.
+    pub(super) fn is_ours(&self) -> bool {
         self.tags.iter().any(|tag| tag == self.digest.tag())
     }
 }
@@ -80,48 +78,6 @@ impl ImageLive {
 }
 
 impl Image {
-    /// Which images of ours are more than are kept, and would go once the wanted one runs.
-    /// `deployed` is what runs now.
-    #[must_use]
-    pub fn surplus(&self, live: &ImageLive, deployed: Option<&Digest>) -> Vec<Digest> {
-        let Some(wanted) = self.wanted.digest() else { return Vec::new() };
-        let before = live.images.iter().filter(|image| image.is_ours() && image.digest != *wanted);
-        let surplus = before.skip(KEPT).map(|image| &image.digest);
-        surplus.filter(|digest| Some(*digest) != deployed).cloned().collect()
-    }
-
-    /// The change that deletes `surplus`; `None` where there is none.
-    #[must_use]
-    pub fn prune(&self, surplus: &[Digest]) -> Option<Change> {
-        let fields = surplus
-            .iter()
-            .fold(Fields::new(), |fields, digest| fields.field("imageDigest", digest.as_str(), ()));
-        let action = Action::Delete(Deleted::OlderThanKept);
-        (!surplus.is_empty()).then(|| Change::new(self.address(), action, fields))
-    }
-
-    /// Deletes images.
-    ///
-    /// # Errors
-    ///
-    /// AWS's refusal.
-    pub async fn remove(&self, digests: &[Digest], cloud: &Writer) -> Result<(), CloudError> {
-        for some in digests.chunks(BATCH) {
-            let ids = some
-                .iter()
-                .map(|digest| ImageIdentifier::builder().image_digest(digest.as_str()).build());
-            let ids: Vec<_> = ids.collect();
-            let delete = async || {
-                let delete = cloud.clients().ecr.batch_delete_image();
-                let delete = delete.repository_name(&self.repository);
-                let delete = delete.set_image_ids(Some(ids.clone())).send();
-                call("ECR", "BatchDeleteImage", delete).await.or_absent()
-            };
-            cloud.persist(delete).await?;
-        }
-        Ok(())
-    }
-
     async fn push(&self, image: &image::Image, cloud: &Writer) -> Result<(), CloudError> {
         let token = async || {
             let token = cloud.clients().ecr.get_authorization_token().send();
@@ -134,8 +90,8 @@ impl Image {
             CloudError::new(Kind::Other, "ECR gave a token that is none: run it again")
         })?;
         let sent = async || {
-            let mut meter = cloud.printer().meter();
-            let sent = push::push(image, &registry, |done, total| meter.show(done, total)).await;
+            let say = cloud.say();
+            let sent = push::push(image, &registry, |done, total| say.sent(done, total)).await;
             let sent = sent.map(drop).map_err(|error| refused(&error));
             if !sent.as_ref().is_err_and(|error| error.kind == Kind::Denied) {
                 cloud.note_change();
@@ -159,6 +115,59 @@ impl Image {
     }
 }
 
+/// All images of the repository `name`, newest first; none where there is no repository.
+pub(super) async fn stored(name: &str, cloud: &Reader) -> Result<Vec<Stored>, CloudError> {
+    let describe = cloud.clients().ecr.describe_images().repository_name(name);
+    let found = describe.into_paginator().items().send().collect::<Result<Vec<_>, _>>();
+    let found = call("ECR", "DescribeImages", found).await.or_absent()?.unwrap_or_default();
+    let stored = found.into_iter().filter_map(|image| {
+        let digest = image.image_digest()?.parse().ok()?;
+        let pushed = image.image_pushed_at().and_then(|at| at.to_millis().ok());
+        let pushed = pushed.unwrap_or_default();
+        Some(Stored { digest, tags: image.image_tags.unwrap_or_default(), pushed })
+    });
+    let mut images: Vec<_> = stored.collect();
+    images.sort_by(|a, b| (b.pushed, &b.digest).cmp(&(a.pushed, &a.digest)));
+    Ok(images)
+}
+
+/// Deletes images of the repository `name`. One that is gone is deleted.
+///
+/// # Errors
+///
+/// AWS's refusal, also of a single one.
+pub(super) async fn remove(
+    name: &str,
+    digests: &[Digest],
+    cloud: &Writer,
+) -> Result<(), CloudError> {
+    for some in digests.chunks(BATCH) {
+        let id = |digest: &Digest| ImageIdentifier::builder().image_digest(digest.as_str()).build();
+        let ids: Vec<_> = some.iter().map(id).collect();
+        let delete = async || {
+            let delete = cloud.clients().ecr.batch_delete_image().repository_name(name);
+            let delete = delete.set_image_ids(Some(ids.clone())).send();
+            call("ECR", "BatchDeleteImage", delete).await.or_absent()
+        };
+        let answer = cloud.persist(delete).await?;
+        let failures = answer.and_then(|answer| answer.failures).unwrap_or_default();
+        let absent = Some(ImageFailureCode::ImageNotFound);
+        if let Some(failure) = failures.iter().find(|failure| failure.failure_code != absent) {
+            return Err(kept(failure));
+        }
+    }
+    Ok(())
+}
+
+/// Why an image is still there, which AWS says in an answer that looks like success.
+fn kept(failure: &ImageFailure) -> CloudError {
+    let id = failure.image_id.as_ref().and_then(|id| id.image_digest.as_deref());
+    let why = failure.failure_reason.as_deref().unwrap_or("ECR does not say why");
+    let error = CloudError::new(Kind::Other, format!("{} stays: {why}", id.unwrap_or("an image")));
+    let code = failure.failure_code.as_ref().map(|code| code.as_str().to_owned());
+    CloudError { service: "ECR", action: "BatchDeleteImage", code, ..error }
+}
+
 fn refused(error: &PushError) -> CloudError {
     let kind = match error {
         PushError::Denied { .. } => Kind::Denied,
@@ -173,7 +182,7 @@ fn refused(error: &PushError) -> CloudError {
     CloudError { service: "ECR", action: "push", ..CloudError::new(kind, error.to_string()) }
 }
 
-impl Resource for Image {
+impl Resource<Clients> for Image {
     type Live = ImageLive;
 
     fn address(&self) -> Address {
@@ -209,19 +218,7 @@ impl Resource for Image {
     }
 
     async fn read(&self, cloud: &Reader) -> Result<Option<ImageLive>, CloudError> {
-        let describe = cloud.clients().ecr.describe_images().repository_name(&self.repository);
-        let found = describe.into_paginator().items().send().collect::<Result<Vec<_>, _>>();
-        let Some(found) = call("ECR", "DescribeImages", found).await.or_absent()? else {
-            return Ok(None);
-        };
-        let stored = found.into_iter().filter_map(|image| {
-            let digest = image.image_digest()?.parse().ok()?;
-            let pushed = image.image_pushed_at().and_then(|at| at.to_millis().ok());
-            let pushed = pushed.unwrap_or_default();
-            Some(Stored { digest, tags: image.image_tags.unwrap_or_default(), pushed })
-        });
-        let mut images: Vec<_> = stored.collect();
-        images.sort_by(|a, b| (b.pushed, &b.digest).cmp(&(a.pushed, &a.digest)));
+        let images = stored(&self.repository, cloud).await?;
         Ok((!images.is_empty()).then_some(ImageLive { images }))
     }
 
@@ -237,6 +234,6 @@ impl Resource for Image {
     async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
         let live = self.read(cloud.reader()).await?.unwrap_or_default();
         let all: Vec<_> = live.images.into_iter().map(|image| image.digest).collect();
-        self.remove(&all, cloud).await
+        remove(&self.repository, &all, cloud).await
     }
 }

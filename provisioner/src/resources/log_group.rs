@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::aws::values::Retention;
-use crate::aws::{CloudError, OrAbsent as _, Reader, Writer, call};
+use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Writer, call};
 use crate::engine::Address;
 use crate::engine::Resource;
 use crate::engine::plan::{Change, Danger, Fields};
@@ -49,7 +49,7 @@ impl LogGroup {
     }
 }
 
-impl Resource for LogGroup {
+impl Resource<Clients> for LogGroup {
     type Live = LogGroupLive;
 
     fn address(&self) -> Address {

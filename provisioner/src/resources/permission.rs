@@ -7,7 +7,7 @@ use aws_sdk_lambda::types::FunctionUrlAuthType;
 use serde_json::{Value, json};
 
 use crate::aws::values::StatementId;
-use crate::aws::{CloudError, OrAbsent as _, Reader, Writer, call};
+use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Writer, call};
 use crate::engine::Address;
 use crate::engine::Ownership;
 use crate::engine::Resource;
@@ -97,7 +97,7 @@ fn statement(policy: &str, id: &str) -> Option<PermissionLive> {
     })))
 }
 
-impl Resource for Permission {
+impl Resource<Clients> for Permission {
     type Live = PermissionLive;
 
     fn address(&self) -> Address {

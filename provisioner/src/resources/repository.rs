@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use aws_sdk_ecr::types::{ImageScanningConfiguration, ImageTagMutability, Tag};
 use serde_json::Value;
 
-use crate::aws::{CloudError, Kind, OrAbsent as _, Reader, Writer, call};
+use crate::aws::{Clients, CloudError, Kind, OrAbsent as _, Reader, Writer, call};
 use crate::engine::Address;
 use crate::engine::Resource;
 use crate::engine::document;
@@ -149,7 +149,7 @@ fn rules(lifecycle: &Value) -> String {
     serde_json::json!({ "rules": rules }).to_string()
 }
 
-impl Resource for Repository {
+impl Resource<Clients> for Repository {
     type Live = RepositoryLive;
 
     fn address(&self) -> Address {

@@ -8,7 +8,7 @@ use aws_sdk_iam::types::Tag;
 use serde_json::Value;
 
 use crate::aws::values::{Boundary, PolicyName};
-use crate::aws::{CloudError, Kind, OrAbsent as _, Reader, Writer, call};
+use crate::aws::{Clients, CloudError, Kind, OrAbsent as _, Reader, Writer, call};
 use crate::engine::Address;
 use crate::engine::Resource;
 use crate::engine::document;
@@ -253,7 +253,7 @@ pub(super) fn tags(tags: &Tags) -> Vec<Tag> {
     tags.wanted().into_iter().map(|pair| tag(pair).expect("it has a key and a value")).collect()
 }
 
-impl Resource for Role {
+impl Resource<Clients> for Role {
     type Live = RoleLive;
 
     fn address(&self) -> Address {

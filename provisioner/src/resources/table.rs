@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use crate::aws::values::Attribute;
-use crate::aws::{CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
+use crate::aws::{Clients, CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
 use crate::engine::Address;
 use crate::engine::plan::{Change, Fields};
 use crate::engine::{Foreign, Ownership, Tags};
@@ -150,7 +150,7 @@ impl Table {
     }
 }
 
-impl Resource for Table {
+impl Resource<Clients> for Table {
     type Live = TableLive;
 
     fn address(&self) -> Address {

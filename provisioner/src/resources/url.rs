@@ -5,7 +5,7 @@
 
 use aws_sdk_lambda::types::{Cors, FunctionUrlAuthType, InvokeMode};
 
-use crate::aws::{CloudError, OrAbsent as _, Reader, Writer, call};
+use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Writer, call};
 use crate::engine::Address;
 use crate::engine::Ownership;
 use crate::engine::Resource;
@@ -31,7 +31,7 @@ pub struct UrlLive {
 const NO_AUTH: &str = "NONE";
 const STREAM: &str = "RESPONSE_STREAM";
 
-impl Resource for Url {
+impl Resource<Clients> for Url {
     type Live = UrlLive;
 
     fn address(&self) -> Address {

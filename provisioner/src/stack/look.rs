@@ -4,12 +4,11 @@
 use serde_json::{Map, Value, json};
 
 use super::{Found, Observed, Part, Stack};
+use crate::aws::Clients;
 use crate::engine::Address;
 use crate::engine::Resource as _;
 use crate::engine::plan::{Danger, Plan};
 use crate::engine::{Foreign, Ownership};
-use crate::image::Digest;
-use crate::resources::function::FunctionLive;
 
 impl Stack {
     /// Compares all of it with what is there.
@@ -22,15 +21,7 @@ impl Stack {
             let moves = new_url && part.address() == self.url.address();
             part.diff().flag(Danger::ChangesUrl, moves)
         });
-        Plan { changes: changes.chain(self.image.prune(&self.surplus(there))).collect() }
-    }
-
-    /// The images that go once the function runs the wanted one.
-    #[must_use]
-    pub fn surplus(&self, there: &Observed) -> Vec<Digest> {
-        let deployed = there.function.as_ref().and_then(FunctionLive::digest);
-        let live = there.image.as_ref();
-        live.map_or_else(Vec::new, |live| self.image.surplus(live, deployed.as_ref()))
+        Plan { changes: changes.collect() }
     }
 
     /// Looks at each resource in the order of creation: what is there of it, and whose it is.
@@ -64,7 +55,7 @@ impl Stack {
 }
 
 /// Why `part` is not ours, if it is not. What belongs to another resource is whose that is.
-fn foreign(parts: &[Box<dyn Part + '_>], part: &dyn Part) -> Option<Foreign> {
+fn foreign(parts: &[Box<dyn Part<Clients> + '_>], part: &dyn Part<Clients>) -> Option<Foreign> {
     match part.ownership()? {
         Ownership::Foreign(why) => Some(why),
         Ownership::Ours => {

@@ -4,10 +4,12 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
 
 use anstream::{AutoStream, ColorChoice};
 
 use crate::engine::plan::{Style, clean};
+use crate::engine::{Said, Say};
 
 /// A mebibyte, in bytes.
 pub const MIB: f64 = 1024.0 * 1024.0;
@@ -134,10 +136,18 @@ impl Printer {
         drop(io::stderr().write_all(words));
     }
 
-    /// Shows how far something of so many bytes has come.
+    /// For whoever does something and says what.
     #[must_use]
-    pub const fn meter(self) -> Meter {
-        Meter { printer: self, quarters: 0 }
+    pub fn say(self) -> Say {
+        let meter = Mutex::new(Meter { printer: self, quarters: 0 });
+        Say::new(move |said| match said {
+            Said::Progress(text) => self.progress(text),
+            Said::Waiting(text) => self.waiting(text),
+            Said::Detail(text) => self.verbose(text),
+            Said::Sent { done, total } => {
+                meter.lock().unwrap_or_else(PoisonError::into_inner).show(done, total);
+            }
+        })
     }
 
     /// Says what only those want to know who asked for more.
@@ -168,14 +178,14 @@ impl Printer {
 
 /// How much of something is done: a bar on a terminal, elsewhere a line for each quarter.
 #[derive(Debug)]
-pub struct Meter {
+struct Meter {
     printer: Printer,
     quarters: u64,
 }
 
 impl Meter {
     /// Tells it how many bytes of how many are done.
-    pub fn show(&mut self, done: u64, total: u64) {
+    fn show(&mut self, done: u64, total: u64) {
         let quarters = done.saturating_mul(4) / total.max(1);
         let text = sentence(done, total);
         if self.printer.terminal {

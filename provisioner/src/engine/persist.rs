@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{CloudError, Kind, Reader, Writer};
+use super::{CloudError, Kind, Writer};
 
 /// Whether the person who runs the command has said stop.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ impl Stop {
 
 /// What one look found.
 #[derive(Debug)]
-pub(crate) enum Wait<T> {
+pub enum Wait<T> {
     Done(T),
     /// Not yet; the words say what it looks like now.
     For(String),
@@ -74,14 +74,7 @@ const fn patience(kind: Kind) -> Option<f64> {
     }
 }
 
-impl Reader {
-    /// Lets time pass.
-    pub(crate) async fn rest(&self, units: f64) {
-        tokio::time::sleep(self.pace.0.mul_f64(units)).await;
-    }
-}
-
-impl Writer {
+impl<C> Writer<C> {
     /// Lets time pass, unless it is time to stop.
     async fn pause(&self, units: f64) -> Result<(), CloudError> {
         // Two that wait for the same should not ask at the same moment.
@@ -93,7 +86,7 @@ impl Writer {
     }
 
     /// Tries until it works, as long as the failure is one that passes.
-    pub(crate) async fn persist<T>(
+    pub async fn persist<T>(
         &self,
         step: impl AsyncFn() -> Result<T, CloudError>,
     ) -> Result<T, CloudError> {
@@ -111,7 +104,7 @@ impl Writer {
             }
             if tries == 1 {
                 let CloudError { service, action, message, .. } = &error;
-                self.printer.waiting(&format!("{service} {action}: {message}; trying again"));
+                self.say.waiting(&format!("{service} {action}: {message}; trying again"));
             }
             let pause = PAUSES[(tries - 1).min(PAUSES.len() - 1)];
             self.pause(pause).await?;
@@ -120,7 +113,7 @@ impl Writer {
     }
 
     /// Looks until it is done, at most for `units`.
-    pub(crate) async fn until<T>(
+    pub async fn until<T>(
         &self,
         units: f64,
         look: impl AsyncFn() -> Result<Wait<T>, CloudError>,
@@ -136,18 +129,12 @@ impl Writer {
                 return Err(CloudError::new(Kind::TimedOut, message));
             }
             if now != told {
-                self.printer.waiting(&now);
+                self.say.waiting(&now);
                 told = now;
             }
             let pause = PAUSES[looks.min(PAUSES.len() - 1)];
             self.pause(pause).await?;
             (spent, looks) = (spent + pause, looks + 1);
         }
-    }
-
-    /// How long a unit is.
-    #[must_use]
-    pub const fn unit(&self) -> Duration {
-        self.reader.pace.0
     }
 }
