@@ -13,6 +13,13 @@ mod child;
 #[expect(dead_code, reason = "the tests of provisioner use all of it")]
 mod claude;
 mod claude_code;
+#[expect(dead_code, reason = "tests/lambda uses all of it")]
+#[path = "../lambda/deployed.rs"]
+mod deployed;
 mod install;
 mod keys;
+mod lambda;
+#[expect(dead_code, reason = "tests/lambda uses all of it")]
+#[path = "../support/runtime.rs"]
+mod runtime;
 mod sdks;

@@ -3,6 +3,7 @@
 //!
 //! One test target, so that it is linked once. Nothing leaves the loopback, every wait is bounded.
 
+#[expect(dead_code, reason = "tests/dynamo and tests/soak use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -26,7 +27,6 @@ mod proof;
 mod refusals;
 mod secrets;
 mod shared;
-mod soak;
 mod start;
 mod streams;
 mod translation;

@@ -1,5 +1,5 @@
-//! Instances that share a table: what one learns the others obey, and a DynamoDB that is down, slow,
-//! throttling or talking nonsense costs nobody an answer.
+//! A DynamoDB that is down, slow, throttling or talking nonsense costs nobody an answer.
+//! `tests/dynamo` has instances that share a table, and obey what one of them learns.
 
 use std::time::Duration;
 
@@ -11,75 +11,12 @@ use crate::support::{
     answer::{Answer, access_denied, limited, ok, refused, too_many},
     client::{ALICE, BOB, Call, Reply},
     dynamo::FakeDynamo,
-    moto,
     world::{Plan, World},
 };
 
 /// A store that does not answer delays an answer by 250 ms before its head and 250 ms before its
 /// end, and once in ten seconds its end by a second; this is for a busy machine.
 const DELAY: Duration = Duration::from_millis(900);
-
-#[tokio::test]
-async fn what_one_instance_learns_the_other_obeys() {
-    let table = moto::table().await;
-    let (one, two) = (instance(&table), instance(&table));
-    one.anthropic.next([limited(120)]);
-    assert_eq!(one.call(Call::message()).await.reason(), "rate_limited");
-    let reply = two.call(Call::message()).await;
-    assert_eq!((reply.text().as_str(), reply.reason()), ("bedrock heard: hello", "cooldown"));
-    assert_eq!(two.call(Call::message().by(BOB)).await.upstream(), "anthropic");
-    let haiku = Call::message().model("claude-haiku-4-5-20251001");
-    assert_eq!(two.call(haiku).await.upstream(), "anthropic");
-    assert_eq!(two.anthropic.messages().len(), 2);
-}
-
-#[tokio::test]
-async fn a_limit_that_one_instance_saw_end_is_over_for_the_others() {
-    let table = moto::table().await;
-    let (one, two) = (instance(&table), instance(&table));
-    one.anthropic.next([limited(120)]);
-    one.call(Call::message()).await;
-    two.bedrock.next([access_denied()]);
-    assert_eq!(two.call(Call::message()).await.upstream(), "anthropic", "Bedrock could not");
-    assert_eq!(two.bedrock.requests().len(), 1, "the limit was known");
-    assert_eq!(items(&table, "limit#").await.len(), 0);
-    let three = instance(&table);
-    assert_eq!(three.call(Call::message()).await.upstream(), "anthropic");
-}
-
-#[tokio::test]
-async fn fifty_who_meet_a_limit_at_once_are_answered_and_leave_one_item() {
-    let table = moto::table().await;
-    let (one, two) = (instance(&table), instance(&table));
-    for world in [&one, &two] {
-        world.anthropic.always(limited(120));
-    }
-    let calls = (0..50).map(|n| if n % 2 == 0 { &one } else { &two }.call(Call::message()));
-    for reply in join_all(calls).await {
-        assert_eq!((reply.status, reply.upstream()), (200, "bedrock"));
-        assert_eq!(reply.text(), "bedrock heard: hello");
-    }
-    assert_eq!(items(&table, "limit#").await.len(), 1);
-    assert_eq!(items(&table, "proof#").await.len(), 1);
-}
-
-#[tokio::test]
-async fn a_lesson_is_learnt_once_for_all_instances() {
-    let table = moto::table().await;
-    let (one, two) = (instance(&table), instance(&table));
-    let call = || {
-        let effort = json!({"effort": "high"});
-        Call::message().model("claude-opus-5-5").with("output_config", effort)
-    };
-    one.anthropic.next([limited(120)]);
-    let refusal = "output_config.effort: Extra inputs are not permitted";
-    one.bedrock.next([refused(400, "ValidationException", refusal)]);
-    assert_eq!(one.call(call()).await.reason(), "rate_limited");
-    assert_eq!(two.call(call()).await.reason(), "cooldown");
-    let asked = two.bedrock.requests();
-    assert_eq!((asked.len(), asked[0].json().get("output_config")), (1, None));
-    assert_eq!(items(&table, "lesson#claude-opus-5-5").await.len(), 1);
-}
 
 #[tokio::test]
 async fn a_limit_in_force_is_not_read_again_at_once_and_its_absence_is() {
@@ -337,11 +274,6 @@ fn is_of(get: &Value, name: &str) -> bool {
     get["Key"]["pk"]["S"].as_str().is_some_and(|pk| pk.contains(name))
 }
 
-/// An instance with upstreams of its own, on the common table.
-fn instance(table: &str) -> World {
-    plan(moto::url(), table).start()
-}
-
 fn on(fake: &FakeDynamo) -> World {
     plan(&fake.url(), "limits").start()
 }
@@ -351,12 +283,4 @@ fn plan(url: &str, table: &str) -> Plan {
         .with("RATE_LIMIT_TABLE_NAME", table)
         .with("RETRY_THRESHOLD_SECONDS", "5")
         .with("AWS_ENDPOINT_URL_DYNAMODB", url)
-}
-
-/// The partition keys in a table that begin like this.
-async fn items(table: &str, prefix: &str) -> Vec<String> {
-    let client = aws_sdk_dynamodb::Client::new(&moto::config(moto::url()).await);
-    let answer = client.scan().table_name(table).send().await.expect("moto can scan");
-    let keys = answer.items().iter().filter_map(|item| item.get("pk")?.as_s().ok().cloned());
-    keys.filter(|pk| pk.starts_with(prefix)).collect()
 }

@@ -20,7 +20,7 @@ mod logs;
 mod ownership;
 mod people;
 #[expect(dead_code, reason = "this needs one kind of processor only")]
-#[path = "../image/program.rs"]
+#[path = "../tool/image/program.rs"]
 mod program;
 mod proxy;
 mod refused;

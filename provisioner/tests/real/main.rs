@@ -21,7 +21,7 @@ mod claude;
 mod deployed;
 #[cfg(target_os = "linux")]
 #[expect(dead_code, reason = "the function's own tests use all of it")]
-#[path = "../../../function/tests/lambda/rie/emulated.rs"]
+#[path = "../../../function/tests/rie/emulated.rs"]
 mod emulated;
 #[expect(dead_code, reason = "tests/aws uses all of it")]
 #[path = "../aws/emulator.rs"]
@@ -30,7 +30,7 @@ mod emulator;
 #[path = "../../../function/tests/clients/install.rs"]
 mod install;
 #[expect(dead_code, reason = "this needs one kind of processor only")]
-#[path = "../image/program.rs"]
+#[path = "../tool/image/program.rs"]
 mod program;
 #[expect(dead_code, reason = "tests/aws uses all of it")]
 #[path = "../aws/proxy.rs"]

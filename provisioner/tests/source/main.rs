@@ -15,12 +15,12 @@
 #[path = "../aws/emulator.rs"]
 mod emulator;
 #[expect(dead_code, reason = "the other tests use all of it")]
-#[path = "../image/program.rs"]
+#[path = "../tool/image/program.rs"]
 mod program;
 #[expect(dead_code, reason = "the other tests use all of it")]
 #[path = "../aws/proxy.rs"]
 mod proxy;
-#[path = "../../../function/tests/lambda/rie/program.rs"]
+#[path = "../../../function/tests/rie/program.rs"]
 mod rie;
 #[expect(dead_code, reason = "the other tests use all of it")]
 #[path = "../aws/world.rs"]

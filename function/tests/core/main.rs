@@ -1,0 +1,26 @@
+//! Does the core decide, translate and remember as the contract says? Nothing here starts the
+//! program; what answers on a socket are fakes on the loopback.
+//!
+//! One test target, so that it is linked once.
+
+#[expect(dead_code, reason = "tests/proxy uses all of it")]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access;
+mod answers;
+mod caller;
+mod drill;
+mod dynamo;
+mod failover;
+mod fuzz;
+mod layering;
+mod limits;
+mod matrix;
+mod mend;
+mod messages;
+mod room;
+mod settings;
+mod simulate;
+mod translate;
+mod wire;

@@ -1,0 +1,24 @@
+//! Does the shared table keep its rules on a DynamoDB that we have not written? The store alone, the
+//! proxy on real sockets, and the function on Lambda, all on tables of moto's.
+//!
+//! Beyond the package registries nothing leaves the loopback; every credential is a dummy.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
+
+#[expect(dead_code, reason = "tests/lambda uses all of it")]
+#[path = "../lambda/deployed.rs"]
+mod deployed;
+#[path = "../core/limits/rules.rs"]
+mod rules;
+#[expect(dead_code, reason = "tests/lambda uses all of it")]
+#[path = "../support/runtime.rs"]
+mod runtime;
+#[expect(dead_code, reason = "tests/proxy uses all of it")]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod drill;
+mod lambda;
+mod limits;
+mod proxy;
+mod store;
