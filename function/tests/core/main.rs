@@ -10,6 +10,7 @@ mod support;
 mod access;
 mod answers;
 mod caller;
+mod documents;
 mod drill;
 mod dynamo;
 mod failover;
