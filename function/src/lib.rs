@@ -22,7 +22,7 @@
 //! ```text
 //! main → serve → proxy ─┬→ upstream, limits, telemetry, settings, clock      edges
 //!                       └→ failover · messages · translate · wire · caller · access     core
-//!                          drill · room · reply
+//!                          drill · money · room · reply
 //! ```
 //!
 //! The core is values and functions: it names no runtime, no client, no environment and no clock,
@@ -36,6 +36,7 @@ pub mod drill;
 pub mod failover;
 pub mod limits;
 pub mod messages;
+pub mod money;
 pub mod proxy;
 pub mod reply;
 pub mod room;

@@ -13,6 +13,7 @@ mod exchange;
 mod legs;
 mod lessons;
 mod memory;
+mod meter;
 mod refusals;
 
 use std::sync::Arc;

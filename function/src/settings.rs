@@ -8,6 +8,7 @@
 mod access;
 mod options;
 mod platform;
+mod prices;
 mod value;
 mod variables;
 
@@ -22,6 +23,7 @@ use http::Uri;
 use tracing::level_filters::LevelFilter;
 
 use crate::access::AccessMode;
+use crate::money::Prices;
 use crate::translate::model::Prefix;
 
 pub use crate::failover::FallbackOn;
@@ -56,6 +58,8 @@ pub struct Settings {
     pub profile_prefix: Option<Prefix>,
     /// A client's model name → Bedrock model id, profile id or ARN.
     pub model_map: BTreeMap<String, String>,
+    /// What Bedrock costs.
+    pub prices: Prices,
     pub access: AccessMode,
     /// The operator may rehearse the fallback.
     pub drill: bool,
@@ -125,6 +129,12 @@ impl Settings {
             regions: env.read("BEDROCK_REGIONS", value::regions).unwrap_or_default(),
             profile_prefix: env.read("BEDROCK_PROFILE_PREFIX", value::prefix),
             model_map: env.read("BEDROCK_MODEL_MAP", value::model_map).unwrap_or_default(),
+            prices: Prices {
+                given: env.read("BEDROCK_PRICES", prices::given).unwrap_or_default(),
+                multiplier: env
+                    .read("BEDROCK_PRICE_MULTIPLIER", prices::multiplier)
+                    .unwrap_or_default(),
+            },
             access,
             drill: env.read("DRILL_ENABLED", value::boolean).unwrap_or(true),
             listen: listen.1,

@@ -18,6 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock;
 use crate::failover::{Reason, Upstream};
+use crate::money::Cost;
 use crate::wire::usage::Usage;
 
 pub use reading::{RequestLine, Tokens};
@@ -85,6 +86,7 @@ struct Entries {
     cooldown: Option<Duration>,
     first_byte: Option<Duration>,
     usage: Usage,
+    cost: Option<Cost>,
     fault: Option<&'static str>,
     bedrock_errors: u32,
     complete: bool,
@@ -156,6 +158,11 @@ impl Record {
     /// Notes the tokens of a stream.
     pub fn used(&self, usage: Usage) {
         self.note(|entries| entries.usage.update(usage));
+    }
+
+    /// Adds what Bedrock charges for an answer, or for what there was of it.
+    pub fn cost(&self, cost: Cost) {
+        self.note(|entries| entries.cost = Some(entries.cost.unwrap_or_default().plus(cost)));
     }
 
     /// Notes that Bedrock failed in one region.
@@ -240,6 +247,8 @@ fn write_event(id: &str, duration: Duration, entries: &Entries) {
         tokens.output = entries.usage.output,
         tokens.cache_read = entries.usage.cache_read,
         tokens.cache_write = entries.usage.cache_write,
+        cost_microusd = entries.cost.map(|cost| cost.amount.0),
+        cost_assumed = entries.cost.map(|cost| cost.assumed),
         "{}",
         message(entries)
     );

@@ -7,7 +7,6 @@ pub mod events;
 pub mod items;
 pub mod limits;
 pub mod logs;
-pub mod prices;
 pub mod probe;
 pub mod traffic;
 pub mod when;

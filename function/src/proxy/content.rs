@@ -16,13 +16,14 @@ use http_body_util::{BodyExt, Full};
 
 use super::body::{Body, BoxError};
 use super::legs::is_event_stream;
+use super::meter::Metered;
 use super::{MOST_ERROR_BYTES, UPSTREAM};
 use crate::failover::Upstream;
 use crate::messages::ApiError;
 use crate::reply::{ErrorKind, Failure};
 use crate::telemetry::Record;
 use crate::translate::error::BedrockFailure;
-use crate::translate::stream::{Event, Stream as Translation};
+use crate::translate::stream::Event;
 use crate::upstream::anthropic::Answer;
 use crate::upstream::bedrock::Events;
 use crate::wire::names;
@@ -137,18 +138,13 @@ pub(super) fn anthropic(held: Bytes, mut answer: Answer, record: Record) -> Cont
 }
 
 /// Bedrock's stream from the commit point on, with pings in its silences.
-pub(super) fn bedrock(
-    held: Vec<Bytes>,
-    mut upstream: Events,
-    mut translation: Translation,
-    record: Record,
-) -> Content {
+pub(super) fn bedrock(held: Vec<Bytes>, mut upstream: Events, mut metered: Metered) -> Content {
     made(stream! {
         for event in held {
             yield event;
         }
         let failure = loop {
-            if translation.finished() {
+            if metered.translation.finished() {
                 break None;
             }
             let mut next = Box::pin(upstream.next());
@@ -163,7 +159,7 @@ pub(super) fn bedrock(
                 }
                 yield Bytes::from_static(sse::PING);
             };
-            match next.map(|chunk| chunk.map(|chunk| translation.event(&chunk))) {
+            match next.map(|chunk| chunk.map(|chunk| metered.translation.event(&chunk))) {
                 Ok(Some(Ok(Event::Opening(event) | Event::Content(event)))) => yield event,
                 Ok(Some(Ok(Event::Skip))) => {}
                 Ok(Some(Ok(Event::Failed(failure)))) | Err(failure) => break Some(failure),
@@ -171,10 +167,9 @@ pub(super) fn bedrock(
                 Ok(None) => break Some(broke_off()),
             }
         };
-        record.used(translation.usage());
         if let Some(failure) = failure {
-            record.broke("bedrock's stream failed");
-            yield said(failure).into_event(record.id());
+            metered.record.broke("bedrock's stream failed");
+            yield said(failure).into_event(metered.record.id());
         }
     })
 }

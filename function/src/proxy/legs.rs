@@ -13,11 +13,13 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::content::{self, Content};
 use super::exchange::{Brought, Exchange};
+use super::meter::Metered;
 use super::{MOST_ERROR_BYTES, anthropic_head};
 use crate::clock;
 use crate::failover::hint;
 use crate::failover::{Outcome, Reason, Upstream, proof};
 use crate::messages::Opening;
+use crate::money::Tariff;
 use crate::reply::{ErrorKind, Failure};
 use crate::translate::error::BedrockFailure;
 use crate::translate::mend::MOST_MENDS;
@@ -192,10 +194,11 @@ impl Exchange {
                 return (Outcome::Untranslatable, None);
             };
             let call = Call { model_id: model_id.clone(), body };
+            let tariff = self.tariff(&call, name);
             let answered = if self.asked.stream {
-                self.stream_bedrock(region, call).await
+                self.stream_bedrock(region, call, tariff).await
             } else {
-                self.message_bedrock(region, call).await
+                self.message_bedrock(region, call, tariff).await
             };
             match answered {
                 Err(BedrockFailure::Client { message }) if self.mend(&message).await => {}
@@ -216,13 +219,14 @@ impl Exchange {
         &mut self,
         region: usize,
         call: Call,
+        tariff: Option<Tariff>,
     ) -> Result<Response<Content>, BedrockFailure> {
         let proxy = Arc::clone(&self.proxy);
         let answer = self.beside(pin!(proxy.bedrock.message(region, call))).await?;
         let (message, usage) =
             response::message(&answer, &self.asked.model).map_err(|_| content::broke_off())?;
-        self.record.used(usage);
         let mut response = Response::new(content::full(message));
+        self.charge(usage, tariff.as_ref(), response.headers_mut());
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         Ok(response)
@@ -232,13 +236,15 @@ impl Exchange {
         &mut self,
         region: usize,
         call: Call,
+        tariff: Option<Tariff>,
     ) -> Result<Response<Content>, BedrockFailure> {
         self.head_soon(Upstream::Bedrock);
         let proxy = Arc::clone(&self.proxy);
         let mut events = self.beside(pin!(proxy.bedrock.stream(region, call))).await?;
-        let mut translation = Translation::new(&self.asked.model);
-        let held = self.beside(pin!(hold_bedrock(&mut events, &mut translation))).await?;
-        let body = content::bedrock(held, events, translation, self.record.clone());
+        let (translation, record) = (Translation::new(&self.asked.model), self.record.clone());
+        let mut metered = Metered { translation, tariff, record };
+        let held = self.beside(pin!(hold_bedrock(&mut events, &mut metered.translation))).await?;
+        let body = content::bedrock(held, events, metered);
         Ok(content::event_stream(Upstream::Bedrock, body))
     }
 

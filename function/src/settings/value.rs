@@ -223,12 +223,12 @@ pub(super) fn log_level(text: &str) -> Result<LevelFilter, String> {
     }
 }
 
-fn instead(text: &str, form: &str) -> String {
+pub(super) fn instead(text: &str, form: &str) -> String {
     format!("is {}: write {form}", shown(text))
 }
 
 /// Makes a value fit for a message: on one line, quoted, at most [`SHOWN`] characters of it.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let mut head: String = text.chars().take(SHOWN).collect();
     if head.len() < text.len() {
         head.push('…');

@@ -20,7 +20,7 @@ pub struct Variable {
 }
 
 /// The variables that this build obeys.
-pub const VARIABLES: [Variable; 20] = [
+pub const VARIABLES: [Variable; 22] = [
     Variable {
         name: "RATE_LIMIT_TRACKING_ENABLED",
         default: "`true`",
@@ -89,6 +89,19 @@ pub const VARIABLES: [Variable; 20] = [
         name: "BEDROCK_PROOF_MAX_AGE_SECONDS",
         default: "`900`",
         meaning: "how long Anthropic's acceptance of a credential lets it use Bedrock; 1 to 21600",
+    },
+    Variable {
+        name: "BEDROCK_PRICES",
+        default: "`{}`",
+        meaning: "JSON, model → what you pay in every region, where that is not the list price: \
+                  dollars per million tokens as `input`, `output`, `cache_write_5m`, \
+                  `cache_write_1h`, `cache_read`",
+    },
+    Variable {
+        name: "BEDROCK_PRICE_MULTIPLIER",
+        default: "`1`",
+        meaning: "what part of the list price you pay, where `BEDROCK_PRICES` does not say; \
+                  0 to 100",
     },
     Variable {
         name: "ACCESS_MODE",

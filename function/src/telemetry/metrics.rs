@@ -30,6 +30,8 @@ pub(super) fn line(
             ("Fallbacks", entries.reason.map(|_| 1)),
             ("LimitsRemembered", entries.cooldown.map(|_| 1)),
             ("BedrockErrors", Some(entries.bedrock_errors.into()).filter(|errors| *errors > 0)),
+            ("BedrockCostMicroUSD", entries.cost.map(|cost| cost.amount.0)),
+            ("AssumedCostMicroUSD", entries.cost.filter(|c| c.assumed).map(|c| c.amount.0)),
         ],
     );
     if entries.reason.is_some() {
@@ -78,6 +80,8 @@ fn fields(entries: &Entries) -> Map<String, Value> {
         ("attempts", Some(entries.attempts.into())),
         ("fault", entries.fault().map(Value::from)),
         ("cooldown_s", entries.cooldown.map(|cooldown| cooldown.as_secs().into())),
+        ("cost_microusd", entries.cost.map(|cost| cost.amount.0.into())),
+        ("cost_assumed", entries.cost.map(|cost| cost.assumed.into())),
     ];
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
@@ -120,6 +124,7 @@ mod tests {
 
     use super::*;
     use crate::failover::{Reason, Upstream};
+    use crate::money::{Cost, MicroDollars};
     use crate::wire::usage::Usage;
 
     #[test]
@@ -136,6 +141,7 @@ mod tests {
             cooldown: Some(Duration::from_secs(120)),
             first_byte: Some(Duration::from_millis(16)),
             usage: Usage { input: Some(12), output: Some(7), ..Usage::default() },
+            cost: Some(Cost { amount: MicroDollars(12_345), assumed: true }),
             bedrock_errors: 1,
             complete: true,
             ..Entries::default()
@@ -143,8 +149,16 @@ mod tests {
         let line = written(&entries);
         assert_eq!(
             metrics(&line, &["FunctionName"]),
-            ["Requests", "Fallbacks", "LimitsRemembered", "BedrockErrors"]
+            [
+                "Requests",
+                "Fallbacks",
+                "LimitsRemembered",
+                "BedrockErrors",
+                "BedrockCostMicroUSD",
+                "AssumedCostMicroUSD"
+            ]
         );
+        assert_eq!(line["cost_microusd"], 12_345);
         assert_eq!(metrics(&line, &["FunctionName", "reason"]), ["Fallbacks"]);
         assert_eq!(
             metrics(&line, &["FunctionName", "upstream"]),

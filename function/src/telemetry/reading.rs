@@ -33,6 +33,11 @@ pub struct RequestLine {
     pub duration_ms: u64,
     #[serde(flatten)]
     pub tokens: Tokens,
+    /// What Bedrock charges, in micro-dollars.
+    pub cost_microusd: Option<u64>,
+    /// Whether a price that nobody has published is part of it.
+    #[serde(default)]
+    pub cost_assumed: bool,
 }
 
 /// What the answer used; `input` leaves out what was read from or written to the prompt cache.
@@ -67,6 +72,7 @@ mod tests {
 
     use super::*;
     use crate::failover::{Reason, Upstream};
+    use crate::money::{Cost, MicroDollars};
     use crate::telemetry::{Entries, metrics, write_event};
     use crate::wire::usage::Usage;
 
@@ -105,6 +111,8 @@ mod tests {
             first_byte_ms: Some(16),
             duration_ms: 900,
             tokens,
+            cost_microusd: Some(12_345),
+            cost_assumed: true,
         };
         assert_eq!(RequestLine::parse(&metric), Some(expected));
     }
@@ -135,7 +143,9 @@ mod tests {
                 output: Some(7),
                 cache_read: Some(3000),
                 cache_write: Some(400),
+                ..Usage::default()
             },
+            cost: Some(Cost { amount: MicroDollars(12_345), assumed: true }),
             ..Entries::default()
         }
     }

@@ -21,6 +21,8 @@ pub struct Stream {
     committed: bool,
     finished: bool,
     usage: Usage,
+    /// How many characters of content have come.
+    characters: u64,
     /// A `message_delta` whose cache counts only the next event can tell.
     delta: Option<String>,
 }
@@ -46,6 +48,7 @@ impl Stream {
             committed: false,
             finished: false,
             usage: Usage::default(),
+            characters: 0,
             delta: None,
         }
     }
@@ -63,6 +66,7 @@ impl Stream {
             "message_start" | "message_delta" => {
                 self.usage.update(Usage::found_in(chunk).unwrap_or_default());
             }
+            "content_block_delta" => self.characters += characters(&event),
             "message_stop" => {
                 self.usage.update(metrics(&event));
                 self.finished = true;
@@ -161,6 +165,18 @@ impl Stream {
     pub fn usage(&self) -> Usage {
         self.usage
     }
+
+    /// Returns the token counts that AWS will charge for.
+    ///
+    /// A stream that breaks off has not said how much it has written: then it is at least a token
+    /// for every four characters that have come.
+    pub fn billed(&self) -> Usage {
+        let mut billed = self.usage;
+        if !self.finished {
+            billed.output = billed.output.max(Some(self.characters.div_ceil(4)));
+        }
+        billed
+    }
 }
 
 /// Reads a chunk; `None` where it is JSON, but no object.
@@ -177,6 +193,15 @@ fn failure(event: &Object<'_>) -> BedrockFailure {
     let inner = event.get("error").and_then(|inner| Object::read(inner).ok().flatten());
     let part = |name| inner.as_ref().and_then(|inner| inner.text(name)).unwrap_or_default();
     error::of_event(&part("type"), &part("message"))
+}
+
+/// How many characters a delta brings.
+fn characters(event: &Object<'_>) -> u64 {
+    let delta = event.get("delta").and_then(|delta| Object::read(delta).ok().flatten());
+    let texts = delta.iter().flat_map(|delta| {
+        ["text", "thinking", "partial_json"].into_iter().filter_map(|name| delta.text(name))
+    });
+    texts.map(|text| text.chars().count() as u64).sum()
 }
 
 /// The token counts that AWS adds to `message_stop`.
@@ -196,5 +221,6 @@ fn metrics(event: &Object<'_>) -> Usage {
         output: metrics.output_token_count,
         cache_read: metrics.cache_read_input_token_count,
         cache_write: metrics.cache_write_input_token_count,
+        ..Usage::default()
     }
 }

@@ -29,6 +29,8 @@ fn a_text_stream_reads_like_anthropics() {
         output: Some(18),
         cache_read: Some(4096),
         cache_write: Some(2048),
+        cache_write_5m: Some(2048),
+        cache_write_1h: Some(0),
     };
     assert_eq!(stream.usage(), usage);
 }
@@ -171,7 +173,8 @@ fn a_message_carries_the_requested_model_and_no_key_of_awss_own() {
     let (sent, usage) = message(body.as_bytes(), "claude-sonnet-5").unwrap();
     let expected = format!(r#"{{"model":"claude-sonnet-5",{unchanged}}}"#);
     assert_eq!(String::from_utf8(sent).unwrap(), expected);
-    let counted = Usage { input: Some(3), output: Some(4), cache_read: Some(0), cache_write: None };
+    let counted =
+        Usage { input: Some(3), output: Some(4), cache_read: Some(0), ..Usage::default() };
     assert_eq!(usage, counted);
 }
 

@@ -10,8 +10,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules that name no runtime, no client, no environment and no clock.
-const CORE: [&str; 9] =
-    ["access", "caller", "drill", "failover", "messages", "reply", "room", "translate", "wire"];
+const CORE: [&str; 10] = [
+    "access",
+    "caller",
+    "drill",
+    "failover",
+    "messages",
+    "money",
+    "reply",
+    "room",
+    "translate",
+    "wire",
+];
 
 #[test]
 fn the_core_names_nothing_of_the_world_outside() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use function::access::AccessMode;
 use function::failover::cooldown::Fingerprint;
+use function::money::{Given, Multiplier};
 use function::settings::{
     Command, EXIT_USAGE, FallbackOn, Options, Platform, Settings, StoreSettings, VARIABLES, help,
     version,
@@ -45,7 +46,7 @@ fn every_default_of_the_table_is_what_the_code_does() {
         assert_eq!(read(&[(variable.name, value)]), read(&[]), "{}", variable.name);
         written += 1;
     }
-    assert_eq!(written, 13);
+    assert_eq!(written, 15);
 }
 
 #[test]
@@ -72,6 +73,8 @@ fn every_variable_changes_its_setting() {
         ("BEDROCK_REGIONS", "us-gov-west-1, eu-central-1"),
         ("BEDROCK_PROFILE_PREFIX", "us-gov"),
         ("BEDROCK_MODEL_MAP", r#"{"claude-x":"arn:aws:bedrock:us-east-1:1:inference-profile/x"}"#),
+        ("BEDROCK_PRICES", r#"{"us.anthropic.claude-opus-5-5":{"input":4.5,"cache_read":0}}"#),
+        ("BEDROCK_PRICE_MULTIPLIER", "0.85"),
         ("LISTEN_ADDRESS", "[::1]:9"),
         ("LOG_LEVEL", "off"),
     ])
@@ -87,6 +90,9 @@ fn every_variable_changes_its_setting() {
     assert_eq!(settings.regions, ["us-gov-west-1", "eu-central-1"]);
     assert_eq!(settings.profile_prefix.unwrap().to_string(), "us-gov");
     assert_eq!(settings.model_map["claude-x"], "arn:aws:bedrock:us-east-1:1:inference-profile/x");
+    let given = Given { input: Some(4_500_000), cache_read: Some(0), ..Given::default() };
+    assert_eq!(settings.prices.given, [("claude-opus-5-5".to_owned(), given)].into());
+    assert_eq!(settings.prices.multiplier, Multiplier(850_000));
     assert_eq!(settings.listen.to_string(), "[::1]:9");
     assert_eq!(settings.log_level, LevelFilter::OFF);
 }
@@ -119,6 +125,8 @@ fn all_problems_are_reported_at_once() {
         ("BEDROCK_REGIONS", "us-east"),
         ("BEDROCK_PROFILE_PREFIX", "asia"),
         ("BEDROCK_MODEL_MAP", "{\"a\":\n5}"),
+        ("BEDROCK_PRICES", r#"{"claude-opus-5-5":{"input":-4}}"#),
+        ("BEDROCK_PRICE_MULTIPLIER", "15 %"),
         ("LISTEN_ADDRESS", "0.0.0.0:8080"),
     ]);
     insta::assert_snapshot!(problems.unwrap_err(), @r#"
@@ -133,6 +141,8 @@ fn all_problems_are_reported_at_once() {
     BEDROCK_REGIONS is `us-east`: write a comma list of AWS regions, each once, such as `us-east-1,us-west-2`
     BEDROCK_PROFILE_PREFIX is `asia`: write `us`, `eu`, `apac`, `jp`, `au`, `us-gov`, `global` or `none`
     BEDROCK_MODEL_MAP is not an object of strings (line 2, column 1): write JSON such as `{"claude-opus-5-5":"eu.anthropic.claude-opus-5-5"}`
+    BEDROCK_PRICES has a rate that cannot be, at `claude-opus-5-5`: write dollars for a million tokens, from 0 to 1000000 with at most six decimals
+    BEDROCK_PRICE_MULTIPLIER is `15 %`: write a number from 0 to 100 with at most six decimals, such as `0.85`
     "#);
 }
 
@@ -201,6 +211,33 @@ fn the_model_map_is_an_object_of_strings() {
     accepts(name, &[r#"{"claude-opus-4-6[1m]":"us.anthropic.claude-opus-4-6-v1"}"#]);
     refuses(name, &["{", "[]", "claude=x", r#"{"a":1}"#, r#"{"a":null}"#]);
     refuses(name, &[r#"{"a":""}"#, r#"{"":"a"}"#, r#"{"a":"b c"}"#]);
+}
+
+#[test]
+fn prices_are_amounts_that_can_be_and_of_models_that_there_are() {
+    let rate = |rate: &str| format!(r#"{{"claude-opus-5-5":{{"input":{rate}}}}}"#);
+    for good in ["0", "4", "0.2", "34.375", "0.000001", "1000000", "null"] {
+        accepts("BEDROCK_PRICES", &[&rate(good)]);
+    }
+    for bad in ["-4", "0.0000001", "1000001", "1e400", "1e2", "\"4\"", "[]", "{}", "true", "NaN"] {
+        refuses("BEDROCK_PRICES", &[&rate(bad)]);
+    }
+    let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123";
+    let names = ["claude-opus-9[1m]", "eu.anthropic.claude-haiku-4-5-20251001-v1:0", arn];
+    for name in names {
+        accepts("BEDROCK_PRICES", &[&format!(r#"{{"{name}":{{}}}}"#)]);
+    }
+    refuses("BEDROCK_PRICES", &["{", "[]", "4", r#"{"claude-opus-5-5":4}"#]);
+    refuses("BEDROCK_PRICES", &[r#"{"gpt-7":{}}"#, r#"{"":{}}"#, r#"{"claude-opus-5-5":null}"#]);
+    refuses("BEDROCK_PRICES", &[r#"{"claude-opus-5-5":{"cache_write":1}}"#]);
+    refuses("BEDROCK_PRICES", &[r#"{"claude-opus-5-5":{"input":1,"input":2}}"#]);
+    let twice = r#"{"claude-haiku-4-5":{},"us.anthropic.claude-haiku-4-5-20251001-v1:0":{}}"#;
+    refuses("BEDROCK_PRICES", &[twice]);
+    let many: Vec<_> = (0..257).map(|index| format!(r#""claude-opus-{index}":{{}}"#)).collect();
+    accepts("BEDROCK_PRICES", &[&format!("{{{}}}", many[..256].join(","))]);
+    refuses("BEDROCK_PRICES", &[&format!("{{{}}}", many.join(",")), &" {}".repeat(30_000)]);
+    accepts("BEDROCK_PRICE_MULTIPLIER", &["0", "1", "0.85", ".5", "100"]);
+    refuses("BEDROCK_PRICE_MULTIPLIER", &["-1", "100.000001", "1e9", "NaN", "inf", "85%", "0,85"]);
 }
 
 #[test]
@@ -543,6 +580,13 @@ fn the_help_names_every_option_and_variable() {
       BEDROCK_PROOF_MAX_AGE_SECONDS [900]
           how long Anthropic's acceptance of a credential lets it use Bedrock; 1
           to 21600
+      BEDROCK_PRICES [{}]
+          JSON, model → what you pay in every region, where that is not the list
+          price: dollars per million tokens as input, output, cache_write_5m,
+          cache_write_1h, cache_read
+      BEDROCK_PRICE_MULTIPLIER [1]
+          what part of the list price you pay, where BEDROCK_PRICES does not say;
+          0 to 100
       ACCESS_MODE [on AWS Lambda key, else open]
           who may use the proxy: key (whoever has a proxy key), organization
           (anyone passes through, these organizations use Bedrock), open (whoever

@@ -142,9 +142,13 @@ impl Model {
     }
 }
 
-/// Finds a model by its bare id, and by the id of an inference profile.
+/// Finds a model by its bare id, and by the id of an inference profile. Whatever profile an account
+/// has made itself is one of the newest Opus.
 pub(crate) fn find(id: &str) -> Option<(&'static Model, bool)> {
     let bare = |id: &str| MODELS.iter().find(|model| model.id == id);
+    if id.contains(":application-inference-profile/") {
+        return bare("anthropic.claude-opus-5-5").map(|model| (model, true));
+    }
     let profile = id.split_once('.').filter(|(prefix, _)| PREFIXES.contains(prefix));
     match profile {
         Some((_, rest)) => bare(rest).map(|model| (model, true)),

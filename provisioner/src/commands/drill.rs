@@ -7,6 +7,9 @@ use function::clock;
 use function::drill::{Drill, GOOD_FOR, Nonce};
 use function::failover::cooldown::{Cooldown, LimitKey, ModelClass, Scope, Timestamp};
 use function::limits::dynamo::item;
+use function::money::prices::CHECKED_ON;
+use function::money::{Cost, Invoked, Prices};
+use function::translate::model::Model;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
@@ -16,7 +19,7 @@ use crate::aws::{CloudError, Writer};
 use crate::cli::DrillArgs;
 use crate::proxy::drill::{self, Heard};
 use crate::proxy::items::Items;
-use crate::proxy::{prices, when};
+use crate::proxy::when;
 use crate::stack::settings::Environment;
 use crate::view::columns::columns;
 
@@ -57,7 +60,7 @@ pub(super) async fn run(session: &mut Session, args: DrillArgs) -> Result<Exit, 
     session.report = report(&drill.model, &heard, &found);
     judge(&heard, &found)?;
     let (now, zone) = (clock::now(), TimeZone::try_system().unwrap_or(TimeZone::UTC));
-    session.printer.text(text(&heard, &found, now, &zone));
+    session.printer.text(text(&drill.model, &heard, &found, (now, &zone)));
     Ok(Exit::Done)
 }
 
@@ -152,13 +155,27 @@ fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn dollars(heard: &Heard) -> Option<f64> {
-    prices::dollars(heard.label("bedrock-model")?, &heard.usage)
+/// What the answer costs by the list; `None` where it does not say what it has used.
+fn cost(model: &str, heard: &Heard) -> Option<Cost> {
+    heard.usage.output?;
+    let id = heard.label("bedrock-model")?;
+    let model = Model::resolve(id).or_else(|| Model::resolve(model))?;
+    let region = heard.label("region").unwrap_or_default();
+    let invoked = Invoked { model: &model, id, region, hour: false };
+    Some(Prices::default().tariff(&invoked, clock::now()).cost(&heard.usage))
+}
+
+fn usd(cost: Cost) -> Option<f64> {
+    cost.amount.to_string().parse().ok()
 }
 
 fn report(model: &str, heard: &Heard, found: &Found) -> Map<String, Value> {
-    let cost =
-        dollars(heard).map(|usd| json!({"usd": usd, "estimate": true, "prices_of": prices::READ}));
+    let cost = cost(model, heard).map(|cost| {
+        let prices_of = CHECKED_ON.to_string();
+        json!({
+            "usd": usd(cost), "estimate": true, "assumed": cost.assumed, "prices_of": prices_of,
+        })
+    });
     let limit = found.limit.as_ref().map(
         |limit| json!({"until": limit.until.to_string(), "reason": limit.reason, "removed": true}),
     );
@@ -181,13 +198,16 @@ fn report(model: &str, heard: &Heard, found: &Found) -> Map<String, Value> {
 }
 
 /// What a person reads when all went well.
-fn text(heard: &Heard, found: &Found, now: Timestamp, zone: &TimeZone) -> String {
+fn text(model: &str, heard: &Heard, found: &Found, (now, zone): (Timestamp, &TimeZone)) -> String {
     let label = |name| heard.label(name).unwrap_or("?");
     let tokens = |count: Option<u64>| count.map_or_else(|| "?".to_owned(), |n| n.to_string());
     let (input, output) = (tokens(heard.usage.input), tokens(heard.usage.output));
-    let cost = dollars(heard).map_or_else(
-        || "the price of this model is not known".to_owned(),
-        |usd| format!("about {usd:.6} USD (estimate, list prices of {})", prices::READ),
+    let cost = cost(model, heard).map_or_else(
+        || "what it costs is not known".to_owned(),
+        |cost| {
+            let prices = if cost.assumed { "prices of its family" } else { "list prices" };
+            format!("about {} USD (estimate, {prices} of {CHECKED_ON})", cost.amount)
+        },
     );
     let limit = found.limit.as_ref().map_or_else(
         || "not remembered: RATE_LIMIT_TRACKING_ENABLED is false".to_owned(),

@@ -254,7 +254,7 @@ fn writes_lines() {
     alice.answered(StatusCode::OK, Some(Upstream::Bedrock));
     alice.first_byte();
     let (input, output, cache_read) = (Some(100), Some(7), Some(2900));
-    alice.used(Usage { input, output, cache_read, cache_write: None });
+    alice.used(Usage { input, output, cache_read, ..Usage::default() });
     alice.complete();
     let bob = Record::begin();
     bob.asked("messages", Some("bob"), Some(("claude-haiku-5-5", false)));

@@ -1,0 +1,12 @@
+//! What does an answer of Bedrock cost?
+//!
+//! Whole micro-dollars throughout: no float ever holds money. [`prices`] is the table, [`price`]
+//! puts it together with what an answer used. Nothing here is ever free by mistake: where a price
+//! is not known, the dearest that could be meant counts, and is marked as assumed.
+
+pub mod amount;
+pub mod price;
+pub mod prices;
+
+pub use amount::MicroDollars;
+pub use price::{Cost, Given, Invoked, Multiplier, Prices, Tariff};
