@@ -1,8 +1,8 @@
 //! Which request does an event stand for?
 //!
 //! Reads the events of a Function URL (payload format 2.0) with the types of `lambda_http`. Its way
-//! on to a request is not used: it panics on bad base64 and on odd hosts, and normalises the path. Here path and query stay as they came, and what is no request is a
-//! [`Failure`].
+//! on to a request is not used: it panics on bad base64 and on odd hosts, and normalises the path.
+//! Here path and query stay as they came, and what is no request is a [`Failure`].
 
 use aws_smithy_types::base64;
 use bytes::Bytes;

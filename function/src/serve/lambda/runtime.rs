@@ -162,8 +162,8 @@ fn empty() -> Sent {
     Full::default().boxed_unsync()
 }
 
-/// Reads what is needed of the context. The type's own constructor panics where no deadline is sent,
-/// and refuses an invocation for other headers that nobody here looks at.
+/// Reads what is needed of the context. The type's own constructor panics where no deadline is
+/// sent, and refuses an invocation for other headers that nobody here looks at.
 fn context(headers: &HeaderMap) -> anyhow::Result<Context> {
     let id = text(headers, "lambda-runtime-aws-request-id");
     let mut context = Context::default();
