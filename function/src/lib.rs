@@ -26,7 +26,7 @@
 //! ```
 //!
 //! The core is values and functions: it names no runtime, no client, no environment and no clock,
-//! and `tests/core/layering.rs` keeps it so. [`reply`] is the only place that writes an error of our
+//! and `tests/layering.rs` keeps it so. [`reply`] is the only place that writes an error of our
 //! own.
 
 pub mod access;
@@ -42,6 +42,7 @@ pub mod reply;
 pub mod room;
 pub mod serve;
 pub mod settings;
+pub mod startup;
 pub mod telemetry;
 pub mod translate;
 pub mod upstream;

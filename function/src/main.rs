@@ -5,9 +5,14 @@ use std::process::ExitCode;
 
 use function::serve::{lambda, local};
 use function::settings::{self, Command, EXIT_USAGE, Platform, Settings};
+use function::startup;
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
+    startup::run("the proxy", run, || {})
+}
+
+fn run() -> ExitCode {
     match Command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => say(&settings::help()),
         Ok(Command::Version) => say(&settings::version()),

@@ -6,8 +6,13 @@
 mod account;
 mod calls;
 pub(crate) mod direct;
+mod endpoint;
 mod error;
+mod fault;
 mod hint;
+mod kinds;
+mod profile;
+mod spot;
 pub mod values;
 
 use std::fmt;
@@ -32,6 +37,7 @@ use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
+use crate::engine::words::quoted;
 use crate::engine::{self, Changed, Say};
 
 pub use account::Account;
@@ -39,6 +45,8 @@ pub use account::Account;
 use calls::Calls;
 use direct::Direct;
 pub(crate) use error::call;
+use profile::Profile;
+use spot::Seeing;
 
 pub use crate::engine::{CloudError, Kind, Pace, Stop};
 pub(crate) use crate::engine::{OrAbsent, Wait, made_for};
@@ -88,15 +96,18 @@ impl Cloud {
         pace: Pace,
         calls: Option<Say>,
     ) -> Result<Self, CloudError> {
+        let profile = Profile::read(place.profile.as_deref()).await?;
         let config = configure(place, pace).await?;
+        endpoint::check(&config)?;
         let calls = calls.map(Calls);
         let first =
             RetryConfig::standard().with_max_attempts(FIRST_ATTEMPTS).with_initial_backoff(pace.0);
         let sts = aws_sdk_sts::config::Builder::from(&config).retry_config(first);
+        let sts = sts.interceptor(Seeing);
         let sts = calls.iter().fold(sts, |sts, calls| sts.interceptor(calls.clone()));
         let caller = aws_sdk_sts::Client::from_conf(sts.build()).get_caller_identity().send();
         let caller = call("STS", "GetCallerIdentity", caller).await;
-        let caller = caller.map_err(|error| error.for_profile(place.profile.as_deref()))?;
+        let caller = caller.map_err(|error| profile.explain(error))?;
         let partition = caller.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws");
         let account = Account {
             id: caller.account().unwrap_or_default().to_owned(),
@@ -143,7 +154,11 @@ async fn configure(place: &Place, pace: Pace) -> Result<SdkConfig, CloudError> {
     let region = RegionProviderChain::first_try(region)
         .or_else(EnvironmentVariableRegionProvider::new())
         .or_else(profile.build());
-    let region = region.region().await.ok_or_else(CloudError::no_region)?;
+    let region = region
+        .region()
+        .await
+        .ok_or_else(|| CloudError::new(Kind::NoRegion, "no AWS region is set"))?;
+    trust()?;
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();
@@ -169,6 +184,22 @@ async fn configure(place: &Place, pace: Pace) -> Result<SdkConfig, CloudError> {
     Ok(Box::pin(loader.load()).await)
 }
 
+/// Whether this machine trusts anybody: without a certificate no connection could be made.
+fn trust() -> Result<(), CloudError> {
+    let found = rustls_native_certs::load_native_certs();
+    if !found.certs.is_empty() {
+        return Ok(());
+    }
+    let why = found.errors.first().map_or_else(
+        || "there is no file of certificates".to_owned(),
+        |error| quoted(&error.to_string()),
+    );
+    let message =
+        format!("this machine trusts no certificate authority, so TLS is impossible: {why}");
+    let cure = "install the system's certificates (ca-certificates), or mend SSL_CERT_FILE";
+    Err(CloudError::new(Kind::Unreachable, message).cured_by(cure))
+}
+
 /// One client for each service.
 #[derive(Clone)]
 pub struct Clients {
@@ -190,7 +221,7 @@ impl fmt::Debug for Clients {
 /// A client of one service's crate.
 macro_rules! client {
     ($service:ident, $config:expr, $calls:expr, $notes:expr) => {{
-        let config = $service::config::Builder::from($config);
+        let config = $service::config::Builder::from($config).interceptor(Seeing);
         let config = match $calls {
             Some(calls) => config.interceptor(Calls::clone(calls)),
             None => config,
@@ -271,7 +302,8 @@ impl Intercept for Notes {
     }
 }
 
-fn is_question(operation: &str) -> bool {
+/// Whether a call only asks.
+pub(crate) fn is_question(operation: &str) -> bool {
     ["Get", "List", "Describe", "BatchGet", "BatchCheck", "Scan", "Query", "Filter", "Simulate"]
         .iter()
         .any(|start| operation.starts_with(start))

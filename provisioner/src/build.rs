@@ -17,6 +17,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::Instant;
 
+use crate::engine::words::quoted;
 use crate::image::{Architecture, MOST_BINARY_BYTES};
 use crate::view::printer::{MIB, Printer};
 
@@ -24,6 +25,9 @@ pub mod tools;
 
 /// The package of the function, and its program.
 const FUNCTION: &str = "function";
+
+/// What a clone of claude-proxy has: many a workspace has a `function`.
+const PACKAGES: [&str; 2] = [FUNCTION, "provisioner"];
 
 /// What of cargo's words is remembered, to tell why a build failed, in bytes.
 const REMEMBERED: usize = 16 * 1024;
@@ -97,19 +101,26 @@ impl Workspace {
     /// # Errors
     ///
     /// Where there is no such workspace, or a tool is missing.
-    pub async fn find(folder: &Path) -> Result<Self, BuildError> {
+    pub async fn find(folder: &Path, printer: Printer) -> Result<Self, BuildError> {
+        let whole = || folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        if !whole().ancestors().any(|folder| folder.join("Cargo.toml").is_file()) {
+            tools::has_cargo().await?;
+            return Err(BuildError::NoSource { folder: whole() });
+        }
         let words = ["metadata", "--no-deps", "--format-version", "1"];
         let metadata = tools::run(Command::new("cargo").args(words).current_dir(folder)).await;
         let metadata = metadata.map_err(|_| tools::Missing::Rust)?;
-        let said = String::from_utf8_lossy(&metadata.stderr);
-        let whole = || folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-        if !metadata.status.success() && !said.contains("could not find `Cargo.toml`") {
-            return Err(BuildError::BadWorkspace { folder: whole(), said: last_error(&said) });
+        if !metadata.status.success() {
+            tools::check_instead().await?;
+            printer.pass_on(&metadata.stderr);
+            let said = last_error(&String::from_utf8_lossy(&metadata.stderr));
+            return Err(BuildError::BadWorkspace { folder: whole(), said });
         }
         let found = serde_json::from_slice::<Value>(&metadata.stdout).unwrap_or_default();
-        let mut packages = found["packages"].as_array().into_iter().flatten();
+        let packages: Vec<_> = found["packages"].as_array().into_iter().flatten().collect();
+        let has = |name: &&str| packages.iter().any(|package| package["name"] == **name);
         let target = found["target_directory"].as_str();
-        match target.filter(|_| packages.any(|package| package["name"] == FUNCTION)) {
+        match target.filter(|_| PACKAGES.iter().all(has)) {
             Some(target) => {
                 tools::check().await?;
                 Ok(Self { folder: folder.to_owned(), target: target.into() })
@@ -135,7 +146,8 @@ impl Workspace {
         printer.progress(&format!("building the function for {triple} ({minutes})"));
         let start = Instant::now();
         let child = command(&self.folder, triple, &flags, printer).spawn();
-        let mut child = child.map_err(|error| BuildError::Failed { said: error.to_string() })?;
+        let mut child =
+            child.map_err(|error| BuildError::Failed { said: quoted(&error.to_string()) })?;
         let (binary, words, ended) = watch(&mut child, printer).await;
         match binary {
             Some(path) if ended => {
@@ -190,7 +202,8 @@ fn command(folder: &Path, triple: &str, flags: &OsStr, printer: Printer) -> Comm
         .kill_on_drop(true);
     // Cargo writes into a pipe: without these it would not show what it shows on a terminal.
     if printer.shows_progress() {
-        command.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", "80");
+        let width = printer.width().to_string();
+        command.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", width);
     }
     command.env("CARGO_TERM_COLOR", printer.stderr_style().of_cargo());
     command
@@ -261,13 +274,9 @@ async fn pass_on(stderr: Option<ChildStderr>, printer: Printer) -> Vec<u8> {
 
 /// The last line that says what is wrong, without its colours.
 fn last_error(words: &str) -> String {
-    let plain = words.split('\u{1b}').enumerate().map(|(at, part)| match part.split_once('m') {
-        Some((_, rest)) if at > 0 => rest,
-        Some(_) | None => part,
-    });
-    let plain: String = plain.collect();
+    let plain = tools::plain(words);
     let last = plain.lines().rev().find_map(|line| line.trim().strip_prefix("error: "));
-    last.unwrap_or("it ended without a word").to_owned()
+    quoted(last.unwrap_or("it ended without a word"))
 }
 
 #[cfg(test)]

@@ -51,6 +51,13 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     exit.into()
 }
 
+/// What `--json` prints where this program has a fault.
+pub fn tell_of_a_fault() {
+    let [what, hint] = function::startup::sentence("provisioner", None);
+    let failure = Failure::new(Exit::Failed, what).hint(hint);
+    Printer::new(true, true).data(json!({"error": failure.json()}));
+}
+
 fn usage(error: &clap::Error, json: bool) -> ExitCode {
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if json && !asked {
@@ -104,7 +111,7 @@ fn finish(session: &Session, ended: Result<Exit, Failure>) -> Exit {
     let exit = match ended {
         Ok(exit) => exit,
         Err(failure) => {
-            printer.error(&failure.message, &failure.causes, failure.hint.as_deref());
+            failure.tell(*printer);
             report.insert("error".to_owned(), failure.json());
             failure.exit
         }

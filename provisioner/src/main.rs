@@ -2,6 +2,19 @@
 
 use std::process::ExitCode;
 
+use function::startup;
+use provisioner::commands;
+
 fn main() -> ExitCode {
-    provisioner::commands::main(std::env::args_os())
+    let words: Vec<_> = std::env::args_os().collect();
+    let json = words.iter().any(|word| word == "--json");
+    startup::run(
+        "provisioner",
+        || commands::main(words),
+        || {
+            if json {
+                commands::tell_of_a_fault();
+            }
+        },
+    )
 }

@@ -27,12 +27,14 @@ use aws_smithy_runtime_api::client::runtime_plugin::StaticRuntimePlugin;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::Layer;
 use aws_smithy_types::error::ErrorMetadata;
+use aws_smithy_types::error::metadata::Builder as ErrorMetadataBuilder;
 use aws_types::SigningName;
 use aws_types::region::SigningRegion;
-use aws_types::service_config::ServiceConfigKey;
 use serde_json::Value;
 
 use super::calls::Calls;
+use super::endpoint::{self, Place};
+use super::spot::Seeing;
 use super::{CloudError, Notes, ReadOnly, call};
 
 /// A service, by the names that AWS has for it.
@@ -164,16 +166,19 @@ impl Direct {
             None => self.config.retry_config().cloned().unwrap_or_else(RetryConfig::standard),
         };
         let timeouts = self.config.timeout_config().cloned();
+        let Service { id, host, .. } = ask.service;
+        let place = Place { id, host, region: &region, partition: &self.partition };
         let mut builder = Operation::builder()
             .service_name(ask.service.id)
             .operation_name(ask.action)
-            .endpoint_url(&self.endpoint(ask.service, &region))
+            .endpoint_url(&endpoint::of(&self.config, &place))
             .standard_retry(&retry)
             .retry_classifier(AwsErrorCodeClassifier::<ErrorMetadata>::new())
             .retry_classifier(HttpStatusCodeClassifier::default())
             .retry_classifier(TransientErrorClassifier::<ErrorMetadata>::new())
             .timeout_config(timeouts.unwrap_or_else(super::TimeoutConfig::disabled))
-            .runtime_plugin(self.signing(ask.service, region));
+            .runtime_plugin(self.signing(ask.service, region.clone()))
+            .interceptor(Seeing);
         if let Some(client) = self.config.http_client() {
             builder = builder.http_client(client);
         }
@@ -207,23 +212,6 @@ impl Direct {
         }
         StaticRuntimePlugin::new().with_config(config.freeze()).with_runtime_components(components)
     }
-
-    /// Where the service is: as the AWS settings say of it, or of all services, else at AWS.
-    fn endpoint(&self, service: Service, region: &str) -> String {
-        let key = ServiceConfigKey::builder().service_id(service.id);
-        let key = key.env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok();
-        let own = key.and_then(|key| self.config.service_config()?.load_config(key));
-        if let Some(url) = own.or_else(|| self.config.endpoint_url().map(str::to_owned)) {
-            return url;
-        }
-        // Source: partitions.json of botocore 1.43.106.
-        let suffix = match self.partition.as_str() {
-            "aws-cn" => "amazonaws.com.cn",
-            "aws-eusc" => "amazonaws.eu",
-            _ => "amazonaws.com",
-        };
-        format!("https://{}.{region}.{suffix}", service.host)
-    }
 }
 
 /// Reads an answer, or what AWS says in the place of one.
@@ -242,10 +230,10 @@ fn read(answer: &HttpResponse) -> Result<Value, OrchestratorError<ErrorMetadata>
     let code = header("x-amzn-query-error")
         .or_else(|| header("x-amzn-errortype"))
         .or_else(|| text(&["__type", "code"]))
-        .and_then(|code| code.split([';', ':']).next()?.rsplit('#').next())
-        .map_or_else(|| answer.status().as_u16().to_string(), str::to_owned);
-    let message = text(&["message", "Message"])
-        .map_or_else(|| format!("it answers {}", answer.status().as_u16()), str::to_owned);
-    let error = ErrorMetadata::builder().code(code).message(message).build();
-    Err(OrchestratorError::operation(error))
+        .and_then(|code| code.split([';', ':']).next()?.rsplit('#').next());
+    let error = ErrorMetadata::builder();
+    let error = code.into_iter().fold(error, ErrorMetadataBuilder::code);
+    let error =
+        text(&["message", "Message"]).into_iter().fold(error, ErrorMetadataBuilder::message);
+    Err(OrchestratorError::operation(error.build()))
 }

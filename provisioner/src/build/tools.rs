@@ -1,18 +1,24 @@
 //! Is all there that a build for Lambda needs, and if not, which one command installs it?
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use tokio::process::Command;
 
+use crate::engine::words::{SHOWN, cut, quoted};
 use crate::image::Architecture;
 
-/// What is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// What is not there, or does not work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Missing {
     #[error("cargo is missing, which builds the function")]
     Rust,
+    #[error("{program} does not work: {said}")]
+    Broken { program: &'static str, said: String },
+    #[error("{variable} names {program} to be run for rustc, which does not work: {said}")]
+    Instead { variable: &'static str, program: String, said: String },
     #[error("cargo-zigbuild is missing, which builds for Lambda's Linux on any machine")]
     Zigbuild,
     #[error("zig is missing, the C compiler and linker that cargo-zigbuild uses")]
@@ -32,8 +38,13 @@ const INSTALL: &str = if cfg!(target_os = "macos") {
 impl Missing {
     /// The command that installs it.
     #[must_use]
-    pub fn hint(self) -> String {
+    pub fn hint(&self) -> String {
         match self {
+            // Whoever failed says it, or nobody knows.
+            Self::Broken { program, .. } => {
+                format!("run `{program} --version` here: it has to work; nothing was changed")
+            }
+            Self::Instead { variable, .. } => format!("unset {variable}, or mend it"),
             Self::Rust => "install Rust as https://rustup.rs says".to_owned(),
             Self::Zigbuild | Self::Zig => format!("install it: {INSTALL}"),
             Self::Target(architecture) => {
@@ -53,7 +64,83 @@ pub async fn check() -> Result<(), Missing> {
     let mut zig = Command::new("cargo-zigbuild");
     zig.args(["zig", "cc", "--", "--version"]);
     let found = run(&mut zig).await.map_err(|_| Missing::Zigbuild)?;
-    if found.status.success() { Ok(()) } else { Err(Missing::Zig) }
+    if found.status.success() {
+        return Ok(());
+    }
+    check_instead().await?;
+    match has_zig().await {
+        true => Err(broken("cargo-zigbuild", &found)),
+        false => Err(Missing::Zig),
+    }
+}
+
+/// As cargo-zigbuild looks for it: as a module of Python, and as a program.
+async fn has_zig() -> bool {
+    for (program, words) in [("zig", &["version"][..]), ("python3", &["-m", "ziglang", "version"])]
+    {
+        if run(Command::new(program).args(words)).await.is_ok_and(|ran| ran.status.success()) {
+            return true;
+        }
+    }
+    false
+}
+
+/// What cargo runs in the place of rustc, or with rustc's words behind it (*The Cargo Book*,
+/// "Environment Variables").
+const INSTEAD: [(&str, &[&str]); 6] = [
+    ("RUSTC_WRAPPER", &["rustc", "-vV"]),
+    ("RUSTC_WORKSPACE_WRAPPER", &["rustc", "-vV"]),
+    ("CARGO_BUILD_RUSTC_WRAPPER", &["rustc", "-vV"]),
+    ("CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER", &["rustc", "-vV"]),
+    ("RUSTC", &["-vV"]),
+    ("CARGO_BUILD_RUSTC", &["-vV"]),
+];
+
+/// Whether what somebody has put in rustc's place works.
+///
+/// # Errors
+///
+/// The first that does not.
+pub async fn check_instead() -> Result<(), Missing> {
+    for (variable, words) in INSTEAD {
+        let Some(program) = variable_of(variable) else { continue };
+        let said = match run(Command::new(&program).args(words)).await {
+            Ok(ran) if ran.status.success() => continue,
+            Ok(ran) => own_words(&ran),
+            Err(error) => quoted(&error.to_string()),
+        };
+        let program = quoted(&program.to_string_lossy());
+        return Err(Missing::Instead { variable, program, said });
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cargo's own variables, read as cargo will read them"
+)]
+fn variable_of(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn broken(program: &'static str, ran: &Output) -> Missing {
+    Missing::Broken { program, said: own_words(ran) }
+}
+
+/// What a program says on its standard error, on one line.
+pub(super) fn own_words(ran: &Output) -> String {
+    let said = cut(&quoted(&plain(&String::from_utf8_lossy(&ran.stderr))), SHOWN);
+    if said.is_empty() { format!("it ended without a word ({})", ran.status) } else { said }
+}
+
+/// Without colours (SGR, ECMA-48).
+pub(super) fn plain(words: &str) -> String {
+    let parts = words.split('\u{1b}').enumerate();
+    let parts = parts.map(|(at, part)| match part.split_once('m') {
+        Some((_, rest)) if at > 0 => rest,
+        Some(_) | None => part,
+    });
+    parts.collect()
 }
 
 /// Looks for what a build for `architecture` needs besides, with the Rust that `folder` chooses.
@@ -66,9 +153,11 @@ pub async fn check_target(folder: &Path, architecture: Architecture) -> Result<P
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir", "--target", architecture.triple()]);
     let printed = run(rustc.current_dir(folder)).await.map_err(|_| Missing::Rust)?;
+    if !printed.status.success() {
+        return Err(broken("rustc", &printed));
+    }
     let library = PathBuf::from(String::from_utf8_lossy(&printed.stdout).trim());
-    let there = printed.status.success() && has_core(&library);
-    if there { Ok(library) } else { Err(Missing::Target(architecture)) }
+    if has_core(&library) { Ok(library) } else { Err(Missing::Target(architecture)) }
 }
 
 /// How that Rust names the sources of its library in programs, where it does not have them.
@@ -84,6 +173,13 @@ pub async fn library_name(folder: &Path) -> Result<String, Missing> {
     // Who builds Rust without its history has a release instead of a commit.
     let commit = value("commit-hash: ").filter(|commit| *commit != "unknown");
     Ok(format!("/rustc/{}", commit.or_else(|| value("release: ")).unwrap_or_default()))
+}
+
+/// # Errors
+///
+/// That there is no cargo.
+pub(super) async fn has_cargo() -> Result<(), Missing> {
+    run(Command::new("cargo").arg("-V")).await.map(drop).map_err(|_| Missing::Rust)
 }
 
 /// Runs a command to its end.

@@ -5,9 +5,11 @@ use std::slice;
 
 use serde_json::{Value, json};
 
-use crate::aws::{CloudError, Kind};
+use crate::aws::{CloudError, Kind, is_question};
 use crate::build::BuildError;
 use crate::engine::Address;
+use crate::engine::words::SHOWN;
+use crate::view::printer::Printer;
 
 /// How a command ended, for whoever started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +39,22 @@ pub struct Failure {
     pub message: String,
     /// What it came of, the nearest first.
     pub causes: Vec<String>,
+    /// What the last of these is told of.
+    pub error: Option<Box<CloudError>>,
     pub resource: Option<Address>,
     pub hint: Option<String>,
 }
 
 impl Failure {
     pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), causes: Vec::new(), resource: None, hint: None }
+        Self {
+            exit,
+            message: message.into(),
+            causes: Vec::new(),
+            error: None,
+            resource: None,
+            hint: None,
+        }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -59,19 +70,50 @@ impl Failure {
             if error.kind == Kind::Credentials && hint.is_none() {
                 return Self::new(exit, error.message.as_str());
             }
+            // What was found out here has a sentence of its own.
+            if error.service.is_empty() {
+                return Self { hint, ..Self::new(exit, error.to_string()) };
+            }
             let attempts = [
                 (Kind::Unreachable, "AWS cannot be reached"),
                 (Kind::Credentials, "AWS does not know who is asking"),
                 (Kind::Denied, "AWS does not allow it"),
+                (Kind::Throttled, "AWS is not well"),
             ];
-            let Some((_, attempt)) = attempts.iter().find(|(kind, _)| *kind == error.kind) else {
-                return Self { hint, ..Self::new(exit, error.to_string()) };
-            };
-            return Self { causes: vec![error.to_string()], hint, ..Self::new(exit, *attempt) };
+            let attempt = attempts.iter().find(|(kind, _)| *kind == error.kind);
+            let attempt = attempt.map_or("AWS does not do it", |(_, attempt)| attempt);
+            return Self { hint, ..Self::new(exit, attempt).because(error) };
         };
-        let cause = CloudError { address: None, ..error.clone() }.to_string();
-        let message = format!("{address} {attempt}");
-        Self { exit, message, causes: vec![cause], resource: Some(address), hint }
+        let cause = CloudError { address: None, ..error.clone() };
+        let failure = Self::new(exit, format!("{address} {attempt}")).because(&cause);
+        Self { resource: Some(address), hint, ..failure }
+    }
+
+    fn because(self, cause: &CloudError) -> Self {
+        let error = Some(Box::new(cause.clone()));
+        Self { causes: vec![cause.to_string()], error, ..self }
+    }
+
+    /// What it came of: with so many characters of AWS's sentence, or whole.
+    pub(super) fn causes(&self, most: Option<usize>) -> Vec<String> {
+        let mut causes = self.causes.clone();
+        if let (Some(last), Some(error)) = (causes.last_mut(), &self.error) {
+            *last = most.map_or_else(|| format!("{error:#}"), |most| format!("{error:.most$}"));
+        }
+        causes
+    }
+
+    /// Says it on as many lines as a person reads, unless more is wanted.
+    pub(super) fn tell(&self, printer: Printer) {
+        let (message, hint) = (self.message.as_str(), self.hint.as_deref());
+        let shorter =
+            [SHOWN, SHOWN * 3 / 4, SHOWN / 2, SHOWN / 4].map(|most| self.causes(Some(most)));
+        let fit = shorter.iter().find(|causes| Printer::fits(message, causes, hint));
+        let causes = match printer.is_verbose() {
+            true => &self.causes(None),
+            false => fit.unwrap_or(&shorter[shorter.len() - 1]),
+        };
+        printer.error(message, causes, hint);
     }
 
     /// Something was changed: the same command finishes the job, once its own hint is followed.
@@ -87,12 +129,23 @@ impl Failure {
 
     /// All of it in one sentence.
     pub(super) fn sentence(&self) -> String {
-        [slice::from_ref(&self.message), &self.causes].concat().join(": ")
+        [slice::from_ref(&self.message), &self.causes(None)].concat().join(": ")
     }
 
     pub(super) fn json(&self) -> Value {
         let resource = self.resource.as_ref().map(ToString::to_string);
         json!({"message": self.sentence(), "resource": resource, "hint": self.hint})
+    }
+}
+
+/// What was not done, by the verb of the call.
+fn attempt(action: &str) -> &'static str {
+    let is = |verbs: &[&str]| verbs.iter().any(|verb| action.starts_with(verb));
+    match () {
+        () if action.is_empty() || is_question(action) => "could not be read",
+        () if is(&["Create"]) => "was not created",
+        () if is(&["Delete", "BatchDelete", "Remove"]) => "was not deleted",
+        () => "was not changed",
     }
 }
 
@@ -114,7 +167,7 @@ impl From<CloudError> for Failure {
             | Kind::TimedOut
             | Kind::Other => Exit::Failed,
         };
-        Self::at(exit, "could not be read", &error)
+        Self::at(exit, attempt(error.action), &error)
     }
 }
 

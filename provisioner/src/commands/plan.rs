@@ -8,7 +8,7 @@ use crate::engine::plan;
 
 pub(super) async fn run(session: &mut Session, args: PlanArgs) -> Result<Exit, Failure> {
     let settings = session.settings(&args.stack)?;
-    let image = source(&args.image, args.no_build).await?;
+    let image = source(&args.image, args.no_build, session.printer).await?;
     let cloud = session.connect().await?;
     let (stack, there) = session.look(&cloud, &settings, image).await?;
     let plan = stack.plan(&there);

@@ -179,7 +179,11 @@ pub(super) fn random_bytes() -> Result<[u8; 32], Failure> {
 }
 
 /// Reads what the image is to be made of.
-pub(super) async fn source(args: &ImageArgs, no_build: bool) -> Result<Source, Failure> {
+pub(super) async fn source(
+    args: &ImageArgs,
+    no_build: bool,
+    printer: Printer,
+) -> Result<Source, Failure> {
     match args {
         _ if no_build => Ok(Source::NotCompared),
         ImageArgs { image: Some(digest), .. } => Ok(Source::Kept(digest.clone())),
@@ -187,7 +191,7 @@ pub(super) async fn source(args: &ImageArgs, no_build: bool) -> Result<Source, F
             .map(Source::Binary)
             .map_err(|error| Failure::new(Exit::Usage, error.to_string()).hint(error.hint())),
         ImageArgs { image: None, binary: None } => {
-            Ok(Source::Built(Workspace::find(Path::new(".")).await?))
+            Ok(Source::Built(Workspace::find(Path::new("."), printer).await?))
         }
     }
 }

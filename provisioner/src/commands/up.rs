@@ -15,7 +15,7 @@ use crate::view::ending;
 
 pub(super) async fn run(session: &mut Session, args: Up) -> Result<Exit, Failure> {
     let settings = session.settings(&args.stack)?;
-    let image = source(&args.image, false).await?;
+    let image = source(&args.image, false, session.printer).await?;
     let cloud = session.connect().await?;
     let (stack, there) = session.look(&cloud, &settings, image).await?;
     let plan = stack.plan(&there);

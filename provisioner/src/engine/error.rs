@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Address;
+use super::words::{SHOWN, cut};
 
 /// A call that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,9 +15,33 @@ pub struct CloudError {
     pub address: Option<Box<Address>>,
     /// AWS's own code.
     pub code: Option<String>,
-    /// AWS's own sentence, or that of whoever failed before AWS was reached.
+    /// AWS's own sentence, or that of whoever failed before AWS was reached: whole, on one line,
+    /// and fit to be shown.
     pub message: String,
     pub request_id: Option<String>,
+    /// Where it was asked, and as whom; empty where nobody was asked.
+    pub spot: Box<Spot>,
+    /// What to do, where that is known from what failed. Empty where the message says it.
+    pub cure: Option<String>,
+}
+
+/// The place of a call, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spot {
+    /// With a port, where one was named.
+    pub host: String,
+    pub region: String,
+    pub profile: String,
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, region, profile } = self;
+        let parts = [("", host), ("region ", region), ("profile ", profile)];
+        let parts = parts.iter().filter(|(_, value)| !value.is_empty());
+        let parts: Vec<String> = parts.map(|(what, value)| format!("{what}{value}")).collect();
+        f.write_str(&parts.join(", "))
+    }
 }
 
 /// What a failure means for what is done next.
@@ -34,7 +59,7 @@ pub enum Kind {
     NotYet,
     /// AWS has too much to do, or is not well.
     Throttled,
-    /// No connection, or it broke.
+    /// No connection, or it broke, or something that is not AWS answers.
     Unreachable,
     Denied,
     /// There are no credentials, or they are no longer good.
@@ -49,22 +74,31 @@ pub enum Kind {
     Other,
 }
 
+/// `{}` has as much of AWS's sentence as a person reads, `{:.80}` so many characters of it, and
+/// `{:#}` all of it.
 impl fmt::Display for CloudError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind: _, service, action, address, code, message, request_id } = self;
+        let Self { kind: _, service, action, address, code, message, request_id, spot, cure: _ } =
+            self;
         if let Some(address) = address {
             write!(f, "{address}: ")?;
         }
         if !service.is_empty() {
             write!(f, "{service} {action}: ")?;
         }
-        f.write_str(message)?;
-        match (code, request_id) {
-            (Some(code), Some(id)) => write!(f, " ({code}, request {id})"),
-            (Some(code), None) => write!(f, " ({code})"),
-            (None, Some(id)) => write!(f, " (request {id})"),
-            (None, None) => Ok(()),
+        match f.alternate() {
+            true => f.write_str(message)?,
+            false => f.write_str(&cut(message, f.precision().unwrap_or(SHOWN)))?,
         }
+        let id = request_id.as_ref().map(|id| format!("request {id}"));
+        let mut spot = (**spot).clone();
+        // AWS itself has answered where there is a code: its host is no news.
+        if code.is_some() {
+            spot.host.clear();
+        }
+        let spot = Some(spot.to_string()).filter(|spot| !spot.is_empty());
+        let known: Vec<String> = [spot, code.clone(), id].into_iter().flatten().collect();
+        if known.is_empty() { Ok(()) } else { write!(f, " ({})", known.join(", ")) }
     }
 }
 
@@ -82,7 +116,15 @@ impl CloudError {
             code: None,
             message: message.into(),
             request_id: None,
+            spot: Box::default(),
+            cure: None,
         }
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn cured_by(self, cure: impl Into<String>) -> Self {
+        Self { cure: Some(cure.into()), ..self }
     }
 
     /// Says which resource it was.

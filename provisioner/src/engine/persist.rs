@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::words::{SHOWN, cut};
 use super::{CloudError, Kind, Writer};
 
 /// Whether the person who runs the command has said stop.
@@ -99,11 +100,12 @@ impl<C> Writer<C> {
             tries += 1;
             let Some(budget) = patience(error.kind) else { return Err(error) };
             if spent >= budget || start.elapsed() >= DEADLINE {
-                let message = format!("{} (gave up after {tries} tries)", error.message);
+                let message = format!("gave up after {tries} tries: {}", error.message);
                 return Err(CloudError { message, ..error });
             }
             if tries == 1 {
                 let CloudError { service, action, message, .. } = &error;
+                let message = cut(message, SHOWN);
                 self.say.waiting(&format!("{service} {action}: {message}; trying again"));
             }
             let pause = PAUSES[(tries - 1).min(PAUSES.len() - 1)];

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::Address;
 
-pub use render::{Style, clean, details, text};
+pub use render::{Style, details, text};
 pub use secret::shown;
 
 /// What happens to one resource.

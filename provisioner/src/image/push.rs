@@ -4,6 +4,7 @@
 //! `POST` and one `PUT` for each blob, never in chunks. Must never deploy, delete, or tell a
 //! password.
 
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,12 +19,15 @@ use self::endpoint::Endpoint;
 pub use self::fault::PushError;
 use self::fault::{Fault, Kind};
 use super::{Blob, Digest, Image};
+use crate::engine::words::quoted;
 
 mod endpoint;
 mod fault;
 
-/// How often one request is made, and the first of the waits between, which double: 0.25 to 2 s.
+/// How often one request is made, and how often all of a push are made again.
 const ATTEMPTS: u32 = 5;
+const AGAIN: u32 = 16;
+/// The first of the waits between, which double: 0.25 to 2 s.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -83,7 +87,7 @@ pub async fn push(
         image.tag().to_owned(),
     );
     let mut progress = Progress { report: progress, stored: 0, shown: 0, total: image.size() };
-    let session = Session { client, target, registry };
+    let session = Session { client, target, registry, again: AtomicU32::new(AGAIN) };
     let pushed = session.push(image, &mut progress).await;
     pushed.map_err(|fault| fault.explain(&endpoint.authority, registry))
 }
@@ -100,7 +104,8 @@ fn client(endpoint: &Endpoint) -> Result<Client, PushError> {
         user_agent: concat!("claude-proxy-provisioner/", env!("CARGO_PKG_VERSION")),
         ..ClientConfig::default()
     };
-    Client::try_from(config).map_err(|error| PushError::Setup { reason: error.to_string() })
+    Client::try_from(config)
+        .map_err(|error| PushError::Setup { reason: quoted(&error.to_string()) })
 }
 
 /// One push on its way.
@@ -108,6 +113,8 @@ struct Session<'a> {
     client: Client,
     target: Reference,
     registry: &'a Registry,
+    /// How often a request may still be made again.
+    again: AtomicU32,
 }
 
 impl Session<'_> {
@@ -148,7 +155,7 @@ impl Session<'_> {
     async fn log_in(&self) -> Result<(), Fault> {
         let login = RegistryAuth::Basic(self.registry.user.clone(), self.registry.password.clone());
         for operation in [RegistryOperation::Pull, RegistryOperation::Push] {
-            let mut attempts = Attempts::new();
+            let mut attempts = Attempts::new(&self.again);
             while let Err(error) = self.client.auth(&self.target, &login, operation).await {
                 attempts.again(error.into()).await?;
             }
@@ -159,7 +166,7 @@ impl Session<'_> {
     /// Asks which digest the image's tag has, if it is there.
     async fn known(&self) -> Result<Option<String>, Fault> {
         let login = RegistryAuth::Anonymous; // Without effect: the client is logged in.
-        let mut attempts = Attempts::new();
+        let mut attempts = Attempts::new(&self.again);
         loop {
             let asked = self.client.fetch_manifest_digest(&self.target, &login).await;
             match asked.map_err(Fault::from) {
@@ -177,7 +184,7 @@ impl Session<'_> {
     where
         R: FnMut(u64, u64),
     {
-        let (mut attempts, mut sent) = (Attempts::new(), false);
+        let (mut attempts, mut sent) = (Attempts::new(&self.again), false);
         loop {
             let attempt = match self.client.blob_exists(&self.target, blob.digest().as_str()).await
             {
@@ -216,7 +223,7 @@ impl Session<'_> {
     }
 
     async fn send_manifest(&self, image: &Image) -> Result<(), Fault> {
-        let mut attempts = Attempts::new();
+        let mut attempts = Attempts::new(&self.again);
         loop {
             let manifest = image.manifest().clone();
             let kind = HeaderValue::from_static(image.media_type());
@@ -229,22 +236,24 @@ impl Session<'_> {
 }
 
 /// How often a request may still be made.
-struct Attempts {
+struct Attempts<'a> {
     left: u32,
+    of_all: &'a AtomicU32,
     wait: Duration,
 }
 
-impl Attempts {
-    fn new() -> Self {
-        Self { left: ATTEMPTS, wait: FIRST_WAIT }
+impl<'a> Attempts<'a> {
+    fn new(of_all: &'a AtomicU32) -> Self {
+        Self { left: ATTEMPTS, of_all, wait: FIRST_WAIT }
     }
 
     /// Waits for the next attempt, or gives the fault back where none would help.
     async fn again(&mut self, fault: Fault) -> Result<(), Fault> {
         self.left -= 1;
-        if self.left == 0 || fault.kind != Kind::Passing {
+        if self.left == 0 || self.of_all.load(Relaxed) == 0 || fault.kind != Kind::Passing {
             return Err(fault);
         }
+        self.of_all.fetch_sub(1, Relaxed);
         tokio::time::sleep(self.wait).await;
         self.wait *= 2;
         Ok(())

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Empty};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::engine::network;
 use crate::proxy::probe;
 
 /// What was heard.
@@ -57,14 +58,16 @@ async fn exchange(url: &str, nonce: &Nonce) -> Result<Heard, String> {
     let mut secret = HeaderValue::from_str(nonce.reveal()).expect("a nonce is plain text");
     secret.set_sensitive(true);
     let request = Request::post(format!("{url}{PATH}")).header(HEADER, secret);
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+    let request =
+        request.body(Empty::<Bytes>::new()).map_err(|_| "the URL is not one".to_owned())?;
     let start = Instant::now();
-    let answer = probe::client()?.request(request).await.map_err(|error| probe::chain(&error))?;
+    let answer = probe::client()?.request(request).await.map_err(|error| network::why(&error))?;
     let (head, mut body) = answer.into_parts();
     let mut heard = Heard { status: head.status.as_u16(), ..Heard::labelled(&head.headers) };
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| format!("the answer broke off: {error}"))?;
+        let frame =
+            frame.map_err(|error| format!("the answer broke off: {}", network::why(&error)))?;
         if bytes.is_empty() {
             heard.first_byte = start.elapsed();
         }

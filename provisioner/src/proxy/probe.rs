@@ -16,6 +16,8 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::engine::network;
+
 /// What the probe found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
@@ -151,16 +153,18 @@ fn judge(status: StatusCode, by_aws: bool, body: &[u8]) -> Health {
 async fn exchange(url: &str) -> Result<Answer, String> {
     let url: Uri = url.parse().map_err(|_| "the URL is not one".to_owned())?;
     let client = client()?;
-    let request = Request::get(url).body(Empty::new()).map_err(|error| error.to_string())?;
+    let request =
+        Request::get(url).body(Empty::new()).map_err(|_| "the URL is not one".to_owned())?;
     let start = Instant::now();
-    let answer = client.request(request).await.map_err(|error| chain(&error))?;
+    let answer = client.request(request).await.map_err(|error| network::why(&error))?;
     let status = answer.status();
     let by_aws = answer.headers().contains_key("x-amzn-errortype")
         || answer.headers().contains_key("x-amzn-requestid");
     let mut body = answer.into_body();
     let (mut first, mut last, mut read) = (None, None, Vec::new());
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| format!("the answer broke off: {error}"))?;
+        let frame =
+            frame.map_err(|error| format!("the answer broke off: {}", network::why(&error)))?;
         read.extend_from_slice(frame.data_ref().map_or(&[][..], Bytes::as_ref));
         if read.len() > LARGEST {
             return Err("the answer does not end: this is not claude-proxy".to_owned());
@@ -185,15 +189,4 @@ pub(crate) fn client() -> Result<Client<HttpsConnector<HttpConnector>, Empty<Byt
         .enable_http2()
         .build();
     Ok(Client::builder(TokioExecutor::new()).build(connector))
-}
-
-/// An error with all that is behind it.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -96,9 +96,13 @@ impl Image {
             if !sent.as_ref().is_err_and(|error| error.kind == Kind::Denied) {
                 cloud.note_change();
             }
-            sent
+            match sent {
+                // A push has its own patience with a registry that is not well.
+                Err(error) if error.kind == Kind::Unreachable => Ok(Err(error)),
+                sent => sent.map(Ok),
+            }
         };
-        cloud.persist(sent).await
+        cloud.persist(sent).await?
     }
 
     /// Where to push, and as whom (AWS, *ECR: Private registry authentication*).

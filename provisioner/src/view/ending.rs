@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::Scope;
-use crate::engine::plan::{Style, clean};
+use crate::engine::plan::Style;
+use crate::engine::words::clean;
 use crate::proxy::probe::Health;
 use crate::stack::cost::{AS_OF, Estimate};
 use crate::stack::{Observed, Stack};

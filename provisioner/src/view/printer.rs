@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use anstream::{AutoStream, ColorChoice};
 
-use crate::engine::plan::{Style, clean};
+use crate::engine::plan::Style;
+use crate::engine::words::clean;
 use crate::engine::{Said, Say};
 
 /// A mebibyte, in bytes.
@@ -76,6 +77,13 @@ impl Printer {
     #[must_use]
     pub const fn shows_progress(self) -> bool {
         self.terminal
+    }
+
+    /// The columns of standard error, or those of a usual terminal.
+    #[must_use]
+    pub fn width(self) -> usize {
+        let size = terminal_size::terminal_size_of(io::stderr());
+        size.map_or(COLUMNS, |(width, _)| usize::from(width.0))
     }
 
     /// How standard output looks.
@@ -163,17 +171,59 @@ impl Printer {
         self.progress(&self.stderr.paint("2", text));
     }
 
-    /// Says what went wrong, what it came of, and what can be done.
+    /// Whether all of that can be said on as many lines as a person reads.
+    #[must_use]
+    pub fn fits(message: &str, causes: &[String], hint: Option<&str>) -> bool {
+        let errors = message.lines().map(|line| height("error:", &clean(line)));
+        let causes = causes.iter().map(|cause| height("caused by:", &clean(cause)));
+        let hint = hint.map_or(0, |hint| 1 + height("hint:", &clean(hint)));
+        errors.chain(causes).sum::<usize>() + hint <= LINES
+    }
+
+    /// Says what went wrong, what it came of, and what can be done, on as many lines as a person
+    /// reads, unless more is wanted.
     pub fn error(self, message: &str, causes: &[String], hint: Option<&str>) {
-        let errors = message.lines().map(|line| ("error:", line));
-        let causes = causes.iter().map(|cause| ("caused by:", cause.as_str()));
-        for (title, line) in errors.chain(causes) {
-            self.progress(&format!("{} {}", self.stderr.paint("1;31", title), clean(line)));
+        let errors = message.lines().map(|line| ("error:", clean(line)));
+        let causes = causes.iter().map(|cause| ("caused by:", clean(cause)));
+        let all: Vec<(&str, String)> = errors.chain(causes).collect();
+        let hint = hint.map(clean);
+        let below = hint.as_ref().map_or(0, |hint| 1 + height("hint:", hint));
+        let lines = LINES.saturating_sub(below);
+        let shown = if self.verbose { all.len() } else { fitting(&all, lines) };
+        for (title, line) in all.iter().take(shown) {
+            self.progress(&format!("{} {line}", self.stderr.paint("1;31", title)));
+        }
+        if shown < all.len() {
+            self.progress(&format!("… and {} more: -v shows all", all.len() - shown));
         }
         if let Some(hint) = hint {
             self.progress(&format!("\n{} {hint}", self.stderr.paint("1;36", "hint:")));
         }
     }
+}
+
+/// How many lines an error may have, of so many columns.
+const LINES: usize = 8;
+const COLUMNS: usize = 80;
+
+/// The lines that a text takes behind its title.
+fn height(title: &str, text: &str) -> usize {
+    (title.len() + 1 + text.chars().count()).div_ceil(COLUMNS)
+}
+
+/// How many of these fit into so many lines, one of which says that there are more; at least one.
+fn fitting(all: &[(&str, String)], lines: usize) -> usize {
+    let heights = || all.iter().map(|(title, text)| height(title, text));
+    if heights().sum::<usize>() <= lines {
+        return all.len();
+    }
+    let mut left = lines.saturating_sub(1);
+    let fits = heights().take_while(|height| {
+        let fits = *height <= left;
+        left = left.saturating_sub(*height);
+        fits
+    });
+    fits.count().max(1)
 }
 
 /// How much of something is done: a bar on a terminal, elsewhere a line for each quarter.

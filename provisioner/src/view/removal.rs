@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use super::{Scope, number};
 use crate::engine::Address;
 use crate::engine::Resource as _;
-use crate::engine::plan::{Danger, Style, clean};
+use crate::engine::plan::{Danger, Style};
+use crate::engine::words::clean;
 use crate::stack::{Found, Observed, Stack};
 
 /// What is there and not ours.

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use super::Scope;
 use crate::engine::State;
-use crate::engine::plan::{self, Action, Style, clean};
+use crate::engine::plan::{self, Action, Style};
+use crate::engine::words::clean;
 use crate::proxy::probe::Health;
 use crate::stack::Found;
 

@@ -64,14 +64,10 @@ async fn an_operator_may_make_change_and_remove_all_of_it() {
 }
 
 /// What of the reader's rights `plan` and `status` do without here, and why.
-const NOT_FOR_PLANS: [&str; 6] = [
-    // Not checked by the emulator: AWS asks for them with `GetFunction`.
+const NOT_FOR_PLANS: [&str; 2] = [
+    // Not checked by the emulator: AWS asks for it with `GetFunction`.
     "lambda:ListTags",
-    "lambda:GetFunctionConcurrency",
-    "lambda:GetFunctionConfiguration",
-    // For `doctor` and for looking by hand.
-    "dynamodb:DescribeContinuousBackups",
-    "ecr:ListImages",
+    // For `doctor`.
     "lambda:GetAccountSettings",
 ];
 
@@ -97,17 +93,10 @@ async fn each_right_of_a_reader_that_is_missing_is_named() {
 
 /// What commands other than these two need.
 fn is_for_others(action: &str) -> bool {
-    [
-        "cloudwatch:",
-        "logs:Filter",
-        "dynamodb:Query",
-        "dynamodb:Scan",
-        "dynamodb:GetItem",
-        "bedrock:",
-    ]
-    .iter()
-    .any(|start| action.starts_with(start))
-        || ["ecr:BatchGetImage", "sts:GetCallerIdentity"].contains(&action)
+    ["cloudwatch:", "logs:Filter", "dynamodb:Scan", "dynamodb:GetItem", "bedrock:"]
+        .iter()
+        .any(|start| action.starts_with(start))
+        || ["sts:GetCallerIdentity"].contains(&action)
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use self::difference::Sign;
 use super::{Action, Change, Danger, Field, Plan};
+use crate::engine::words::clean;
 
 /// With colour or without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,22 +153,6 @@ fn shorten(text: &str) -> String {
     )
 }
 
-/// Writes out what would move the cursor, colour, or turn the text around.
-#[must_use]
-pub fn clean(text: &str) -> String {
-    let bidirectional = ['\u{200e}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
-    let steers = |c: char| c.is_control() || bidirectional.iter().any(|range| range.contains(&c));
-    let mut cleaned = String::with_capacity(text.len());
-    for c in text.chars() {
-        if steers(c) {
-            cleaned.extend(c.escape_default());
-        } else {
-            cleaned.push(c);
-        }
-    }
-    cleaned
-}
-
 /// What to think about, once for each danger.
 fn dangers(plan: &Plan, style: Style) -> String {
     let all = [Danger::WidensRights, Danger::Exposes, Danger::ChangesUrl, Danger::LosesData];
@@ -200,15 +185,4 @@ fn count(plan: &Plan) -> String {
         .map(|(number, verb)| format!("{number} {verb}"))
         .collect();
     format!("Plan: {}.", parts.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_value_can_steer_a_terminal() {
-        assert_eq!(clean("a\u{1b}[31mb\nc\u{202e}d"), "a\\u{1b}[31mb\\nc\\u{202e}d");
-        assert_eq!(clean("Grüße → 日本"), "Grüße → 日本");
-    }
 }

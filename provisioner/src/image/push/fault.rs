@@ -2,14 +2,12 @@
 //!
 //! Must never repeat a password or more of an answer than a sentence.
 
-use std::error::Error;
-
+use http::StatusCode;
 use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
 
 use super::{Digest, Registry};
-
-/// The longest part of a registry's own words that is repeated, in characters.
-const MOST_WORDS: usize = 300;
+use crate::engine::network;
+use crate::engine::words::{SHOWN, cut, quoted};
 
 /// Why an image is not in the registry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,22 +56,21 @@ pub(super) enum Kind {
 
 impl Fault {
     fn new(kind: Kind, said: &str) -> Self {
-        Self { kind, said: said.chars().take(MOST_WORDS).collect() }
+        Self { kind, said: cut(&quoted(said), SHOWN) }
     }
 
     /// The registry has something else under the image's tag, or nothing.
     pub(super) fn wrong_digest(expected: &Digest, found: Option<String>) -> Self {
         let found = found.unwrap_or_else(|| "nothing".to_owned());
-        Self::new(Kind::WrongDigest { expected: expected.to_string() }, &found)
+        Self::new(Kind::WrongDigest { expected: quoted(expected.as_str()) }, &found)
     }
 
     /// Says it with names, and without the password.
     pub(super) fn explain(self, host: &str, registry: &Registry) -> PushError {
         let host = host.to_owned();
-        let said = if registry.password.is_empty() {
-            self.said
-        } else {
-            self.said.replace(&registry.password, "***")
+        let said = match registry.password.as_str() {
+            "" => self.said,
+            password => self.said.replace(password, "***"),
         };
         match self.kind {
             Kind::Passing => PushError::Unreachable { host, said },
@@ -92,40 +89,46 @@ impl Fault {
 impl From<OciDistributionError> for Fault {
     fn from(error: OciDistributionError) -> Self {
         use OciDistributionError as Oci;
+        // What a library says of an answer that it cannot read has the answer in it, and with that
+        // perhaps a token.
+        let unreadable = |what: &str| Self::new(Kind::Refused, what);
         match error {
             Oci::RequestError(error) => match error.status() {
                 Some(status) => of_status(status.as_u16(), ""),
-                None if error.is_builder() || error.is_redirect() => {
-                    Self::new(Kind::Refused, &chain(&error.without_url()))
-                }
-                None => Self::new(Kind::Passing, &chain(&error.without_url())),
+                None if error.is_decode() => unreadable("its answer cannot be read"),
+                None if error.is_redirect() => unreadable("it sends from one place to another"),
+                None if error.is_builder() => unreadable("it names a place that is none"),
+                None if error.is_timeout() => Self::new(Kind::Passing, "no answer came in time"),
+                None => Self::new(Kind::Passing, &network::why(&error)),
             },
-            Oci::IoError(error) => Self::new(Kind::Passing, &error.to_string()),
+            Oci::IoError(error) => Self::new(Kind::Passing, &network::why(&error)),
             Oci::ServerError { code, message, url: _ } => of_status(code, &message),
             Oci::RegistryError { envelope, url: _ } => of_envelope(&envelope, None),
             Oci::UnauthorizedError { url: _ } => of_status(401, ""),
             Oci::AuthenticationFailure(said) => Self::new(Kind::Denied, &said),
             Oci::ImageManifestNotFoundError(said) => Self::new(Kind::Missing, &said),
-            error @ (Oci::ConfigConversionError(_)
-            | Oci::DigestError(_)
-            | Oci::GenericError(_)
-            | Oci::HeaderValueError(_)
-            | Oci::ImageIndexParsingNoPlatformResolverError
-            | Oci::IncompatibleLayerMediaTypeError(_)
+            Oci::RegistryTokenDecodeError(_) => {
+                unreadable("its answer to the login cannot be read")
+            }
+            Oci::RegistryNoDigestError => unreadable("it does not say which digest it has"),
+            Oci::RegistryNoLocationError => unreadable("it does not say where to send the image"),
+            Oci::HeaderValueError(_)
             | Oci::JsonError(_)
             | Oci::ManifestEncodingError(_)
             | Oci::ManifestParsingError(_)
-            | Oci::PushNoDataError
-            | Oci::PushLayerNoDataError
-            | Oci::PullNoLayersError
-            | Oci::RegistryNoDigestError
-            | Oci::RegistryNoLocationError
-            | Oci::RegistryTokenDecodeError(_)
-            | Oci::SpecViolationError(_)
             | Oci::UrlParseError(_)
             | Oci::UnsupportedMediaTypeError(_)
             | Oci::UnsupportedSchemaVersionError(_)
-            | Oci::VersionedParsingError(_)) => Self::new(Kind::Refused, &error.to_string()),
+            | Oci::VersionedParsingError(_)
+            | Oci::SpecViolationError(_) => unreadable("its answer cannot be read"),
+            Oci::ConfigConversionError(_)
+            | Oci::DigestError(_)
+            | Oci::GenericError(_)
+            | Oci::ImageIndexParsingNoPlatformResolverError
+            | Oci::IncompatibleLayerMediaTypeError(_)
+            | Oci::PushNoDataError
+            | Oci::PushLayerNoDataError
+            | Oci::PullNoLayersError => unreadable("what it answers does not fit what was asked"),
         }
     }
 }
@@ -135,12 +138,16 @@ fn of_status(status: u16, body: &str) -> Fault {
     if let Ok(envelope) = serde_json::from_str(body) {
         return of_envelope(&envelope, Some(status));
     }
-    let said = format!("status {status} {}", body.trim());
-    Fault::new(kind_of(status), said.trim())
+    let named = StatusCode::from_u16(status).map_or_else(|_| status.to_string(), |s| s.to_string());
+    Fault::new(kind_of(status), &format!("it answers {named}"))
 }
 
 fn of_envelope(envelope: &OciEnvelope, status: Option<u16>) -> Fault {
-    let said = envelope.errors.iter().map(|error| format!("{:?} {}", error.code, error.message));
+    let said = envelope.errors.iter().map(|error| match (&error.code, error.message.as_str()) {
+        (OciErrorCode::Other(code), "") => code.clone(),
+        (_, "") => "it says no more than a code".to_owned(),
+        (_, message) => message.to_owned(),
+    });
     let said = said.collect::<Vec<_>>().join(", ");
     let named = envelope.errors.iter().find_map(|error| kind_of_code(&error.code));
     Fault::new(named.unwrap_or_else(|| status.map_or(Kind::Refused, kind_of)), &said)
@@ -174,15 +181,4 @@ fn kind_of_code(code: &OciErrorCode) -> Option<Kind> {
         | OciErrorCode::Unsupported
         | OciErrorCode::Other(_) => None,
     }
-}
-
-/// Says what is behind a failed connection; the outermost words alone only say that it failed.
-fn chain(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        words = format!("{words}: {error}");
-        source = error.source();
-    }
-    words
 }

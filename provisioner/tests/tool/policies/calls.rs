@@ -8,13 +8,62 @@ use provisioner::stack::policies;
 use regex_lite::Regex;
 
 use super::documents::{statements, texts};
-use super::{NAMES, STACKS};
+use super::{NAMES, STACKS, rendered};
 
 /// What is called and not granted, and why.
 const NOT_GRANTED: [(&str, &str); 1] = [(
     "bedrock:InvokeModel",
     "`doctor --spend` spends as the person who runs it: whether that one may, the account says",
 )];
+
+/// What is granted and stands in no call of a source, and why.
+const NOT_CALLED: [(&str, &str); 9] = [
+    ("ecr:BatchCheckLayerAvailability", PUSH),
+    ("ecr:BatchGetImage", PUSH),
+    ("ecr:CompleteLayerUpload", PUSH),
+    ("ecr:GetDownloadUrlForLayer", PUSH),
+    ("ecr:InitiateLayerUpload", PUSH),
+    ("ecr:PutImage", PUSH),
+    ("ecr:UploadLayerPart", PUSH),
+    ("iam:PassRole", "asked for where a function gets its role"),
+    ("lambda:ListTags", "without it `GetFunction` leaves the tags out"),
+];
+
+const PUSH: &str = "what ECR asks for where an image is pushed by the registry's own protocol";
+
+#[test]
+fn nobody_may_do_what_is_never_called() {
+    let called = called(&sources());
+    for (name, document) in STACKS.iter().flat_map(rendered) {
+        if !["operator", "reader"].contains(&name) {
+            continue;
+        }
+        let granted = granted(&document);
+        let idle = granted.difference(&called).map(String::as_str);
+        let known = |action: &&str| NOT_CALLED.iter().any(|(named, _)| named == action);
+        let idle: Vec<&str> = idle.filter(|action| !known(action)).collect();
+        assert_eq!(idle, [""; 0], "{name}");
+    }
+}
+
+/// A policy that somebody attached to the role goes with it, whichever it is; what is attached is
+/// ours.
+#[test]
+fn any_policy_may_be_taken_off_the_role_and_one_put_on() {
+    for stack in STACKS {
+        let document = policies::operator(&stack.place, &NAMES).unwrap();
+        let condition = |action: &str| {
+            let all = statements(&document).into_iter();
+            let mut all = all.filter(|statement| texts(&statement["Action"]).contains(&action));
+            let condition = all.next().unwrap()["Condition"].take();
+            assert_eq!(all.count(), 0, "{action} is granted twice");
+            condition
+        };
+        assert!(condition("iam:DetachRolePolicy").is_null());
+        let only = condition("iam:AttachRolePolicy")["ArnEquals"]["iam:PolicyARN"].take();
+        assert!(only.as_str().unwrap().ends_with("/AWSLambdaBasicExecutionRole"), "{only}");
+    }
+}
 
 #[test]
 fn an_operator_may_do_all_that_is_called() {

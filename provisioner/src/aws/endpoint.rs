@@ -1,0 +1,124 @@
+//! Where is a service? As the AWS settings say of it, or of all services, else at AWS.
+
+use aws_config::SdkConfig;
+use aws_types::service_config::ServiceConfigKey;
+use http::Uri;
+
+use super::{CloudError, Kind};
+use crate::engine::words::quoted;
+
+/// All services that are asked, by the names of their settings (`AWS_ENDPOINT_URL_<ID>`).
+const ASKED: [&str; 9] = [
+    "STS",
+    "IAM",
+    "ECR",
+    "DynamoDB",
+    "Lambda",
+    "CloudWatch Logs",
+    "CloudWatch",
+    "Bedrock",
+    "Bedrock Runtime",
+];
+
+/// A service that is asked without a client of its own.
+pub(super) struct Place<'a> {
+    pub(super) id: &'static str,
+    /// The first part of its host.
+    pub(super) host: &'static str,
+    pub(super) region: &'a str,
+    pub(super) partition: &'a str,
+}
+
+/// Where that is.
+pub(super) fn of(config: &SdkConfig, place: &Place<'_>) -> String {
+    named(config, place.id).unwrap_or_else(|| {
+        let (fips, dual) = (config.use_fips(), config.use_dual_stack());
+        at_aws(place, fips.unwrap_or_default(), dual.unwrap_or_default())
+    })
+}
+
+/// AWS's own address.
+///
+/// Source: partitions.json and the endpoint rules of botocore 1.43.106.
+fn at_aws(Place { id: _, host, region, partition }: &Place<'_>, fips: bool, dual: bool) -> String {
+    let (suffix, dual_suffix) = match *partition {
+        "aws-cn" => ("amazonaws.com.cn", "api.amazonwebservices.com.cn"),
+        "aws-eusc" => ("amazonaws.eu", "api.amazonwebservices.eu"),
+        "aws-iso" => ("c2s.ic.gov", "api.aws.ic.gov"),
+        "aws-iso-b" => ("sc2s.sgov.gov", "api.aws.scloud"),
+        "aws-iso-e" => ("cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"),
+        "aws-iso-f" => ("csp.hci.ic.gov", "api.aws.hci.ic.gov"),
+        _ => ("amazonaws.com", "api.aws"),
+    };
+    let fips = if fips { "-fips" } else { "" };
+    let suffix = if dual { dual_suffix } else { suffix };
+    format!("https://{host}{fips}.{region}.{suffix}")
+}
+
+/// What the settings say, unless they say that they are not to be heeded.
+fn named(config: &SdkConfig, id: &'static str) -> Option<String> {
+    let key = ServiceConfigKey::builder().service_id(id);
+    let key = key.env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
+    let load = |key| config.service_config()?.load_config(key);
+    load(key).or_else(|| config.endpoint_url().map(str::to_owned))
+}
+
+/// Whether every address in the settings is one.
+///
+/// # Errors
+///
+/// The first that is none.
+pub(super) fn check(config: &SdkConfig) -> Result<(), CloudError> {
+    for id in ASKED {
+        let Some(url) = named(config, id).filter(|url| !is_address(url)) else { continue };
+        let shown = if url.contains('@') { "(hidden)".to_owned() } else { quoted(&url) };
+        let variable = id.to_uppercase().replace(' ', "_");
+        let message = format!("the AWS settings have \"{shown}\" for {id}, which is no address");
+        let cure = format!(
+            "write http:// or https:// and a host, such as http://localhost:4566, into \
+             AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_{variable} or the profile's endpoint_url"
+        );
+        return Err(CloudError::new(Kind::Unreachable, message).cured_by(cure));
+    }
+    Ok(())
+}
+
+fn is_address(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let known = matches!(uri.scheme_str(), Some("http" | "https"));
+    known && uri.authority().is_some_and(|authority| !authority.host().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_scheme_and_a_host() {
+        for url in ["http://localhost:4566", "https://a.b/c", "http://[::1]:1"] {
+            assert!(is_address(url), "{url}");
+        }
+        for url in ["localhost:4566", "localhost", "http://", "http:", "ftp://a", "//a", "a b", "/"]
+        {
+            assert!(!is_address(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn fips_and_dual_stack_have_hosts_of_their_own() {
+        let at = |partition, region, fips, dual| {
+            at_aws(&Place { id: "CloudWatch", host: "monitoring", region, partition }, fips, dual)
+        };
+        for (place, fips, dual, host) in [
+            (("aws", "us-east-1"), false, false, "monitoring.us-east-1.amazonaws.com"),
+            (("aws", "us-east-1"), true, false, "monitoring-fips.us-east-1.amazonaws.com"),
+            (("aws", "us-east-1"), false, true, "monitoring.us-east-1.api.aws"),
+            (("aws", "us-east-1"), true, true, "monitoring-fips.us-east-1.api.aws"),
+            (("aws-us-gov", "us-gov-west-1"), false, true, "monitoring.us-gov-west-1.api.aws"),
+            (("aws-cn", "cn-north-1"), false, false, "monitoring.cn-north-1.amazonaws.com.cn"),
+            (("aws-iso", "us-iso-east-1"), false, false, "monitoring.us-iso-east-1.c2s.ic.gov"),
+        ] {
+            assert_eq!(at(place.0, place.1, fips, dual), format!("https://{host}"));
+        }
+    }
+}

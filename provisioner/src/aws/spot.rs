@@ -1,0 +1,51 @@
+//! Where was it asked, and as whom? Seen while a call is on its way, told where it fails.
+
+use std::cell::RefCell;
+use std::future::Future;
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_types::region::{Region, SigningRegion};
+use http::Uri;
+
+use crate::engine::Spot;
+
+tokio::task_local! {
+    static SPOT: RefCell<Spot>;
+}
+
+/// Awaits a call, and tells where it went.
+pub(super) async fn seen<T>(sent: impl Future<Output = T>) -> (T, Spot) {
+    let sent = async { (sent.await, SPOT.with(RefCell::take)) };
+    SPOT.scope(RefCell::default(), sent).await
+}
+
+/// Sees where calls go.
+#[derive(Debug, Clone)]
+pub(super) struct Seeing;
+
+impl Intercept for Seeing {
+    fn name(&self) -> &'static str {
+        "Seeing"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let uri: Option<Uri> = context.request().uri().parse().ok();
+        let host = uri.and_then(|uri| Some(uri.authority()?.to_string())).unwrap_or_default();
+        let region = config.load::<Region>().map(ToString::to_string);
+        let region = region
+            .or_else(|| config.load::<SigningRegion>().map(|region| region.as_ref().to_owned()));
+        let spot = Spot { host, region: region.unwrap_or_default(), profile: String::new() };
+        // Whoever asks without `call` does not want to know.
+        drop(SPOT.try_with(|seen| seen.replace(spot)));
+        Ok(())
+    }
+}

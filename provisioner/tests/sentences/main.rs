@@ -1,0 +1,14 @@
+//! What does a person read when something fails? The whole program, against servers on this machine
+//! that fail in every way that is known.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail where something is not as they made it"
+)]
+
+mod empty;
+mod fake;
+mod faults;
+mod names;
+mod profiles;
+mod run;

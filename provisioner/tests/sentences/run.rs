@@ -1,0 +1,89 @@
+//! The program, with nothing in its environment but what a test puts there.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// What stands in the environment as a secret, and must never be seen.
+pub(crate) const SECRET: &str = "wJalrXUtnFEMIcanaryMDENGbPxRfiCYzEXAMPLEK";
+
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+pub(crate) fn command(words: &[&str], url: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_provisioner"));
+    command
+        .args(words)
+        .env_clear()
+        .env("AWS_ENDPOINT_URL", url)
+        .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", SECRET)
+        .env("AWS_REGION", "eu-west-3")
+        .env("AWS_CONFIG_FILE", "/dev/null")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("PROVISIONER_WAIT_UNIT_MS", "1")
+        .stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn finish(command: &mut Command) -> Ended {
+    let ended = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let code = ended.status.code().unwrap();
+    Ended { code, stdout: text(ended.stdout), stderr: text(ended.stderr) }
+}
+
+impl Ended {
+    /// What went wrong, from where it is said.
+    pub(crate) fn error(&self) -> &str {
+        self.stderr.find("error: ").map_or("", |at| &self.stderr[at..])
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|_| panic!("no object: {self:?}"))
+    }
+
+    /// Whether a person can read it: no debug text, no secret, nothing that steers a terminal, and
+    /// an error of at most 8 lines of 80.
+    #[track_caller]
+    pub(crate) fn is_fit(&self, case: &str) {
+        let Self { code, stdout, stderr } = self;
+        for text in [stdout, stderr] {
+            for debug in DEBUG {
+                assert!(!text.contains(debug), "{case}: {debug} in {code}\n{stdout}\n{stderr}");
+            }
+            for secret in [SECRET, "canary"] {
+                assert!(!text.contains(secret), "{case}: {secret} in\n{stdout}\n{stderr}");
+            }
+            let steers = text.chars().find(|c| c.is_control() && *c != '\n');
+            assert_eq!(steers, None, "{case}:\n{stdout}\n{stderr}");
+        }
+        assert!(!stderr.contains("panicked"), "{case}: {stderr}");
+        let lines: usize =
+            self.error().lines().map(|l| l.chars().count().div_ceil(80).max(1)).sum();
+        assert!(lines <= 8, "{case}: {lines} lines\n{}", self.error());
+    }
+}
+
+/// How Rust's debug form of a value looks.
+const DEBUG: [&str; 14] = [
+    "Some(",
+    "None",
+    "Error {",
+    "Error(",
+    "Failure {",
+    "Failure(",
+    "Response {",
+    "kind: ",
+    " source: ",
+    "Os {",
+    "Custom",
+    "inner:",
+    "{ name",
+    "StatusCode",
+];
