@@ -30,8 +30,8 @@ pub use self::body::Body;
 use self::body::Writes;
 use self::content::{Content, upstream_value};
 use self::credential::Renewals;
+use self::door::Admitted;
 pub use self::door::busy;
-use self::door::{Admitted, own, refuse};
 use self::exchange::{Early, Exchange, Subject};
 use self::lessons::Lessons;
 use self::memory::Memory;
@@ -55,6 +55,8 @@ use crate::upstream::bedrock::Bedrock;
 const MOST_ERROR_BYTES: usize = 1 << 20;
 /// Says who answered.
 static UPSTREAM: HeaderName = HeaderName::from_static("x-claude-proxy-upstream");
+/// Where to ask whether the proxy is up.
+const HEALTH: &str = "/healthz";
 /// What can be made ahead must not delay the start for longer.
 const WARM_UP_WITHIN: Duration = Duration::from_millis(500);
 
@@ -95,19 +97,17 @@ impl Proxy {
     /// Makes ahead the connections that the first request will need, and looks for credentials. May
     /// fail, and takes 500 ms at most.
     pub async fn warm_up(&self) {
-        let ahead = async {
-            tokio::join!(
-                self.anthropic.connect_ahead(),
-                self.bedrock.find_credentials(),
-                self.memory.reach_store()
-            )
-        };
-        let _late = tokio::time::timeout(WARM_UP_WITHIN, ahead).await;
+        let credentials = tokio::time::timeout(WARM_UP_WITHIN, self.bedrock.find_credentials());
+        let ((), _late, ()) = tokio::join!(
+            self.anthropic.connect_ahead(WARM_UP_WITHIN),
+            credentials,
+            self.memory.reach_store(WARM_UP_WITHIN)
+        );
     }
 
     /// Opens the connections to a shared store that the first request would otherwise wait for.
     pub async fn reach_store(&self) {
-        self.memory.reach_store().await;
+        self.memory.reach_store(WARM_UP_WITHIN).await;
     }
 
     /// Closes the connections to Anthropic that nobody has used for long.
@@ -120,6 +120,18 @@ impl Proxy {
         let mut writes = Writes::default();
         writes.extend(self.memory.take_late());
         writes
+    }
+
+    /// Answers a request that was not let in.
+    fn refuse(&self, failure: Failure, record: Record) -> Response<Body> {
+        let answer = door::refusal(failure, &record);
+        self.own(answer, record)
+    }
+
+    /// An answer that no upstream has given.
+    fn own(&self, answer: Response<Bytes>, record: Record) -> Response<Body> {
+        record.answered(answer.status(), None);
+        answer.map(|bytes| Body::new(content::full(bytes), self.late(), record))
     }
 
     /// Answers one request. There is always an answer; what goes wrong is in it. The place, where
@@ -145,7 +157,7 @@ impl Proxy {
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
         let (mut head, body) = request.into_parts();
-        if head.uri.path() == "/healthz" {
+        if head.uri.path() == HEALTH {
             return healthz(head.uri.query());
         }
         caller::seal(&mut head.headers);
@@ -155,7 +167,7 @@ impl Proxy {
         }
         let admitted = match self.admit(head, body, held).await {
             Ok(admitted) => admitted,
-            Err(failure) => return refuse(failure, record),
+            Err(failure) => return self.refuse(failure, record),
         };
         match admitted.target.call {
             Call::Messages => self.messages(admitted, record).await,
@@ -173,13 +185,13 @@ impl Proxy {
         let wanted = subject.as_ref().filter(|_| policy.fallback);
         let known = match self.look_up(&mut admitted, wanted).await {
             Ok(known) => known,
-            Err(failure) => return refuse(failure, record),
+            Err(failure) => return self.refuse(failure, record),
         };
         let Admitted { head, target, body, .. } = admitted;
         let user = target.user.as_ref().map(|user| user.as_str());
         record.asked("messages", user, Some((&asked.model, asked.stream)));
         if let Some(refusal) = self.recall(subject.as_ref()) {
-            return own(refusal, record);
+            return self.own(refusal, record);
         }
         let late = self.late();
         let early = Early::default();
@@ -225,11 +237,11 @@ impl Proxy {
         record: Record,
     ) -> Response<Body> {
         if let Err(failure) = self.look_up(&mut admitted, None).await {
-            return refuse(failure, record);
+            return self.refuse(failure, record);
         }
         let Admitted { head, target, body, .. } = admitted;
         if target.path_and_query.path().starts_with("/_proxy/") {
-            return refuse(nothing_here(), record);
+            return self.refuse(nothing_here(), record);
         }
         let user = target.user.as_ref().map(|user| user.as_str());
         record.asked("other", user, None);
@@ -285,6 +297,12 @@ impl Proxy {
     }
 }
 
+/// Whether somebody asks only if the proxy is up, which takes no room.
+#[must_use]
+pub fn is_health<B>(request: &Request<B>) -> bool {
+    request.uri().path() == HEALTH
+}
+
 /// Below `/_proxy/` there is nothing for whoever asks.
 fn nothing_here() -> Failure {
     let message = "The proxy has no such endpoint of its own; /healthz is one.";
@@ -316,6 +334,7 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 fn unreachable_failure(fault: &Fault) -> Failure {
     let kind = match fault {
         Fault::TimedOut { .. } => ErrorKind::Timeout,
+        Fault::NoAnswer { .. } => ErrorKind::BadGateway,
         Fault::NoConnection { .. } | Fault::Broken { .. } => ErrorKind::Unavailable,
     };
     Failure::new(kind, format!("Anthropic did not answer: {fault}. Try again soon."))

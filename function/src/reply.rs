@@ -22,6 +22,8 @@ pub enum ErrorKind {
     RequestTooLarge,
     RateLimit,
     Api,
+    /// What an upstream has answered is no answer.
+    BadGateway,
     NotSupported,
     /// Something that the proxy itself depends on does not answer.
     Unavailable,
@@ -39,7 +41,7 @@ impl ErrorKind {
             Self::NotFound => "not_found_error",
             Self::RequestTooLarge => "request_too_large",
             Self::RateLimit => "rate_limit_error",
-            Self::Api | Self::Unavailable => "api_error",
+            Self::Api | Self::BadGateway | Self::Unavailable => "api_error",
             Self::NotSupported => "not_supported",
             Self::Timeout => "timeout_error",
             Self::Overloaded => "overloaded_error",
@@ -75,6 +77,7 @@ impl ErrorKind {
             Self::RateLimit => 429,
             Self::Api => 500,
             Self::NotSupported => 501,
+            Self::BadGateway => 502,
             Self::Unavailable => 503,
             Self::Timeout => 504,
             Self::Overloaded => 529,
@@ -85,9 +88,12 @@ impl ErrorKind {
     /// Tells whether the same request can succeed later.
     pub fn is_retryable(self) -> bool {
         match self {
-            Self::RateLimit | Self::Api | Self::Unavailable | Self::Timeout | Self::Overloaded => {
-                true
-            }
+            Self::RateLimit
+            | Self::Api
+            | Self::BadGateway
+            | Self::Unavailable
+            | Self::Timeout
+            | Self::Overloaded => true,
             Self::InvalidRequest
             | Self::Authentication
             | Self::Permission

@@ -38,4 +38,6 @@ pub enum Fault {
     },
     #[error("no response head from {host} within {} s", HEAD_TIMEOUT.as_secs())]
     TimedOut { host: String },
+    #[error("{host} answered {} and no more", status.as_u16())]
+    NoAnswer { host: String, status: http::StatusCode },
 }

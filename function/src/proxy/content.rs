@@ -38,6 +38,10 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Before its first event Bedrock reads the prompt, which may take minutes.
 pub(super) const FIRST_EVENT_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// After its last event Bedrock has only to say that this was all. It says so within this time, or
+/// its connection is not used again.
+const END_WITHIN: Duration = Duration::from_millis(50);
+
 /// What a body is made of.
 pub(super) enum Content {
     /// It is already there.
@@ -167,10 +171,13 @@ pub(super) fn bedrock(held: Vec<Bytes>, mut upstream: Events, mut metered: Meter
                 Ok(None) => break Some(broke_off()),
             }
         };
-        if let Some(failure) = failure {
-            metered.record.broke("bedrock's stream failed");
-            yield said(failure).into_event(metered.record.id());
-        }
+        let Some(failure) = failure else {
+            // The client has all that it is waiting for.
+            let _whatever = tokio::time::timeout(END_WITHIN, upstream.next()).await;
+            return;
+        };
+        metered.record.broke("bedrock's stream failed");
+        yield said(failure).into_event(metered.record.id());
     })
 }
 

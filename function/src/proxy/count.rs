@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::body::Body;
 use super::content::{self, Content, upstream_value};
-use super::door::{Admitted, own, refuse};
+use super::door::Admitted;
 use super::exchange::Subject;
 use super::legs::{REFUSAL_WITHIN, request_headers};
 use super::{MOST_ERROR_BYTES, Proxy, UPSTREAM, anthropic_head, unreachable_failure, warn_of};
@@ -32,7 +32,7 @@ impl Proxy {
         record: Record,
     ) -> Response<Body> {
         if let Err(failure) = self.look_up(&mut admitted, None).await {
-            return refuse(failure, record);
+            return self.refuse(failure, record);
         }
         let Admitted { head, target, body, .. } = admitted;
         let asked = Asked::read(&body);
@@ -41,7 +41,7 @@ impl Proxy {
         let user = target.user.as_ref().map(|user| user.as_str());
         record.asked("count_tokens", user, model.map(|model| (model, false)));
         if let Some(refusal) = self.recall(subject.as_ref()) {
-            return own(refusal, record);
+            return self.own(refusal, record);
         }
         record.attempt(Upstream::Anthropic, None);
         let (sent, to) = (head.headers.clone(), &target.path_and_query);
@@ -167,7 +167,8 @@ impl Proxy {
             let proof = proof::joined(&known, proof);
             known.proof = Some(proof.clone());
             if self.standing(&known) != Standing::Foreign {
-                self.memory.remember_proof(fingerprint, proof).await;
+                // Beside the answer, which does not wait for it.
+                self.memory.leave(self.memory.remember_proof(fingerprint, proof));
             }
         }
         self.standing(&known).stands_after(checked.renewal)

@@ -12,8 +12,8 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Response};
 
-use super::body::{Body, Writes};
-use super::door::{self, NOBODYS_ID, own};
+use super::body::Body;
+use super::door::{self, NOBODYS_ID};
 use super::exchange::{Early, Exchange};
 use super::{Proxy, nothing_here};
 use crate::access::Shown;
@@ -45,7 +45,7 @@ impl Proxy {
         let Some((nonce, drill)) = self.taken(&head.headers).await else {
             record.asked("refused", None, None);
             let failure = door::turned_away(&head, body, nothing_here()).await;
-            return own(failure.into_response(NOBODYS_ID), record);
+            return self.own(failure.into_response(NOBODYS_ID), record);
         };
         let body = Bytes::from(drill.request());
         let asked = Asked::read(&body);
@@ -56,7 +56,7 @@ impl Proxy {
             let failure = Failure::new(ErrorKind::NotSupported, "No model has this name.");
             record.asked("drill", Some(USER), None);
             let answer = failure.into_response(record.id());
-            return own(answer, record);
+            return self.own(answer, record);
         };
         record.asked("drill", Some(USER), Some((&asked.model, asked.stream)));
         let target = Target {
@@ -65,7 +65,7 @@ impl Proxy {
             path_and_query: PathAndQuery::from_static("/v1/messages"),
             call: Call::Messages,
         };
-        let policy = self.policy(Some(&subject));
+        let (policy, late) = (self.policy(Some(&subject)), self.late());
         let exchange = Exchange {
             proxy: self,
             target,
@@ -77,7 +77,7 @@ impl Proxy {
             until: None,
             known: Known::default(),
             record,
-            writes: Writes::default(),
+            writes: late,
             early: Early::default(),
             mends: None,
             // It is certain whose limit it is: nobody's.

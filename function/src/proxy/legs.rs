@@ -18,7 +18,7 @@ use super::{MOST_ERROR_BYTES, anthropic_head};
 use crate::clock;
 use crate::failover::hint;
 use crate::failover::{Outcome, Reason, Upstream, proof};
-use crate::messages::Opening;
+use crate::messages::{ApiError, Opening};
 use crate::money::Tariff;
 use crate::reply::{ErrorKind, Failure};
 use crate::translate::error::BedrockFailure;
@@ -26,6 +26,7 @@ use crate::translate::mend::MOST_MENDS;
 use crate::translate::request::{self, Headers};
 use crate::translate::response;
 use crate::translate::stream::{Event, Stream as Translation};
+use crate::upstream::Fault;
 use crate::upstream::anthropic::Answer;
 use crate::upstream::bedrock::{Call, Events};
 use crate::wire::names;
@@ -40,6 +41,10 @@ const LARGE_BODY: usize = 256 << 10;
 
 /// Events are held back up to this size; more commits.
 const MOST_HELD: usize = 1 << 20;
+
+/// How a stream of Anthropic ends that never came to its first content.
+const BROKE_EARLY: &str = "The connection to Anthropic broke before the answer began.";
+const FELL_SILENT: &str = "Anthropic began an answer, and then sent nothing of it for too long.";
 
 impl Exchange {
     /// Sends the request to Anthropic, as it came.
@@ -56,7 +61,7 @@ impl Exchange {
             Ok(answer) => answer.into_parts(),
             Err(fault) => {
                 super::warn_of(&fault);
-                return (Outcome::Unreachable, None);
+                return self.unanswered(&fault);
             }
         };
         let head = anthropic_head(head);
@@ -64,6 +69,20 @@ impl Exchange {
             self.accepted(head, answer).await
         } else {
             self.refused(head, answer).await
+        }
+    }
+
+    /// Nothing that could be passed on: a head that is none of an answer is the server's error.
+    fn unanswered(&self, fault: &Fault) -> Brought {
+        match fault {
+            Fault::NoAnswer { .. } => {
+                let failure = super::unreachable_failure(fault);
+                let answer = failure.into_response(self.record.id());
+                (Outcome::ServerError, Some(answer.map(content::full)))
+            }
+            Fault::NoConnection { .. } | Fault::Broken { .. } | Fault::TimedOut { .. } => {
+                (Outcome::Unreachable, None)
+            }
         }
     }
 
@@ -90,38 +109,25 @@ impl Exchange {
     /// Reads Anthropic's stream up to its first content.
     async fn hold_anthropic(&mut self, head: Parts, mut answer: Answer) -> Brought {
         self.head_soon(Upstream::Anthropic);
-        let mut splitter = Splitter::default();
+        let patience = self.proxy.anthropic.patience().first_content;
         let mut held = BytesMut::new();
-        let failed = loop {
-            match splitter.next() {
-                Some(block) => {
-                    let opening = Opening::of(sse::name(&block), &sse::data(&block));
-                    held.extend_from_slice(&block);
-                    match opening {
-                        Opening::Held if held.len() <= MOST_HELD => {}
-                        Opening::Held | Opening::Content => break None,
-                        Opening::Failed(error) => break Some(error),
-                    }
-                }
-                None if splitter.is_overlong() => break None,
-                None => match self.beside(pin!(answer.chunk())).await {
-                    Some(Ok(chunk)) => splitter.push(chunk),
-                    Some(Err(_)) | None => return self.cut(head, held),
-                },
+        let opening = tokio::time::timeout(patience, read_opening(&mut answer, &mut held));
+        let opened = self.beside(pin!(opening)).await;
+        let error = match opened {
+            Ok(Ok(None)) => {
+                let body = content::anthropic(held.freeze(), answer, self.record.clone());
+                return (Outcome::Answered, Some(Response::from_parts(streamed(head), body)));
             }
-        };
-        let Some(error) = failed else {
-            held.extend_from_slice(&splitter.rest());
-            let body = content::anthropic(held.freeze(), answer, self.record.clone());
-            return (Outcome::Answered, Some(Response::from_parts(streamed(head), body)));
+            Ok(Ok(Some(error))) => error,
+            Ok(Err(NotOpened)) => return self.cut(head, held, BROKE_EARLY),
+            Err(_) => return self.cut(head, held, FELL_SILENT),
         };
         let outcome = hint::judge_event(&error, &head.headers);
         (outcome, Some(Response::from_parts(streamed(head), content::full(held.freeze()))))
     }
 
-    /// Anthropic's stream broke before its first content: it ends as any broken stream does.
-    fn cut(&self, head: Parts, mut held: BytesMut) -> Brought {
-        let message = "The connection to Anthropic broke before the answer began.";
+    /// Anthropic's stream failed before its first content: it ends as any broken stream does.
+    fn cut(&self, head: Parts, mut held: BytesMut, message: &str) -> Brought {
         let event = Failure::new(ErrorKind::Api, message).into_event(self.record.id());
         held.extend_from_slice(&event);
         let answer = Response::from_parts(streamed(head), content::full(held.freeze()));
@@ -243,7 +249,9 @@ impl Exchange {
         let mut events = self.beside(pin!(proxy.bedrock.stream(region, call))).await?;
         let (translation, record) = (Translation::new(&self.asked.model), self.record.clone());
         let mut metered = Metered { translation, tariff, record };
-        let held = self.beside(pin!(hold_bedrock(&mut events, &mut metered.translation))).await?;
+        let opening = hold_bedrock(&mut events, &mut metered.translation);
+        let opening = tokio::time::timeout(content::FIRST_EVENT_TIMEOUT, opening);
+        let held = self.beside(pin!(opening)).await.map_err(|_| content::fell_silent())??;
         let body = content::bedrock(held, events, metered);
         Ok(content::event_stream(Upstream::Bedrock, body))
     }
@@ -329,6 +337,38 @@ impl Exchange {
         let id = model.map(|model| model.bedrock_id(region, settings.profile_prefix));
         id.unwrap_or_default()
     }
+}
+
+/// Anthropic's stream ended, or broke, before it came to anything.
+struct NotOpened;
+
+/// Reads Anthropic's stream into `held` up to its first content, or to the error that it is
+/// instead. Of a piece that came with it, the rest is held as well.
+async fn read_opening(
+    answer: &mut Answer,
+    held: &mut BytesMut,
+) -> Result<Option<ApiError>, NotOpened> {
+    let mut splitter = Splitter::default();
+    loop {
+        match splitter.next() {
+            Some(block) => {
+                let opening = Opening::of(sse::name(&block), &sse::data(&block));
+                held.extend_from_slice(&block);
+                match opening {
+                    Opening::Held if held.len() <= MOST_HELD => {}
+                    Opening::Held | Opening::Content => break,
+                    Opening::Failed(error) => return Ok(Some(error)),
+                }
+            }
+            None if splitter.is_overlong() => break,
+            None => match answer.chunk().await {
+                Some(Ok(chunk)) => splitter.push(chunk),
+                Some(Err(_)) | None => return Err(NotOpened),
+            },
+        }
+    }
+    held.extend_from_slice(&splitter.rest());
+    Ok(None)
 }
 
 /// Reads Bedrock's stream up to its first delta: it may still fail after a block has started.

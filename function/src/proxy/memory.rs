@@ -32,6 +32,8 @@ const KEY_BUDGET: Duration = Duration::from_secs(1);
 const WRITE_BUDGET: Duration = Duration::from_secs(1);
 /// Seconds between two warnings.
 const WARN_EVERY: i64 = 60;
+/// What may be waiting to be seen to its end.
+const MOST_LATE: usize = 64;
 /// A look-up that came too late is seen to its end this often at most.
 const LATE_EVERY: SignedDuration = SignedDuration::from_secs(10);
 
@@ -48,10 +50,10 @@ pub(super) struct Memory {
     warned_at: AtomicI64,
 }
 
-/// A look-up that came too late, and when the next one may be kept.
+/// Calls that nobody waits for, and when the next look-up that came too late may be one of them.
 #[derive(Default)]
 struct Late {
-    call: Option<Write>,
+    calls: Vec<Write>,
     next: Timestamp,
 }
 
@@ -78,10 +80,17 @@ impl Memory {
         self.failing.load(Ordering::Relaxed)
     }
 
-    /// Makes the first request as quick as the next ones.
-    pub(super) async fn reach_store(&self) {
-        if let Err(error) = self.store.warm_up().await {
-            self.warn(&error);
+    /// Makes the first request as quick as the next ones. Takes no longer than `within`; what is
+    /// unfinished then is awaited beside the first answer.
+    pub(super) async fn reach_store(self: &Arc<Self>, within: Duration) {
+        let this = Arc::clone(self);
+        let mut reaching: Write = Box::pin(async move {
+            if let Err(error) = this.store.warm_up().await {
+                this.warn(&error);
+            }
+        });
+        if tokio::time::timeout(within, &mut reaching).await.is_err() {
+            self.leave(reaching);
         }
     }
 
@@ -139,7 +148,8 @@ impl Memory {
             let mut late = self.late();
             if late.next <= now {
                 late.next = now.saturating_add(LATE_EVERY).unwrap_or(Timestamp::MAX);
-                late.call = Some(Box::pin(async move { drop(reading.await) }));
+                drop(late);
+                self.leave(Box::pin(async move { drop(reading.await) }));
             }
         }
         self.told(query, answer.unwrap_or(Err(StoreError::TimedOut)))
@@ -156,9 +166,17 @@ impl Memory {
         Some(known)
     }
 
-    /// A look-up that came too late, to be awaited beside the answer.
-    pub(super) fn take_late(&self) -> Option<Write> {
-        self.late().call.take()
+    /// Leaves a call to be awaited beside an answer: of this request, or of the next one.
+    pub(super) fn leave(&self, call: Write) {
+        let calls = &mut self.late().calls;
+        if calls.len() < MOST_LATE {
+            calls.push(call);
+        }
+    }
+
+    /// What is to be awaited beside an answer.
+    pub(super) fn take_late(&self) -> Vec<Write> {
+        std::mem::take(&mut self.late().calls)
     }
 
     fn late(&self) -> MutexGuard<'_, Late> {
@@ -167,7 +185,8 @@ impl Memory {
 
     /// What other instances have found out about a model, and until when it holds.
     pub(super) async fn lesson(&self, model: &str, now: Timestamp) -> Option<(Lesson, Timestamp)> {
-        self.bounded(Box::pin(self.store.lesson(model, now))).await?
+        let reading = Box::pin(self.store.lesson(model, now));
+        self.within(BUDGET, reading).await?
     }
 
     /// Takes a drill away that may take place; nobody else gets it after that.
@@ -235,7 +254,14 @@ impl Memory {
         call: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Option<T> {
         // A write goes on beside the answer, and may have to make a connection first.
-        let budget = if self.is_failing() { BUDGET } else { WRITE_BUDGET };
+        self.within(if self.is_failing() { BUDGET } else { WRITE_BUDGET }, call).await
+    }
+
+    async fn within<T>(
+        &self,
+        budget: Duration,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Option<T> {
         let answer = tokio::time::timeout(budget, call).await;
         match answer.unwrap_or(Err(StoreError::TimedOut)) {
             Ok(value) => Some(value),

@@ -11,6 +11,7 @@ mod runtime;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -28,9 +29,13 @@ use crate::limits::Store;
 use crate::proxy::{Body, Proxy};
 use crate::settings::{Platform, Settings};
 use crate::telemetry::{self, Lines, Record};
-use crate::upstream::anthropic::Anthropic;
+use crate::upstream::anthropic::{Anthropic, Patience};
 use crate::upstream::aws::Aws;
 use crate::upstream::bedrock::Bedrock;
+
+/// A process that is frozen does not hear that a server has closed a connection, so here one is not
+/// kept for longer than the most impatient of them wait (Amazon's load balancers: 60 s).
+const KEPT_FOR: Duration = Duration::from_secs(50);
 
 /// Answers events until the platform ends the process, as many at a time as it may send.
 ///
@@ -57,7 +62,8 @@ pub async fn run(settings: Settings, runtime: Runtime, on: &Platform) -> anyhow:
 async fn start(settings: Settings) -> anyhow::Result<Proxy> {
     let aws = Aws::load(settings.regions.first().map(String::as_str)).await;
     let store = Store::open(&settings.store, &aws, clock::now())?;
-    let anthropic = Anthropic::new(settings.upstream_url.clone());
+    let patience = Patience { kept_for: KEPT_FOR, ..Patience::default() };
+    let anthropic = Anthropic::patient(settings.upstream_url.clone(), patience);
     let bedrock = Bedrock::new(&settings.regions, &aws);
     let proxy = Proxy::new(settings, anthropic, bedrock, store);
     proxy.warm_up().await;

@@ -1,11 +1,11 @@
 //! Anthropic's API over HTTP: a request goes out as it is given, the answer comes back as it is.
 //!
-//! HTTP/2 where TLS negotiates it, else HTTP/1.1; connections are kept. No redirect is followed,
-//! nothing is decompressed, and no timeout ever cuts an answer that has begun.
+//! Over HTTP/1.1, on connections that are kept. No redirect is followed, nothing is decompressed, and
+//! an answer that has begun is given up only when it has fallen silent.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,34 +15,71 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
-use super::pool::{Failed, Pool, Way};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::line::Line;
+use super::pool::{Failed, KEPT_FOR, Pool};
 use super::{Fault, HEAD_TIMEOUT};
 
 /// The free call that proves a credential must not hold a request up for longer.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Over HTTP/2 a larger body travels apart from the small ones.
-const LARGE_BODY: usize = 1 << 20;
+/// And what is read of its answer, so that its connection is kept.
+const MOST_PROOF_BYTES: usize = 64 << 10;
 
 /// Pieces that have arrived together go on as one, up to about this size.
 const MOST_JOINED: usize = 16 << 10;
+
+/// How long Anthropic is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// From the head of a stream to its first content; pings are none. Reading a long prompt takes
+    /// minutes.
+    pub first_content: Duration,
+    /// Between two pieces of an answer; one that is silent for longer has failed, at the latest
+    /// after twice this time.
+    pub silence: Duration,
+    /// How long a connection is kept after its last answer, where the server names no time.
+    pub kept_for: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let longest = HEAD_TIMEOUT;
+        Self { first_content: longest, silence: longest, kept_for: KEPT_FOR }
+    }
+}
 
 /// The client of Anthropic's API.
 #[derive(Clone, Debug)]
 pub struct Anthropic {
     pool: Arc<Pool>,
+    patience: Patience,
 }
 
 impl Anthropic {
     /// Prepares the client; connections are made when they are needed.
     #[must_use]
     pub fn new(base: Uri) -> Self {
-        Self { pool: Arc::new(Pool::new(base)) }
+        Self::patient(base, Patience::default())
     }
 
-    /// Makes a connection for the first request, without sending anything on it. May fail.
-    pub async fn connect_ahead(&self) {
-        self.pool.connect_ahead().await;
+    /// The same with its own idea of how long to wait.
+    #[must_use]
+    pub fn patient(base: Uri, patience: Patience) -> Self {
+        Self { pool: Arc::new(Pool::new(base, patience.kept_for)), patience }
+    }
+
+    /// How long it waits.
+    #[must_use]
+    pub const fn patience(&self) -> Patience {
+        self.patience
+    }
+
+    /// Makes a connection for the first request, without sending anything on it. May fail, and
+    /// takes no longer than `within`; what is unfinished then, the first request goes on with.
+    pub async fn connect_ahead(&self, within: Duration) {
+        self.pool.connect_ahead(within).await;
     }
 
     /// Closes the connections that nobody has used for long.
@@ -54,7 +91,8 @@ impl Anthropic {
     ///
     /// # Errors
     ///
-    /// Where no head comes: no connection within 5 s, a broken one, or silence for 600 s.
+    /// Where no head comes: no connection within 5 s, a broken one, or silence for 600 s; and where
+    /// the head is none of an answer.
     pub async fn send(
         &self,
         method: Method,
@@ -62,21 +100,24 @@ impl Anthropic {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Answer>, Fault> {
-        let is_large = body.len() > LARGE_BODY;
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.uri(target);
         *request.headers_mut() = headers;
-        let answered = tokio::time::timeout(HEAD_TIMEOUT, self.pool.send(request, is_large)).await;
-        let (answer, way) = answered
+        let answered = tokio::time::timeout(HEAD_TIMEOUT, self.pool.send(request)).await;
+        let (answer, line) = answered
             .map_err(|_| Fault::TimedOut { host: self.host() })?
             .map_err(|failed| self.fault(failed))?;
+        if answer.status().is_informational() {
+            return Err(Fault::NoAnswer { host: self.host(), status: answer.status() });
+        }
         Ok(answer.map(|body| Answer {
             body,
-            way: Some(way),
+            line: Some(line),
             pool: Arc::clone(&self.pool),
             next: None,
             ended: false,
+            silence: Silence { most: self.patience.silence, timer: None, heard: false },
         }))
     }
 
@@ -90,9 +131,11 @@ impl Anthropic {
             matches!(name, "x-api-key" | "authorization") || name.starts_with("anthropic-")
         });
         let headers = sent.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let deadline = Instant::now() + PROOF_TIMEOUT;
         let call = self.send(Method::GET, &target, headers, Bytes::new());
-        let answer = tokio::time::timeout(PROOF_TIMEOUT, call).await.ok()?.ok()?;
-        let (head, _) = answer.into_parts();
+        let answer = tokio::time::timeout_at(deadline, call).await.ok()?.ok()?;
+        let (head, mut body) = answer.into_parts();
+        let _of_no_interest = tokio::time::timeout_at(deadline, body.read(MOST_PROOF_BYTES)).await;
         Some((head.status, head.headers))
     }
 
@@ -119,19 +162,59 @@ impl Anthropic {
     }
 }
 
-type Piece = Result<Frame<Bytes>, hyper::Error>;
+/// Why the body of an answer ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Cut {
+    #[error("the connection broke")]
+    Broken(#[source] hyper::Error),
+    #[error("nothing came for {} s", .0.as_secs())]
+    Silent(Duration),
+}
+
+type Piece = Result<Frame<Bytes>, Cut>;
 type Polled = Option<Piece>;
 
-/// The body of an answer, as it arrives. Dropping it cancels the call.
+/// The body of an answer, as it arrives. Dropping it before its end cancels the call.
 #[derive(Debug)]
 pub struct Answer {
     body: Incoming,
-    /// `None` once it has been given back.
-    way: Option<Way>,
+    /// `None` once it has been given back, or given up.
+    line: Option<Box<Line>>,
     pool: Arc<Pool>,
     /// What came together with the last piece, and could not be joined to it. Rare, and large.
     next: Option<Box<Piece>>,
     ended: bool,
+    silence: Silence,
+}
+
+/// Notices that nothing comes any more.
+#[derive(Debug)]
+struct Silence {
+    most: Duration,
+    /// Runs since the first wait. It is set again only when it has ended: resetting it for each
+    /// piece would cost more than the piece.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Something has come since the timer was set.
+    heard: bool,
+}
+
+impl Silence {
+    /// Ready when nothing has come for a whole round of the timer. To be polled while nothing is
+    /// there.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { most, timer, heard } = self;
+        let timer = timer.get_or_insert_with(|| {
+            *heard = false;
+            Box::pin(sleep(*most))
+        });
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if !std::mem::take(heard) {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(Instant::now() + *most);
+        }
+    }
 }
 
 impl Answer {
@@ -139,8 +222,8 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// Where the connection breaks.
-    pub async fn read(&mut self, most: usize) -> Result<Bytes, hyper::Error> {
+    /// Where the connection breaks, or nothing comes for too long.
+    pub async fn read(&mut self, most: usize) -> Result<Bytes, Cut> {
         let mut read = Vec::new();
         while read.len() <= most {
             match self.chunk().await {
@@ -152,7 +235,7 @@ impl Answer {
     }
 
     /// The next bytes; `None` at the end.
-    pub async fn chunk(&mut self) -> Option<Result<Bytes, hyper::Error>> {
+    pub async fn chunk(&mut self) -> Option<Result<Bytes, Cut>> {
         loop {
             match self.frame().await? {
                 Ok(frame) => {
@@ -167,23 +250,31 @@ impl Answer {
 }
 
 impl Answer {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
-        if self.ended {
+    /// What has arrived, if anything.
+    fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
+        let Some(line) = self.line.as_mut().filter(|_| !self.ended) else {
             return Poll::Ready(None);
-        }
-        let polled = ready!(match &mut self.way {
-            Some(Way::Own(line)) => line.poll_frame(&mut self.body, cx),
-            Some(Way::Shared { .. }) | None => Pin::new(&mut self.body).poll_frame(cx),
-        });
+        };
+        let polled = ready!(line.poll_frame(&mut self.body, cx));
         self.ended = polled.is_none();
-        Poll::Ready(polled)
+        self.silence.heard = true;
+        Poll::Ready(polled.map(|piece| piece.map_err(Cut::Broken)))
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
+        if let Poll::Ready(arrived) = self.poll_arrived(cx) {
+            return Poll::Ready(arrived);
+        }
+        ready!(self.silence.poll(cx));
+        self.line = None;
+        Poll::Ready(Some(Err(Cut::Silent(self.silence.most))))
     }
 
     /// Adds to a piece what has arrived with it.
     fn join(&mut self, first: Bytes, cx: &mut Context<'_>) -> Bytes {
         let mut joined = BytesMut::new();
         while joined.len().max(first.len()) < MOST_JOINED && !self.body.is_end_stream() {
-            let Poll::Ready(polled) = self.poll_piece(cx) else { break };
+            let Poll::Ready(polled) = self.poll_arrived(cx) else { break };
             match polled.map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(piece))) => {
                     if joined.is_empty() {
@@ -208,7 +299,7 @@ impl Answer {
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Cut;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
         if let Some(next) = self.next.take() {
@@ -234,8 +325,12 @@ impl Body for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(Way::Own(line)) = self.way.take_if(|_| self.ended || self.body.is_end_stream())
-        {
+        let is_over = |answer: &Self| answer.ended || answer.body.is_end_stream();
+        if !is_over(self) {
+            // Its end may have come, and nobody has asked for it.
+            drop(self.poll_arrived(&mut Context::from_waker(Waker::noop())));
+        }
+        if let Some(line) = self.line.take().filter(|_| is_over(self)) {
             self.pool.keep(line);
         }
     }

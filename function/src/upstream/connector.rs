@@ -1,4 +1,6 @@
 //! How connections to upstreams are made: TCP and TLS within [`CONNECT_TIMEOUT`], or not at all.
+//!
+//! Nothing but HTTP/1.1 is offered to either upstream.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -7,7 +9,7 @@ use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -20,31 +22,34 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) type Connection = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// Which versions of HTTP are offered to a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Versions {
-    All,
-    Http1,
-}
+/// A peer that says nothing for so long is asked whether it is there.
+const ASK_AFTER: Duration = Duration::from_secs(60);
+/// And again, so often, at such intervals: one that has vanished is missed after two minutes.
+const ASK_AGAIN: (u32, Duration) = (4, Duration::from_secs(15));
+/// What was written and not taken by the peer for so long, it will never take.
+#[cfg(target_os = "linux")]
+const UNTAKEN: Duration = Duration::from_secs(120);
 
 /// Connects by TLS, and by plain TCP for `http` (loopback only).
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     tcp: HttpConnector,
-    versions: Versions,
     /// Reading the machine's certificates takes milliseconds, so it waits until it is needed.
     https: Arc<OnceLock<HttpsConnector<HttpConnector>>>,
 }
 
 impl Connector {
-    /// Speaks HTTP/2 where that is offered, or HTTP/1.1 only.
-    pub(super) fn new(versions: Versions) -> Self {
+    pub(super) fn new() -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        tcp.set_keepalive(Some(Duration::from_secs(60)));
-        Self { tcp, versions, https: Arc::default() }
+        tcp.set_keepalive(Some(ASK_AFTER));
+        tcp.set_keepalive_retries(Some(ASK_AGAIN.0));
+        tcp.set_keepalive_interval(Some(ASK_AGAIN.1));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(UNTAKEN));
+        Self { tcp, https: Arc::default() }
     }
 
     /// Makes one connection; nothing is sent on it yet.
@@ -63,16 +68,13 @@ impl Connector {
         if let Some(https) = self.https.get() {
             return Ok(https);
         }
-        let tls =
+        let mut tls =
             ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
                 .with_safe_default_protocol_versions()?
                 .with_root_certificates(roots::store())
                 .with_no_client_auth();
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-        let https = match self.versions {
-            Versions::All => https.enable_all_versions().wrap_connector(self.tcp.clone()),
-            Versions::Http1 => https.enable_http1().wrap_connector(self.tcp.clone()),
-        };
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let https = HttpsConnector::from((self.tcp.clone(), tls));
         Ok(self.https.get_or_init(|| https))
     }
 }

@@ -8,14 +8,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
+use tokio::task::coop::unconstrained;
 
 use super::connector::Connection;
 
@@ -24,17 +26,23 @@ pub(super) type Refused = TrySendError<Request<Full<Bytes>>>;
 /// After so many rounds without a result the other tasks have their turn.
 const MOST_ROUNDS: usize = 8;
 
+/// A server that names its time means its own clock: by then the request must have arrived.
+const EARLIER: Duration = Duration::from_secs(1);
+/// The longest that a server is believed to keep a connection, whatever it promises.
+const LONGEST_KEPT: Duration = Duration::from_secs(330);
+
 /// One HTTP/1.1 connection and what it takes to drive it.
 pub(super) struct Line {
     sender: http1::SendRequest<Full<Bytes>>,
     connection: http1::Connection<Connection, Full<Bytes>>,
     turn: Turn,
+    kept_for: Option<Duration>,
 }
 
 impl Line {
     pub(super) async fn new(connection: Connection) -> hyper::Result<Self> {
         let (sender, connection) = http1::handshake(connection).await?;
-        Ok(Self { sender, connection, turn: Turn::new() })
+        Ok(Self { sender, connection, turn: Turn::new(), kept_for: None })
     }
 
     /// Sends one request and waits for the head of its answer.
@@ -42,17 +50,24 @@ impl Line {
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Refused> {
-        let Self { sender, connection, turn } = self;
+        let Self { sender, connection, turn, kept_for } = self;
         let mut answer = std::pin::pin!(sender.try_send_request(request));
         turn.begin();
-        std::future::poll_fn(|cx| {
+        let answer = std::future::poll_fn(|cx| {
             turn.drive(cx, |cx| {
                 // It ends by telling the answer why.
                 let _ended = Pin::new(&mut *connection).poll(cx);
                 answer.as_mut().poll(cx)
             })
-        })
-        .await
+        });
+        let answer = answer.await?;
+        *kept_for = kept_for_by(answer.headers());
+        Ok(answer)
+    }
+
+    /// How long the server keeps the connection after its last answer, if it said so.
+    pub(super) const fn kept_for(&self) -> Option<Duration> {
+        self.kept_for
     }
 
     /// The next frame of the answer's body.
@@ -74,7 +89,9 @@ impl Line {
     /// Whether another request can be sent now; takes note of what the server has done meanwhile.
     pub(super) fn is_free(&mut self) -> bool {
         let quiet = &mut Context::from_waker(Waker::noop());
-        Pin::new(&mut self.connection).poll(quiet).is_pending() && self.sender.is_ready()
+        // A task that has used up its turn would be told that nothing has come.
+        let looked = std::pin::pin!(unconstrained(&mut self.connection));
+        looked.poll(quiet).is_pending() && self.sender.is_ready()
     }
 }
 
@@ -147,5 +164,52 @@ impl Wake for Bell {
 impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Line").finish_non_exhaustive()
+    }
+}
+
+/// How long the server keeps a connection open on which nothing happens, if its answer says so;
+/// no time at all, where it was the last answer.
+fn kept_for_by(headers: &HeaderMap) -> Option<Duration> {
+    let named = headers.get("keep-alive")?.to_str().ok()?;
+    let of = |wanted: &str| {
+        named.split(',').find_map(|part| {
+            let (name, value) = part.split_once('=')?;
+            let value = value.trim().trim_matches('"');
+            name.trim().eq_ignore_ascii_case(wanted).then(|| value.parse::<u64>().ok())?
+        })
+    };
+    if of("max") == Some(0) {
+        return Some(Duration::ZERO);
+    }
+    let seconds = of("timeout")?;
+    Some(Duration::from_secs(seconds).saturating_sub(EARLIER).min(LONGEST_KEPT))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_is_kept_for_as_long_as_the_server_says() {
+        for (named, seconds) in [
+            ("timeout=5", Some(4)),
+            ("max=100, Timeout = 60", Some(59)),
+            ("timeout=\"75\"; max=3", None),
+            ("timeout=0", Some(0)),
+            ("timeout=1", Some(0)),
+            ("timeout=60, max=0", Some(0)),
+            ("timeout=99999999999", Some(330)),
+            ("timeout=-1", None),
+            ("timeout=soon", None),
+            ("timeout", None),
+            ("", None),
+        ] {
+            let headers = [(HeaderName::from_static("keep-alive"), named.parse().unwrap())];
+            let headers = HeaderMap::from_iter(headers);
+            assert_eq!(kept_for_by(&headers), seconds.map(Duration::from_secs), "{named}");
+        }
+        assert_eq!(kept_for_by(&HeaderMap::new()), None);
     }
 }

@@ -1,45 +1,59 @@
 //! Which connection to Anthropic does a request travel on?
 //!
-//! Over HTTP/1.1 one of its own, which is kept for the next one. Over HTTP/2 one that it shares;
-//! each carries about a hundred streams at Anthropic's edge, the next stream would queue behind
-//! them, and model streams live for minutes: so further connections are opened. Nothing runs here
-//! by itself: what has grown old is not used again, and thrown away by [`Pool::tidy`].
+//! One of its own, over HTTP/1.1: nothing else is offered there. What it takes of CPU is a quarter
+//! less than with HTTP/2, and no stream waits behind another one. The life of a connection:
+//!
+//! 1. *Made* when a request finds none that is free; TCP and TLS have [`super::CONNECT_TIMEOUT`].
+//!    One is made ahead at the start, and if that takes longer than the start may, the first
+//!    request goes on with it.
+//! 2. *Taken* by one request, the one that was used last first, after a look at it: one that the
+//!    server has closed, or on which it has said something unasked, is not written to.
+//! 3. *Used* until the last byte of the answer has come. Minutes of that are not age.
+//! 4. *Kept* from that moment on, for as long as the server names (`keep-alive: timeout=`), else
+//!    for [`KEPT_FOR`]; not at all after `connection: close`, a broken answer, or one that nobody
+//!    read to its end.
+//! 5. *Thrown away* when that time is over, by the next request or by [`Pool::tidy`], which runs
+//!    every 15 s where nobody freezes the process.
+//!
+//! If it breaks before anything of a request was written, or under a request that only reads, that
+//! one is asked once more, on a new connection. Any other may have been processed: it fails.
+//!
+//! Nothing runs here by itself. There are never more connections than requests were under way at
+//! once, since none is made while one is free.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, header, uri};
+use http::{HeaderValue, Method, Request, Response, Uri, header, uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::http2;
-use hyper_util::client::legacy::connect::Connection as _;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::connector::{BoxError, Connection, Connector, Versions};
-use super::line::{Line, Refused};
+use super::CONNECT_TIMEOUT;
+use super::connector::{BoxError, Connector};
+use super::line::Line;
 use crate::clock;
+use crate::room::Space;
 
-/// Servers close a connection on which nothing happens. By the wall clock: a process that is
-/// frozen does not notice how time passes.
-const KEPT_FOR: SignedDuration = SignedDuration::from_secs(50);
-/// The same for one on which nothing was ever sent.
-const AHEAD_FOR: SignedDuration = SignedDuration::from_secs(10);
-
-/// Streams on one HTTP/2 connection, as long as there may be another.
-const STREAMS_PER_CONNECTION: usize = 80;
-/// HTTP/2 connections for small bodies, and as many for large ones: what the server has not read of
-/// a large body takes the window that all uploads of a connection share.
-const MOST_OF_A_KIND: usize = 8;
-
-/// What Anthropic may send ahead of a client that does not read, over HTTP/2.
+/// How long a connection is kept of which the server does not say how long it keeps it.
 ///
-/// The h2 crate ends a connection that holds too many small frames, and events are small frames:
-/// the budget is half of the connection's window. With these sizes all streams of one connection
-/// may stand still with 10-byte events and not reach it.
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 256 * 1024 * 1024;
+/// What stands in front of Anthropic closes one after 400 s ([Cloudflare, *Connection limits*]),
+/// and what translates addresses on the way forgets one after 240 s (Azure) to 350 s (AWS). Others
+/// close earlier, nginx after 75 s and Amazon's load balancers after 60 s: that is seen before the
+/// next request is written.
+///
+/// [Cloudflare, *Connection limits*]: https://developers.cloudflare.com/fundamentals/reference/connection-limits/
+pub(super) const KEPT_FOR: Duration = Duration::from_secs(230);
+/// The same for one on which nothing was ever sent.
+const AHEAD_FOR: Duration = Duration::from_secs(10);
+/// As many as there may be requests: a crowd finds its connections again.
+const MOST_KEPT: usize = Space::MOST.places;
+
+type Connecting = Pin<Box<dyn Future<Output = Result<Box<Line>, Failed>> + Send>>;
 
 /// The connections to one host.
 #[derive(Debug)]
@@ -47,31 +61,23 @@ pub(super) struct Pool {
     connector: Connector,
     base: Uri,
     host: HeaderValue,
+    kept_for: Duration,
     kept: Mutex<Kept>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Kept {
-    /// Nobody uses these, and each is good until its moment; the newest is the last.
-    free: Vec<(Timestamp, Box<Line>)>,
-    shared: Vec<Shared>,
+    /// Nobody uses these; the one that was used last is the last.
+    free: VecDeque<Free>,
+    /// The connection that the start has begun to make, and when.
+    ahead: Option<(Timestamp, Connecting)>,
 }
 
-/// An HTTP/2 connection, driven by a task of its own.
-#[derive(Debug)]
-struct Shared {
-    sender: http2::SendRequest<Full<Bytes>>,
-    until: Timestamp,
-    is_for_large: bool,
-    /// Each request that is under way holds a clone.
-    streams: Arc<()>,
-}
-
-/// What one request travels on.
-#[derive(Debug)]
-pub(super) enum Way {
-    Own(Box<Line>),
-    Shared { sender: http2::SendRequest<Full<Bytes>>, _stream: Arc<()> },
+struct Free {
+    line: Box<Line>,
+    /// The end of its last answer.
+    since: Timestamp,
+    good_for: Duration,
 }
 
 /// Why there is no answer.
@@ -82,119 +88,101 @@ pub(super) enum Failed {
 }
 
 impl Pool {
-    pub(super) fn new(base: Uri) -> Self {
+    pub(super) fn new(base: Uri, kept_for: Duration) -> Self {
         let host = HeaderValue::from_str(&host(&base));
         let host = host.unwrap_or_else(|_| HeaderValue::from_static(""));
-        Self { connector: Connector::new(Versions::All), base, host, kept: Mutex::default() }
+        Self { connector: Connector::new(), base, host, kept_for, kept: Mutex::default() }
     }
 
     pub(super) const fn base(&self) -> &Uri {
         &self.base
     }
 
-    /// Makes a connection that the next request takes, if it comes soon. May fail.
-    pub(super) async fn connect_ahead(&self) {
+    /// Makes a connection that the next request takes, if it comes soon. May fail; what has not
+    /// come about `within` that time, the next request may wait for.
+    pub(super) async fn connect_ahead(&self, within: Duration) {
+        let begun = clock::now();
+        let mut connecting = self.open();
         // A start without it is only slower.
-        match Box::pin(self.connect(false)).await {
-            Ok(Way::Own(line)) => {
-                self.kept().free.push((later(clock::now(), AHEAD_FOR), line));
+        match tokio::time::timeout(within, &mut connecting).await {
+            Ok(Ok(line)) => {
+                let ahead = Free { line, since: clock::now(), good_for: AHEAD_FOR };
+                self.kept().free.push_back(ahead);
             }
-            Ok(Way::Shared { .. }) | Err(_) => {}
+            Ok(Err(_)) => {}
+            Err(_) => self.kept().ahead = Some((begun, connecting)),
         }
     }
 
     /// Sends a request and waits for the head of its answer, on a kept connection where there is
-    /// one. One that breaks before anything was written to it does not count.
+    /// one.
     pub(super) async fn send(
         &self,
         mut request: Request<Full<Bytes>>,
-        is_large: bool,
-    ) -> Result<(Response<Incoming>, Way), Failed> {
-        if let Some(mut way) = self.take(is_large) {
-            match self.send_by(&mut way, request).await {
-                Ok(answer) => return Ok((answer, way)),
-                Err(mut refused) => match refused.take_message() {
-                    Some(unsent) => request = unsent,
+    ) -> Result<(Response<Incoming>, Box<Line>), Failed> {
+        request.headers_mut().insert(header::HOST, self.host.clone());
+        if let Some(mut line) = self.take() {
+            let again = only_reads(request.method()).then(|| request.clone());
+            match line.send(request).await {
+                Ok(answer) => return Ok((answer, line)),
+                Err(mut refused) => match refused.take_message().or(again) {
+                    Some(unanswered) => request = unanswered,
                     None => return Err(Failed::Asking(refused.into_error())),
                 },
             }
         }
-        // Rare and large, so it takes no room in every request.
-        let mut way = Box::pin(self.connect(is_large)).await?;
-        let sent = self.send_by(&mut way, request).await;
+        let mut line = self.connect().await?;
+        let sent = line.send(request).await;
         let answer = sent.map_err(|refused| Failed::Asking(refused.into_error()))?;
-        Ok((answer, way))
-    }
-
-    async fn send_by(
-        &self,
-        way: &mut Way,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Refused> {
-        match way {
-            Way::Own(line) => {
-                request.headers_mut().insert(header::HOST, self.host.clone());
-                line.send(request).await
-            }
-            Way::Shared { sender, .. } => {
-                request.headers_mut().remove(header::HOST);
-                *request.uri_mut() = self.absolute(request.uri());
-                sender.try_send_request(request).await
-            }
-        }
-    }
-
-    /// HTTP/2 wants the whole URI.
-    fn absolute(&self, target: &Uri) -> Uri {
-        let mut parts = self.base.clone().into_parts();
-        parts.path_and_query = target.path_and_query().cloned();
-        Uri::from_parts(parts).unwrap_or_else(|_| target.clone())
+        Ok((answer, line))
     }
 
     /// Keeps a connection whose answer has come to its end.
     pub(super) fn keep(&self, line: Box<Line>) {
-        self.kept().free.push((later(clock::now(), KEPT_FOR), line));
+        let good_for = line.kept_for().unwrap_or(self.kept_for);
+        let mut kept = self.kept();
+        if kept.free.len() >= MOST_KEPT {
+            drop(kept.free.pop_front());
+        }
+        kept.free.push_back(Free { line, since: clock::now(), good_for });
     }
 
-    /// Throws away what has grown old.
+    /// Throws away what has grown old, or was closed meanwhile.
     pub(super) fn tidy(&self) {
         let now = clock::now();
-        let mut kept = self.kept();
-        kept.free.retain(|(until, _)| *until > now);
-        kept.shared.retain(|one| one.is_good(now));
+        self.kept().free.retain_mut(|free| free.is_good(now));
     }
 
     /// A kept connection that can be used at once.
-    fn take(&self, is_large: bool) -> Option<Way> {
+    fn take(&self) -> Option<Box<Line>> {
         let now = clock::now();
         let mut kept = self.kept();
-        if let Some(shared) = kept.share(is_large, now) {
-            return Some(shared);
-        }
-        while let Some((until, mut line)) = kept.free.pop() {
-            if until > now && line.is_free() {
-                return Some(Way::Own(line));
+        while let Some(mut free) = kept.free.pop_back() {
+            if free.is_good(now) {
+                return Some(free.line);
             }
         }
         None
     }
 
-    async fn connect(&self, is_large: bool) -> Result<Way, Failed> {
-        let connected = self.connector.clone().connect(self.base.clone()).await;
-        let connection = connected.map_err(Failed::Connecting)?;
-        if !connection.connected().is_negotiated_h2() {
-            let line = Line::new(connection).await.map_err(Failed::Asking)?;
-            return Ok(Way::Own(Box::new(line)));
+    /// The connection that the start has begun, or a new one.
+    async fn connect(&self) -> Result<Box<Line>, Failed> {
+        let ahead = self.kept().ahead.take();
+        if let Some((begun, connecting)) = ahead
+            && is_within(begun, CONNECT_TIMEOUT, clock::now())
+            && let Ok(line) = connecting.await
+        {
+            return Ok(line);
         }
-        let sender = speak_http2(connection).await.map_err(Failed::Asking)?;
-        let streams = Arc::new(());
-        let way = Way::Shared { sender: sender.clone(), _stream: Arc::clone(&streams) };
-        let mut kept = self.kept();
-        if kept.of_a_kind(is_large).count() < MOST_OF_A_KIND {
-            let until = later(clock::now(), AHEAD_FOR);
-            kept.shared.push(Shared { sender, until, is_for_large: is_large, streams });
-        }
-        Ok(way)
+        self.open().await
+    }
+
+    fn open(&self) -> Connecting {
+        let connecting = self.connector.clone().connect(self.base.clone());
+        Box::pin(async move {
+            let connection = connecting.await.map_err(Failed::Connecting)?;
+            Ok(Box::new(Line::new(connection).await.map_err(Failed::Asking)?))
+        })
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -202,52 +190,27 @@ impl Pool {
     }
 }
 
-impl Kept {
-    /// A connection that others may be using as well.
-    fn share(&mut self, is_large: bool, now: Timestamp) -> Option<Way> {
-        self.shared.retain(|one| one.is_good(now));
-        let may_open = self.of_a_kind(is_large).count() < MOST_OF_A_KIND;
-        let most = if is_large { 1 } else { STREAMS_PER_CONNECTION };
-        let one = self.of_a_kind(is_large).min_by_key(|one| one.load())?;
-        if may_open && one.load() >= most {
-            return None;
-        }
-        one.until = later(now, KEPT_FOR);
-        Some(Way::Shared { sender: one.sender.clone(), _stream: Arc::clone(&one.streams) })
-    }
-
-    fn of_a_kind(&mut self, is_large: bool) -> impl Iterator<Item = &mut Shared> {
-        self.shared.iter_mut().filter(move |one| one.is_for_large == is_large)
+impl Free {
+    fn is_good(&mut self, now: Timestamp) -> bool {
+        is_within(self.since, self.good_for, now) && self.line.is_free()
     }
 }
 
-impl Shared {
-    fn is_good(&self, now: Timestamp) -> bool {
-        self.sender.is_ready() && (self.load() > 0 || self.until > now)
-    }
-
-    /// How many requests are under way.
-    fn load(&self) -> usize {
-        Arc::strong_count(&self.streams) - 1
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("free", &self.free.len()).finish_non_exhaustive()
     }
 }
 
-async fn speak_http2(connection: Connection) -> hyper::Result<http2::SendRequest<Full<Bytes>>> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(20));
-    let (sender, connection) = builder.handshake(connection).await?;
-    #[expect(clippy::disallowed_methods, reason = "several requests share it; it ends with them")]
-    tokio::task::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to anthropic ended early");
-        }
-    });
-    Ok(sender)
+/// By the wall clock: a process that is frozen does not notice how time passes. A clock that was
+/// set back says nothing.
+fn is_within(since: Timestamp, within: Duration, now: Timestamp) -> bool {
+    Duration::try_from(now.duration_since(since)).is_ok_and(|age| age < within)
+}
+
+/// Whether asking twice is the same as asking once.
+fn only_reads(method: &Method) -> bool {
+    *method == Method::GET || *method == Method::HEAD || *method == Method::OPTIONS
 }
 
 /// The value of the header `host`: the port only where it is not the scheme's own.
@@ -260,6 +223,14 @@ fn host(base: &Uri) -> String {
     }
 }
 
-fn later(now: Timestamp, by: SignedDuration) -> Timestamp {
-    now.saturating_add(by).unwrap_or(Timestamp::MAX)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_no_connection_young() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let within = |second| is_within(at(1000), Duration::from_secs(50), at(second));
+        assert_eq!([999, 1000, 1049, 1050].map(within), [false, true, true, false]);
+    }
 }

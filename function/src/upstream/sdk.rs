@@ -16,13 +16,12 @@ use aws_smithy_types::body::SdkBody;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::connector::{Connector, Versions};
+use super::connector::Connector;
 
 /// The client that all services share; nothing is read or made before the first call.
 pub(super) fn client() -> SharedHttpClient {
-    let client = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .build(Connector::new(Versions::Http1));
+    let client =
+        Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(Connector::new());
     http_client_fn(move |settings, _| {
         // Off AWS nobody is at the instance's own address, and its client is told to notice soon.
         let connecting = settings.connect_timeout().unwrap_or(super::CONNECT_TIMEOUT);

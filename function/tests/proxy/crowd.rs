@@ -129,7 +129,7 @@ async fn three_hundred_streams_of_bedrock_are_under_way_at_once() {
 
 #[tokio::test]
 async fn a_large_upload_that_the_upstream_does_not_read_holds_up_no_small_one() {
-    let world = Plan::default().tls("h2").with("LOG_LEVEL", "warn").start();
+    let world = Plan::default().tls("h2,http/1.1").with("LOG_LEVEL", "warn").start();
     world.call(Call::message()).await;
     let image = "QUJD".repeat(MIB);
     let content = json!([

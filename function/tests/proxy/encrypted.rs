@@ -1,4 +1,4 @@
-//! Anthropic behind TLS, as it really is: the same rules hold, in either version of HTTP.
+//! Anthropic behind TLS, as it really is: the same rules hold.
 
 use std::time::Duration;
 
@@ -11,10 +11,13 @@ use crate::support::{
     world::Plan,
 };
 
+/// What the server takes first of what it is offered.
+const PREFERRED: &str = "h2,http/1.1";
+
 #[tokio::test]
-async fn both_versions_of_http_are_spoken() {
-    for (protocol, version) in [("h2", Version::HTTP_2), ("http/1.1", Version::HTTP_11)] {
-        let world = Plan::default().tls(protocol).start();
+async fn only_http_1_1_is_spoken_also_to_a_server_that_prefers_http_2() {
+    for protocols in [PREFERRED, "http/1.1"] {
+        let world = Plan::default().tls(protocols).start();
         let call = Call::message()
             .header("connection", "keep-alive, x-of-this-hop")
             .header("x-of-this-hop", "1")
@@ -24,8 +27,8 @@ async fn both_versions_of_http_are_spoken() {
         assert_eq!((reply.status, reply.text().as_str()), (200, "anthropic heard: hello"));
         let arrived = &world.anthropic.messages()[0];
         assert_eq!(
-            (arrived.version, arrived.target.ends_with("/v1/messages?beta=true")),
-            (version, true)
+            (arrived.version, arrived.target.as_str()),
+            (Version::HTTP_11, "/v1/messages?beta=true")
         );
         assert_eq!(arrived.header("x-unknown"), "1");
         for hop in ["x-of-this-hop", "keep-alive"] {
@@ -34,11 +37,14 @@ async fn both_versions_of_http_are_spoken() {
         world.anthropic.next([limited(120)]);
         assert_eq!(world.call(Call::message()).await.reason(), "rate_limited");
     }
+    let stubborn = Plan::default().tls("h2").start();
+    assert_eq!(stubborn.call(Call::message()).await.status, 503);
+    assert!(stubborn.anthropic.requests().is_empty());
 }
 
 #[tokio::test]
-async fn a_stream_over_http_2_arrives_as_it_is_written_and_ends_properly() {
-    let world = Plan::default().tls("h2").start();
+async fn a_stream_over_tls_arrives_as_it_is_written_and_ends_properly() {
+    let world = Plan::default().tls(PREFERRED).start();
     world.anthropic.next([ok().gap(Duration::from_millis(100)), ok().cut_after(5)]);
     let reply = world.call(Call::message()).await;
     let first = reply.pieces.first().expect("there was a body").0;
@@ -48,8 +54,8 @@ async fn a_stream_over_http_2_arrives_as_it_is_written_and_ends_properly() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_ends_its_stream_over_http_2() {
-    let world = Plan::default().tls("h2").start();
+async fn a_client_that_leaves_ends_its_stream_over_tls() {
+    let world = Plan::default().tls(PREFERRED).start();
     world.anthropic.next([ok().gap(Duration::from_millis(400))]);
     Call::message().leave_after(world.address(), Duration::from_millis(700)).await;
     tokio::time::sleep(Duration::from_millis(900)).await;
@@ -58,8 +64,8 @@ async fn a_client_that_leaves_ends_its_stream_over_http_2() {
 }
 
 #[tokio::test]
-async fn many_streams_over_http_2_do_not_mix() {
-    let world = Plan::default().tls("h2").with("LOG_LEVEL", "warn").start();
+async fn many_streams_over_tls_do_not_mix() {
+    let world = Plan::default().tls(PREFERRED).with("LOG_LEVEL", "warn").start();
     let words = "one after the other ".repeat(20);
     let prompts: Vec<String> = (0..150).map(|index| format!("{index} {words}")).collect();
     let calls = prompts.iter().map(|prompt| world.call(Call::message().by(BOB).says(prompt)));
@@ -71,14 +77,14 @@ async fn many_streams_over_http_2_do_not_mix() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_holds_up_nobody_else() {
-    let world = Plan::default().tls("h2").with("LOG_LEVEL", "warn").start();
+    let world = Plan::default().tls(PREFERRED).with("LOG_LEVEL", "warn").start();
     world.call(Call::message()).await;
     world.anthropic.next([ok().gap(Duration::from_millis(100)), ok().crumbs(50)]);
-    let reader = Call::message().says("on the same connection").open(world.address()).await;
+    let reader = Call::message().says("beside the other").open(world.address()).await;
     let long = "x".repeat(12 * 1024 * 1024);
     let stalled = Call::message().says(&long).open(world.address()).await;
     let reply = reader.finish().await;
-    assert_eq!(reply.text(), "anthropic heard: on the same connection");
+    assert_eq!(reply.text(), "anthropic heard: beside the other");
     assert_eq!((reply.errors().len(), reply.broken.as_ref()), (0, None));
     assert!(world.memory().0 < 150 * 1024, "{} KiB are held for it", world.memory().0);
     drop(stalled);
@@ -86,9 +92,9 @@ async fn a_client_that_does_not_read_holds_up_nobody_else() {
 
 #[tokio::test]
 async fn a_certificate_that_nobody_trusts_is_refused() {
-    let other = Plan::default().tls("h2").start();
+    let other = Plan::default().tls(PREFERRED).start();
     let trusted = other.setting("SSL_CERT_FILE");
-    let world = Plan::default().tls("h2").with("SSL_CERT_FILE", trusted).start();
+    let world = Plan::default().tls(PREFERRED).with("SSL_CERT_FILE", trusted).start();
     let reply = world.call(Call::message()).await;
     assert!(reply.status >= 502, "{}", reply.status);
     assert_eq!(reply.json()["type"], "error");

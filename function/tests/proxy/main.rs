@@ -12,6 +12,7 @@ mod attacks;
 mod awaiting;
 mod bounds;
 mod callers;
+mod connections;
 mod costs;
 mod counting;
 mod crowd;

@@ -51,7 +51,7 @@ async fn it_stays_right_and_small_in_bad_weather() {
     let shared = settled(World::with("LOG_LEVEL", "error"))
         .with("RATE_LIMIT_STORE", "dynamodb")
         .with("AWS_ENDPOINT_URL_DYNAMODB", &table.url())
-        .tls("h2")
+        .tls("h2,http/1.1")
         .tls_bedrock("h2,http/1.1")
         .start();
     let (calm, shared) = (Soak::of("a file", calm, true), Soak::of("a bad table", shared, false));

@@ -21,6 +21,8 @@ pub(crate) struct Answer {
     pub(crate) crumbs: Option<usize>,
     /// The model has nothing to say: a message without content.
     pub(crate) speechless: bool,
+    /// The end of the body follows its last byte only so much later.
+    pub(crate) end_after: Duration,
 }
 
 /// An answer with another status than 200.
@@ -198,6 +200,12 @@ impl Answer {
 
     pub(crate) fn head_after(mut self, delay: Duration) -> Self {
         self.head_after = delay;
+        self
+    }
+
+    /// Lets the end of the body wait.
+    pub(crate) fn end_after(mut self, delay: Duration) -> Self {
+        self.end_after = delay;
         self
     }
 

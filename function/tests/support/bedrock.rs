@@ -38,6 +38,11 @@ impl FakeBedrock {
         Self { fake: Fake::start(Arc::clone(&house) as Arc<dyn Speak>), house }
     }
 
+    /// How many connections were made to it.
+    pub(crate) fn connections(&self) -> usize {
+        self.fake.connections()
+    }
+
     /// Lets `director` answer first.
     pub(crate) fn direct(&self, director: Director) {
         self.fake.direct(director);

@@ -82,6 +82,7 @@ struct Ledger {
     scripts: BTreeMap<String, VecDeque<Answer>>,
     standing: BTreeMap<String, Answer>,
     director: Option<Director>,
+    connections: usize,
 }
 
 /// The ledger of a fake, shared with the thread that serves it.
@@ -141,6 +142,11 @@ impl Fake {
         self.shared.ledger().requests.clone()
     }
 
+    /// How many connections were made to it.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.ledger().connections
+    }
+
     /// Lets `director` answer first. Of what arrives only the targets are kept then.
     pub(crate) fn direct(&self, director: Director) {
         self.shared.ledger().director = Some(director);
@@ -173,6 +179,7 @@ async fn accept(listener: std::net::TcpListener, speaker: Arc<dyn Speak>, shared
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((socket, _)) = accepted {
+                    shared.ledger().connections += 1;
                     connections.spawn(connection(socket, Arc::clone(&speaker), shared.clone()));
                 }
             }
@@ -290,7 +297,7 @@ fn paced(wire: Wire, script: Answer, presence: Presence) -> impl Stream<Item = F
             let Some((index, frame)) = frames.next() else {
                 presence.ended = true;
                 // What was written before gets its chance to leave.
-                sleep(Duration::from_millis(if cut { 30 } else { 0 })).await;
+                sleep(if cut { Duration::from_millis(30) } else { script.end_after }).await;
                 let broken = Err(io::Error::from(io::ErrorKind::ConnectionReset));
                 return cut.then_some((broken, (frames, script, presence)));
             };
