@@ -10,8 +10,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A body up to this size is not counted: a place has room for it.
-const SMALL_BODY: usize = 64 << 10;
+/// A body up to this size, in bytes, is not counted: a place has room for it.
+pub const SMALL_BODY: usize = 64 << 10;
 /// Larger bodies are counted in steps, so that the lock is seldom taken.
 const STEP: usize = 256 << 10;
 

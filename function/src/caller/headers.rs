@@ -3,7 +3,7 @@
 //! Everything end-to-end does, known or not, in its order. What belongs to one connection, to this
 //! proxy or to the platform below it must never do.
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, COOKIE};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, COOKIE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Call, KEY_HEADER, USER_HEADER};
@@ -48,10 +48,16 @@ pub fn upstream_headers(headers: HeaderMap, call: &Call) -> HeaderMap {
 
 /// Returns the headers of Anthropic's answer that go to the client.
 ///
-/// Left out: what is hop-by-hop, and `x-claude-proxy-*`, in which only this proxy speaks.
+/// Left out: what is hop-by-hop, `x-claude-proxy-*`, in which only this proxy speaks, and a
+/// `content-length` beside a `transfer-encoding`, which is not the length ([RFC 9112, 6.3]).
+///
+/// [RFC 9112, 6.3]: https://www.rfc-editor.org/rfc/rfc9112#section-6.3
 #[must_use]
 pub fn client_headers(headers: HeaderMap) -> HeaderMap {
-    travelling(headers, |name| name.starts_with("x-claude-proxy-"))
+    let coded = headers.contains_key(TRANSFER_ENCODING);
+    travelling(headers, |name| {
+        name.starts_with("x-claude-proxy-") || (coded && name == "content-length")
+    })
 }
 
 /// Takes out the hop-by-hop headers and those that `stays` names; the others keep their order.

@@ -4,6 +4,11 @@
 //! its proxy key is somebody's where one is needed, and its body has come whole and within bounds.
 //! Whoever has no good key reads one and the same answer, whatever is wrong with theirs.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -23,7 +28,7 @@ use crate::clock;
 use crate::failover::cooldown::{Fingerprint, KeyOwner, Known};
 use crate::limits::Query;
 use crate::reply::{ErrorKind, Failure};
-use crate::room::{Full, Held};
+use crate::room::{Full, Held, SMALL_BODY};
 use crate::telemetry::Record;
 
 /// The largest request body, as at Anthropic (*Errors*, `request_too_large`).
@@ -73,7 +78,7 @@ impl Proxy {
         let mut target = Target::parse(&head.method, &head.uri, &head.headers)
             .map_err(|refused| Failure::new(ErrorKind::InvalidRequest, sentence(&refused)))?;
         let waits = head.headers.contains_key(header::EXPECT);
-        let mut arriving = Arriving { body, waits, held };
+        let mut arriving = Arriving { body, waits, held, gate: None };
         let (key, collected) = match self.settings.access.entry(&target.key) {
             Entry::Granted(None) => (None, arriving.collect().await),
             Entry::Granted(owner) => {
@@ -93,8 +98,8 @@ impl Proxy {
     /// Reads the body of somebody whose key only the store can judge.
     ///
     /// A body that comes at once is read first: then one read of the store brings the key together
-    /// with all else. Beside one that takes its time, or waits for the go-ahead, the key is asked
-    /// about.
+    /// with all else. Beside one that is large, takes its time or waits for the go-ahead, the key
+    /// is asked about; until then a body takes no room that others could use.
     async fn collect_of<B>(
         &self,
         digest: &Fingerprint,
@@ -103,19 +108,29 @@ impl Proxy {
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
+        let gate = Arc::<Gate>::default();
+        arriving.gate = arriving.held.is_some().then(|| Arc::clone(&gate));
         let waits = arriving.waits;
-        let mut reading = std::pin::pin!(arriving.collect());
+        let mut reading = pin!(arriving.collect());
+        let at_once = poll_fn(|cx| match reading.as_mut().poll(cx) {
+            Poll::Ready(read) => Poll::Ready(Some(read)),
+            Poll::Pending if gate.is_reached() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
         // Whoever looks for a body gives the go-ahead for it.
-        if !waits && let Ok(read) = tokio::time::timeout(AT_ONCE, &mut reading).await {
+        if !waits && let Ok(Some(read)) = tokio::time::timeout(AT_ONCE, at_once).await {
             let Err(failure) = read else { return read };
             // Whoever has no good key reads the same as ever, whatever their body was.
             return Err(self.verdict(digest).await.unwrap_or(failure));
         }
-        let mut verdict = std::pin::pin!(self.verdict(digest));
+        let mut verdict = pin!(self.verdict(digest));
         tokio::select! {
             biased;
             verdict = &mut verdict => match verdict {
-                None => reading.await,
+                None => {
+                    gate.open();
+                    reading.await
+                }
                 Some(failure) => Err(failure),
             },
             read = &mut reading, if !waits => {
@@ -158,23 +173,18 @@ impl Proxy {
     }
 }
 
-/// Answers a request that was not let in.
-pub(super) fn refuse(failure: Failure, record: Record) -> Response<Body> {
+/// What a request reads that was not let in.
+pub(super) fn refusal(failure: Failure, record: &Record) -> Response<Bytes> {
     record.asked("refused", None, None);
     let strange = failure.kind == ErrorKind::Authentication;
-    let id = if strange { NOBODYS_ID } else { record.id() };
-    let answer = failure.into_response(id);
-    own(answer, record)
+    failure.into_response(if strange { NOBODYS_ID } else { record.id() })
 }
 
 /// Sends a request away for which there is no room.
 #[must_use]
 pub fn busy(full: Full) -> Response<Body> {
-    refuse(crowded(full), Record::begin())
-}
-
-/// An answer that no upstream has given.
-pub(super) fn own(answer: Response<Bytes>, record: Record) -> Response<Body> {
+    let record = Record::begin();
+    let answer = refusal(crowded(full), &record);
     record.answered(answer.status(), None);
     answer.map(|bytes| Body::new(content::full(bytes), Writes::default(), record))
 }
@@ -198,7 +208,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin,
 {
     let waits = head.headers.contains_key(header::EXPECT);
-    Arriving { body, waits, held: None }.turned_away(failure).await
+    Arriving { body, waits, held: None, gate: None }.turned_away(failure).await
 }
 
 /// A body on its way.
@@ -208,6 +218,34 @@ struct Arriving<B> {
     waits: bool,
     /// The room that it takes, where there is one to be shared.
     held: Option<Held>,
+    /// Where it waits for a verdict, if it has to.
+    gate: Option<Arc<Gate>>,
+}
+
+/// Where a body stops that is more than a place has room for, until its key is known to be
+/// somebody's. Whoever opens it polls the body next.
+#[derive(Debug, Default)]
+struct Gate {
+    open: AtomicBool,
+    reached: AtomicBool,
+}
+
+impl Gate {
+    fn open(&self) {
+        self.open.store(true, Ordering::Relaxed);
+    }
+
+    fn is_reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
+    }
+
+    async fn passed(&self) {
+        poll_fn(|_| {
+            self.reached.store(true, Ordering::Relaxed);
+            if self.open.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
 }
 
 impl<B> Arriving<B>
@@ -226,13 +264,14 @@ where
         // What has come with the head needs no timer, and no copy if it is all.
         let first = match self.body.frame().now_or_never() {
             Some(None) => return Ok(Bytes::new()),
-            Some(Some(frame)) => self.piece(frame, 0)?,
+            Some(Some(frame)) => self.piece(frame, 0).await?,
             None => Bytes::new(),
         };
         if self.body.is_end_stream() {
             return Ok(first);
         }
-        let mut collected = BytesMut::with_capacity(announced.min(FIRST_BYTES));
+        let at_once = if self.gate.is_some() { SMALL_BODY } else { FIRST_BYTES };
+        let mut collected = BytesMut::with_capacity(announced.min(at_once));
         collected.extend_from_slice(&first);
         drop(first);
         let rest = self.collect_rest(&mut collected);
@@ -245,13 +284,13 @@ where
         loop {
             let next = tokio::time::timeout(BODY_IDLE, self.body.frame()).await;
             let Some(frame) = next.map_err(|_| too_slow())? else { return Ok(()) };
-            let piece = self.piece(frame, collected.len())?;
+            let piece = self.piece(frame, collected.len()).await?;
             collected.extend_from_slice(&piece);
         }
     }
 
     /// What a frame adds to so many bytes that have come; nothing, where it is no data.
-    fn piece(
+    async fn piece(
         &mut self,
         frame: Result<Frame<Bytes>, B::Error>,
         come: usize,
@@ -264,6 +303,9 @@ where
         let size = come + piece.len();
         if size > MOST_BODY_BYTES {
             return Err(too_large());
+        }
+        if let Some(gate) = self.gate.as_ref().filter(|_| size > SMALL_BODY) {
+            gate.passed().await;
         }
         if let Some(held) = &mut self.held {
             held.grow(size).map_err(crowded)?;

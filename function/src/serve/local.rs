@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -35,9 +36,11 @@ use crate::{caller, clock};
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// Answers that are under way at the end have this long to finish.
 const DRAIN_WITHIN: Duration = Duration::from_secs(25);
-/// What is read at a time, and so the largest head of a request, in bytes. A body of 128 KiB comes
-/// with its head in one piece, which is never copied.
+/// What is read at a time, in bytes. A body of 128 KiB comes with its head in one piece, which is
+/// never copied.
 const MOST_READ_BYTES: usize = 144 << 10;
+/// The largest head of a request, in bytes.
+const MOST_HEAD_BYTES: usize = 32 << 10;
 /// More connections than this are not served at a time.
 const MOST_CONNECTIONS: usize = 4096;
 /// So many more are told to come back, and the rest is closed.
@@ -46,6 +49,8 @@ const MOST_TURNED_AWAY: usize = 256;
 const CROWD_WITHIN: Duration = Duration::from_secs(1);
 /// A client that says nothing for so long is asked whether it is there.
 const VANISHED: Duration = Duration::from_secs(60);
+/// What a client has not taken for so long, it will never take.
+const UNTAKEN: Duration = Duration::from_secs(120);
 /// How often connections that have grown old are closed. A timer that ends sooner than the one of
 /// the next head ([`HEAD_WITHIN`]) also spares the runtime a system call to wake itself.
 const TIDY_EVERY: Duration = Duration::from_secs(15);
@@ -78,7 +83,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         say(&greeting::greeting(proxy.settings(), address, &fallback));
     };
     let stop = stop_signal()?;
-    tokio::join!(serve(listener, Arc::clone(&proxy), stop), greet);
+    let limits = Limits::of_this_process();
+    tokio::join!(serve(listener, Arc::clone(&proxy), limits, stop), greet);
     Ok(())
 }
 
@@ -117,11 +123,32 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// What one front door takes upon itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many files the process may open, sockets among them.
+    pub files: usize,
+    /// How long a client may leave untaken what was sent to it. Only Linux keeps an eye on that.
+    pub untaken: Duration,
+}
+
+impl Limits {
+    /// What this process may do, after asking for all that it may ask for.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        Self { files: files(), untaken: UNTAKEN }
+    }
+}
+
 /// Answers a request if there is room for it; what it holds, it holds until its body has ended.
+/// Whether the proxy is up can always be asked: being busy is no illness.
 pub async fn answer<B>(proxy: Arc<Proxy>, room: Room, request: Request<B>) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin,
 {
+    if proxy::is_health(&request) {
+        return proxy.answer(request, None).await;
+    }
     let holder = room.holder(&caller::told_apart_by(request.uri(), request.headers()));
     match room.enter(holder) {
         Ok(place) => proxy.answer(request, Some(place)).await,
@@ -130,22 +157,28 @@ where
 }
 
 /// Serves until `stop`, then lets the answers that are under way finish.
-pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: impl Future<Output = ()>) {
-    let house = House::new(proxy, files());
+pub async fn serve(
+    listener: TcpListener,
+    proxy: Arc<Proxy>,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) {
+    let house = House::new(proxy, limits);
     let mut stop = std::pin::pin!(stop);
     let mut tidy = tokio::time::interval(TIDY_EVERY);
     loop {
         let accepted = tokio::select! {
             biased;
             () = &mut stop => break,
-            accepted = listener.accept() => accepted,
             _ = tidy.tick() => {
                 house.proxy.tidy();
                 continue;
             }
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((socket, _)) => house.take(socket),
+            Err(error) if is_of_one(&error) => {}
             Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
         }
     }
@@ -156,6 +189,7 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: impl Future<O
 /// The proxy, and how many it serves at a time.
 struct House {
     proxy: Arc<Proxy>,
+    untaken: Duration,
     room: Room,
     connections: Arc<Semaphore>,
     crowd: Arc<Semaphore>,
@@ -163,10 +197,10 @@ struct House {
 }
 
 impl House {
-    /// A house for a process that may open so many files.
-    fn new(proxy: Arc<Proxy>, files: usize) -> Self {
+    fn new(proxy: Arc<Proxy>, Limits { files, untaken }: Limits) -> Self {
         Self {
             proxy,
+            untaken,
             room: Room::new(Space::for_files(files)),
             connections: Arc::new(Semaphore::new(most_connections(files))),
             crowd: Arc::new(Semaphore::new(MOST_TURNED_AWAY)),
@@ -183,7 +217,7 @@ impl House {
 
     /// Serves a connection if there is room for it, else tells its client to come back.
     fn take(&self, socket: TcpStream) {
-        watch_over(&socket);
+        watch_over(&socket, self.untaken);
         let socket = TokioIo::new(socket);
         if let Ok(slot) = Arc::clone(&self.connections).try_acquire_owned() {
             let (proxy, room) = (Arc::clone(&self.proxy), self.room.clone());
@@ -194,18 +228,31 @@ impl House {
             let connection = http(HEAD_WITHIN).serve_connection(socket, service);
             drive(self.graceful.watch(connection), slot);
         } else if let Ok(slot) = Arc::clone(&self.crowd).try_acquire_owned() {
-            let busy = |_| async { Ok::<_, Infallible>(proxy::busy(Full::All)) };
+            let proxy = Arc::clone(&self.proxy);
+            let service = service_fn(move |request| {
+                let proxy = Arc::clone(&proxy);
+                async move { Ok::<_, Infallible>(turn_away(proxy, request).await) }
+            });
             let mut server = http(CROWD_WITHIN);
             let server = server.keep_alive(false);
-            drive(server.serve_connection(socket, service_fn(busy)), slot);
+            drive(server.serve_connection(socket, service), slot);
         }
     }
+}
+
+/// Tells a client to come back, unless it asks only whether the proxy is up.
+async fn turn_away(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<Body> {
+    if proxy::is_health(&request) {
+        return proxy.answer(request, None).await;
+    }
+    proxy::busy(Full::All)
 }
 
 /// HTTP/1.1 for clients that send each head within `head`.
 fn http(head: Duration) -> http1::Builder {
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(MOST_READ_BYTES);
+    server.timer(TokioTimer::new()).header_read_timeout(head);
+    server.max_buf_size(MOST_READ_BYTES).max_header_size(MOST_HEAD_BYTES);
     server
 }
 
@@ -223,11 +270,23 @@ fn drive<E: Display>(
     });
 }
 
-/// Small events must not wait for each other, and a client that has vanished must be missed.
-fn watch_over(socket: &TcpStream) {
+/// Small events must not wait for each other; a client that has vanished must be missed, and one
+/// that takes nothing must not keep its place for ever.
+fn watch_over(socket: &TcpStream, untaken: Duration) {
     let _unsupported = socket.set_nodelay(true);
+    let socket = SockRef::from(socket);
     let alive = TcpKeepalive::new().with_time(VANISHED).with_interval(VANISHED / 4);
-    let _unsupported = SockRef::from(socket).set_tcp_keepalive(&alive);
+    let _unsupported = socket.set_tcp_keepalive(&alive);
+    #[cfg(target_os = "linux")]
+    let _unsupported = socket.set_tcp_user_timeout(Some(untaken));
+    #[cfg(not(target_os = "linux"))]
+    let _unsupported = untaken;
+}
+
+/// Whether one client's connection has failed before it was accepted, and nothing else.
+fn is_of_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    [ConnectionAborted, ConnectionRefused, ConnectionReset].contains(&error.kind())
 }
 
 /// How many files this process may open, after asking for all that it may ask for.
@@ -244,4 +303,24 @@ fn files() -> usize {
 /// More connections than places, since most are idle; the rest is for sockets to the upstreams.
 fn most_connections(files: usize) -> usize {
     MOST_CONNECTIONS.min(files.saturating_sub(64) / 2).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leaves_before_being_accepted_makes_nobody_wait() {
+        for (number, of_one) in [
+            (rustix::io::Errno::CONNABORTED, true),
+            (rustix::io::Errno::CONNRESET, true),
+            (rustix::io::Errno::CONNREFUSED, true),
+            (rustix::io::Errno::MFILE, false),
+            (rustix::io::Errno::NFILE, false),
+            (rustix::io::Errno::NOBUFS, false),
+            (rustix::io::Errno::NOMEM, false),
+        ] {
+            assert_eq!(is_of_one(&number.into()), of_one, "{number}");
+        }
+    }
 }

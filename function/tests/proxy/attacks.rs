@@ -348,7 +348,7 @@ async fn a_head_without_end_is_refused() {
     let target = format!("/{}", "a".repeat(70_000));
     let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n");
     let answer = world.raw(request.as_bytes(), Duration::from_secs(5));
-    assert!(answer.starts_with("HTTP/1.1 414") || answer.is_empty(), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 431") || answer.is_empty(), "{answer}");
     assert!(world.anthropic.requests().is_empty());
 }
 

@@ -32,3 +32,4 @@ mod shared;
 mod start;
 mod streams;
 mod translation;
+mod waiting;
