@@ -13,17 +13,12 @@ use std::{
 use anyhow::{Context, ensure};
 use function::clock;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use tokio::time::{Instant, sleep};
-
-#[expect(dead_code, reason = "tests/proxy uses all of it")]
-#[path = "../tests/support/mod.rs"]
-mod support;
-
-use support::{
+use testing::{
     answer::limited,
     client::{Call, Reply},
     world::{World, program},
 };
+use tokio::time::{Instant, sleep};
 
 /// What the simulated 429 says, in seconds; a real one may say hours.
 const RETRY_AFTER: i64 = 3;

@@ -8,15 +8,12 @@ use function::{
     limits::{RateLimitStore, embedded::EmbeddedStore},
 };
 use serde_json::{Value, json};
-
-use crate::{
+use testing::{
+    answer::{limited, ok, refused, window},
     claude::{Claude, KEY, Session, lines},
-    support::{
-        answer::{limited, ok, refused, window},
-        client::Call,
-        message::{THOUGHT, ToolPlay},
-        world::World,
-    },
+    client::Call,
+    message::{THOUGHT, ToolPlay},
+    world::World,
 };
 
 const SUBSCRIPTION: &str = "sk-ant-oat01-test-claude-code";

@@ -1,10 +1,10 @@
 //! Does Claude Code get past a guarded proxy? Its key in each place where a user can put one.
 
 use function::access::ProxyKey;
-
-use crate::{
+use testing::{
+    answer::limited,
     claude::{Claude, KEY, lines},
-    support::{answer::limited, world::World},
+    world::World,
 };
 
 #[test]

@@ -2,12 +2,8 @@
 
 use function::access::ProxyKey;
 use serde_json::json;
-
-use crate::{
-    claude::Claude,
-    deployed::Deployed,
-    runtime::Rules,
-    support::{answer::limited, message::ToolPlay},
+use testing::{
+    answer::limited, claude::Claude, deployed::Deployed, message::ToolPlay, runtime::Rules,
 };
 
 #[test]

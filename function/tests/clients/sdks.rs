@@ -1,17 +1,18 @@
 //! Do Anthropic's SDKs get through the proxy what they would get without it, from both upstreams?
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
-
-use crate::{
+use testing::{
+    answer::{limited, ok, refused},
     child::{self, clean},
-    claude::lines,
-    install,
-    support::{
-        answer::{limited, ok, refused},
-        world::World,
-    },
+    claude::{self, lines},
+    installed::{Requirements, installed},
+    world::World,
 };
 
 const KEY: &str = "sk-ant-api03-test-sdk";
@@ -99,13 +100,13 @@ type Sdk = fn(&World, &str, &str) -> Value;
 
 fn python(world: &World, model: &str, user: &str) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/sdk.py");
-    seen(Command::new(install::python()).arg(script), world, [model, user])
+    seen(Command::new(interpreter()).arg(script), world, [model, user])
 }
 
 fn typescript(world: &World, model: &str, user: &str) -> Value {
     // A script on the command line finds its packages from the working directory.
     let script = ["--input-type=module", "--eval", include_str!("sdk.mjs"), "--"];
-    seen(Command::new("node").args(script).current_dir(install::node()), world, [model, user])
+    seen(Command::new("node").args(script).current_dir(claude::node()), world, [model, user])
 }
 
 fn seen(driver: &mut Command, world: &World, arguments: [&str; 2]) -> Value {
@@ -125,4 +126,10 @@ fn answer(upstream: &str, model: &str) -> Value {
 fn bad_request(text: &str) -> Value {
     let kind = "invalid_request_error";
     json!({"class": "BadRequestError", "status": 400, "type": kind, "message": text})
+}
+
+/// The interpreter that has the Python SDK.
+fn interpreter() -> PathBuf {
+    let list = Requirements::Python(include_str!("requirements.txt"));
+    installed("sdk", list).join("bin/python")
 }

@@ -13,8 +13,7 @@ use function::limits::{Query, RateLimitStore, StoreError};
 use function::upstream::aws::Aws;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-
-use crate::support::{
+use testing::{
     answer::{ok, refused},
     dynamo::FakeDynamo,
     moto,

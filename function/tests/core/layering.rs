@@ -171,6 +171,9 @@ fn rust_files(folder: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders =
         ["function", "provisioner"].map(|name| root().join(name).join(folder)).to_vec();
+    if folder == "tests" {
+        folders.push(root().join("function/testing"));
+    }
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

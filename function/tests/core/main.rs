@@ -3,10 +3,6 @@
 //!
 //! One test target, so that it is linked once.
 
-#[expect(dead_code, reason = "tests/proxy uses all of it")]
-#[path = "../support/mod.rs"]
-mod support;
-
 mod access;
 mod answers;
 mod caller;

@@ -17,8 +17,7 @@ use function::translate::request::{Headers, to_bedrock};
 use function::translate::response;
 use function::translate::stream::{Event, Stream};
 use serde_json::{Value, json};
-
-use crate::support::models;
+use testing::models;
 
 /// Requests of Claude Code 2.1.330 and of an SDK.
 const RECORDED: [&str; 5] = [

@@ -9,8 +9,7 @@ use function::{
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use serde_json::Value;
-
-use crate::support::{
+use testing::{
     answer::{access_denied, throttled},
     client::{Call, Reply},
     moto,

@@ -4,15 +4,12 @@ use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use futures_util::future::join_all;
-
-use crate::{
+use testing::{
+    answer::{access_denied, limited, overloaded, refused, window},
+    client::{BOB, Call},
     deployed::Deployed,
+    moto,
     runtime::Rules,
-    support::{
-        answer::{access_denied, limited, overloaded, refused, window},
-        client::{BOB, Call},
-        moto,
-    },
 };
 
 const HAIKU: &str = "claude-haiku-4-5-20251001";

@@ -3,9 +3,9 @@
 use function::limits::Store;
 use function::limits::dynamo::DynamoStore;
 use function::upstream::aws::Aws;
+use testing::moto;
 
 use crate::rules::{self, every_rule};
-use crate::support::moto;
 
 macro_rules! the_table_keeps {
     (every store: [$($rule:ident)*]) => {

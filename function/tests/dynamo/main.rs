@@ -5,17 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
 
-#[expect(dead_code, reason = "tests/lambda uses all of it")]
-#[path = "../lambda/deployed.rs"]
-mod deployed;
 #[path = "../core/limits/rules.rs"]
 mod rules;
-#[expect(dead_code, reason = "tests/lambda uses all of it")]
-#[path = "../support/runtime.rs"]
-mod runtime;
-#[expect(dead_code, reason = "tests/proxy uses all of it")]
-#[path = "../support/mod.rs"]
-mod support;
 
 mod drill;
 mod lambda;

@@ -2,8 +2,7 @@
 
 use futures_util::future::join_all;
 use serde_json::json;
-
-use crate::support::{
+use testing::{
     answer::{access_denied, limited, refused},
     client::{BOB, Call},
     moto,

@@ -12,9 +12,8 @@ use function::limits::{Query, RateLimitStore};
 use function::translate::mend::Lesson;
 use function::upstream::aws::Aws;
 use jiff::SignedDuration;
+use testing::moto;
 use tokio::task::JoinSet;
-
-use crate::support::moto;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_twenty_writers_of_many_instances_the_latest_end_wins() {

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::Instant;
-
-use crate::{
+use testing::{
+    answer::ok,
+    client::Call,
     deployed::{Deployed, Looping, full},
     runtime::Rules,
-    support::{answer::ok, client::Call},
 };
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn one_process_answers_as_many_at_once_as_the_platform_says() {

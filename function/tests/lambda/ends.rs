@@ -8,16 +8,13 @@ use function::proxy::Body;
 use futures_util::{StreamExt, stream};
 use hyper::{Response, body::Frame};
 use serde_json::Value;
-use tokio::time::Instant;
-
-use crate::{
+use testing::{
+    answer::{hang, limited, ok},
+    client::Call,
     deployed::{Deployed, Looping, full},
     runtime::{Invocation, Rules},
-    support::{
-        answer::{hang, limited, ok},
-        client::Call,
-    },
 };
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn a_panic_before_the_head_is_a_500_and_the_process_lives_on() {

@@ -1,10 +1,9 @@
 //! Which request an event becomes.
 
 use serde_json::{Value, json};
-
-use crate::{
+use testing::{
+    client::{ALICE, Call},
     deployed::Deployed,
-    support::client::{ALICE, Call},
 };
 
 #[tokio::test]

@@ -1,19 +1,12 @@
 //! Does the program keep its contract on AWS Lambda? The real binary behind a Function URL and the
-//! Runtime API of `support/runtime.rs`, which freezes it between requests. One test per rule; every
+//! Runtime API of `testing::runtime`, which freezes it between requests. One test per rule; every
 //! wait is bounded. `tests/rie` has AWS's own emulator, `tests/clients` Claude Code in front.
 //!
 //! Nothing leaves the loopback; every credential is a dummy.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
 
-#[path = "../support/runtime.rs"]
-mod runtime;
-#[expect(dead_code, reason = "tests/proxy uses all of it")]
-#[path = "../support/mod.rs"]
-mod support;
-
 mod concurrency;
-mod deployed;
 mod ends;
 mod events;
 mod pace;

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{
+use testing::{
+    answer::{limited, ok},
+    client::{Call, Reply},
     deployed::Deployed,
     runtime::Invocation,
-    support::{
-        answer::{limited, ok},
-        client::{Call, Reply},
-    },
 };
 
 const GAP: Duration = Duration::from_millis(200);

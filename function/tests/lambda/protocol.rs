@@ -2,10 +2,10 @@
 
 use hyper::Response;
 use serde_json::{Value, json};
-
-use crate::{
+use testing::{
+    answer::limited,
+    client::Call,
     deployed::{Deployed, Looping, full},
-    support::{answer::limited, client::Call},
 };
 
 #[tokio::test]

@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use function::access::ProxyKey;
 use serde_json::{Value, json};
-
-use crate::{
+use testing::{
+    answer::{Answer, limited, ok, refused},
+    client::{ALICE, BOB, Call},
     deployed::Deployed,
+    dynamo::FakeDynamo,
     runtime::Rules,
-    support::{
-        answer::{Answer, limited, ok, refused},
-        client::{ALICE, BOB, Call},
-        dynamo::FakeDynamo,
-    },
 };
 
 #[tokio::test]

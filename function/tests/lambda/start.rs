@@ -10,20 +10,17 @@ use std::{
 
 use function::telemetry::RequestLine;
 use serde_json::Value;
+use testing::{
+    answer::limited,
+    client::{ALICE, Call},
+    deployed::Deployed,
+    runtime::Rules,
+};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::Instant,
-};
-
-use crate::{
-    deployed::Deployed,
-    runtime::Rules,
-    support::{
-        answer::limited,
-        client::{ALICE, Call},
-    },
 };
 
 #[test]

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use function::access::ProxyKey;
-
-use crate::support::{
+use testing::{
     answer::{Answer, limited, ok, overloaded, refused},
     anthropic::ORGANIZATION,
     client::{ALICE, BOB, Call},

@@ -13,14 +13,14 @@ use function::settings::{Options, Settings};
 use function::upstream::{anthropic::Anthropic, aws::Aws, bedrock::Bedrock};
 use http_body_util::Full;
 use hyper::Request;
-
-use super::access::{alices, bobs, keyed, organization};
-use crate::support::{
+use testing::{
     answer::{access_denied, limited, ok, refused, too_many, window},
     client::{ALICE, BOB, Call, Reply},
     gzip::Gzip,
     world::World,
 };
+
+use super::access::{alices, bobs, keyed, organization};
 
 const KEY: &str = "x-claude-proxy-key";
 const MALLORY: &str = "sk-ant-api03-test-mallory";
@@ -127,7 +127,7 @@ async fn an_endless_limit_ends_after_six_hours() {
         let reply = world.call(Call::message()).await;
         let until: jiff::Timestamp =
             reply.header("x-claude-proxy-until").parse().expect("the limit is remembered");
-        let left = until.duration_since(crate::support::answer::moment(0));
+        let left = until.duration_since(testing::answer::moment(0));
         assert!(left.as_secs() <= 6 * 3600, "{endless}: {left:?}");
     }
 }

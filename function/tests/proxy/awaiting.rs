@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
+use testing::{
+    answer::{limited, ok, refused, window},
+    client::{Call, Reply},
+    world::World,
+};
 use tokio::time::timeout;
 
-use crate::{
-    streams::assert_one_error_at_the_end,
-    support::{
-        answer::{limited, ok, refused, window},
-        client::{Call, Reply},
-        world::World,
-    },
-};
+use crate::streams::assert_one_error_at_the_end;
 
 /// Longer than anything is held back.
 const LONG: Duration = Duration::from_secs(16);

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
-
-use crate::support::{
+use testing::{
     answer::{hang, limited, ok},
     client::Call,
     fake::Received,
     world::World,
 };
+use tokio::time::{Instant, sleep};
 
 const MIB: usize = 1024 * 1024;
 

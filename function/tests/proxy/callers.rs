@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{answer::limited, client::Call, world::World};
+use testing::{answer::limited, client::Call, world::World};
 
 const MESSAGES: &str = "/v1/messages?beta=true";
 

@@ -18,7 +18,7 @@ use http::{HeaderMap, Method, uri::PathAndQuery};
 use http_body_util::BodyExt;
 use tokio::time::sleep;
 
-use crate::support::{
+use testing::{
     answer::{limited, ok, overloaded, refused},
     anthropic::FakeAnthropic,
     client::{ALICE, BOB, Call},

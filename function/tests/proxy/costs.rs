@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{
+use testing::{
     answer::{access_denied, limited, ok},
     client::Call,
     world::{Plan, World},

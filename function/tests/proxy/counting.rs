@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{
+use testing::{
     answer::{limited, overloaded, refused, throttled},
     bedrock::region,
     client::{Call, Reply},

@@ -4,14 +4,13 @@ use std::{net::TcpStream, time::Duration};
 
 use futures_util::future::join_all;
 use serde_json::json;
-use tokio::time::{Instant, sleep, timeout};
-
-use crate::support::{
+use testing::{
     answer::{hang, limited, ok},
     client::{ALICE, BOB, Call, Reply},
     fake::READ_AFTER,
     world::{Plan, World},
 };
+use tokio::time::{Instant, sleep, timeout};
 
 const MIB: usize = 1024 * 1024;
 /// So many files make 40 places and 80 connections.

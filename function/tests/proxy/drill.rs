@@ -1,8 +1,7 @@
 //! The drill costs nothing without a nonce. `tests/dynamo` has what a nonce opens, and how often.
 
 use function::drill::Nonce;
-
-use crate::support::{
+use testing::{
     client::Call,
     dynamo::FakeDynamo,
     world::{Plan, World},

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hyper::Version;
-
-use crate::support::{
+use testing::{
     answer::{limited, ok},
     client::{BOB, Call},
     world::Plan,

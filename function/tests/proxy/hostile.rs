@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use testing::{answer::limited, client::Call, world::World};
 use tokio::time::Instant;
-
-use crate::support::{answer::limited, client::Call, world::World};
 
 const MIB: usize = 1024 * 1024;
 

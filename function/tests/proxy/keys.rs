@@ -5,15 +5,15 @@ use std::{io::Write, net::TcpStream, thread, time::Duration};
 use function::{access::ProxyKey, failover::cooldown::Fingerprint};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
-
-use super::access::{alices, bobs};
-use crate::support::{
+use testing::{
     answer::{Answer, limited, ok, refused},
     client::{ALICE, Call, Reply},
     dynamo::FakeDynamo,
     world::World,
 };
+use tokio::time::{Instant, sleep};
+
+use super::access::{alices, bobs};
 
 const KEY: &str = "x-claude-proxy-key";
 /// As long as a good key is believed without asking.
@@ -232,7 +232,7 @@ fn alone() -> (FakeDynamo, World) {
     (fake, world)
 }
 
-fn keyed(url: &str) -> crate::support::world::Plan {
+fn keyed(url: &str) -> testing::world::Plan {
     World::with("ACCESS_MODE", "key")
         .with("RATE_LIMIT_STORE", "dynamodb")
         .with("AWS_ENDPOINT_URL_DYNAMODB", url)

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use tokio::time::sleep;
-
-use crate::support::{
+use testing::{
     answer::{Answer, access_denied, limited, moment, ok, overloaded, refused, too_many, window},
     client::{BOB, Call, Reply},
     world::World,
 };
+use tokio::time::sleep;
 
 #[tokio::test]
 async fn a_limit_is_answered_by_bedrock_and_nothing_of_it_is_seen() {

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
-
-use crate::support::{
+use testing::{
     answer::{limited, ok},
     client::{ALICE, BOB, Call, Reply},
     world::World,

@@ -3,10 +3,6 @@
 //!
 //! One test target, so that it is linked once. Nothing leaves the loopback, every wait is bounded.
 
-#[expect(dead_code, reason = "tests/dynamo and tests/soak use the rest")]
-#[path = "../support/mod.rs"]
-mod support;
-
 mod access;
 mod attacks;
 mod awaiting;

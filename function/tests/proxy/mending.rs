@@ -1,6 +1,6 @@
 //! Bedrock refuses one thing in a request: it is mended below the client, and the lesson is kept.
 
-use crate::support::{
+use testing::{
     answer::{Answer, limited, ok, refused},
     client::Call,
     world::World,

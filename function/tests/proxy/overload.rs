@@ -1,6 +1,6 @@
 //! Other reasons to fall back: for one request only, and only those that the operator named.
 
-use crate::support::{
+use testing::{
     answer::{ok, overloaded, refused},
     client::Call,
     world::World,

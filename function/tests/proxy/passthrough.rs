@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{
+use testing::{
     answer::{ok, refused},
     client::{Call, Reply},
     fake::Received,

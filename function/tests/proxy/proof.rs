@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
-use crate::support::{
+use testing::{
     answer::{access_denied, hang, limited, ok, overloaded, refused, too_many},
     client::{ALICE, BOB, Call},
     world::World,
 };
+use tokio::time::sleep;
 
 const MODELS: &str = "/v1/models";
 

@@ -1,16 +1,15 @@
 //! Bedrock cannot serve: the client gets Anthropic's own answer, with an honest hint, and never a
 //! word about the operator's account.
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
-
-use crate::support::{
+use testing::{
     answer::{access_denied, limited, ok, overloaded, refused, throttled, window},
     bedrock::region,
     client::{Call, Reply},
     world::{Plan, World},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
 };
 
 #[tokio::test]

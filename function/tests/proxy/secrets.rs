@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::sleep;
-
-use crate::support::{
+use testing::{
     answer::{access_denied, limited, ok, overloaded, refused, throttled},
     client::Call,
     world::World,
 };
+use tokio::time::sleep;
 
 const CREDENTIAL: &str = "sk-ant-oat01-canary-credential";
 const KEY: &str = "sk-ant-api03-canary-key";

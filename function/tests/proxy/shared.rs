@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
-
-use crate::support::{
+use testing::{
     answer::{Answer, access_denied, limited, ok, refused, too_many},
     client::{ALICE, BOB, Call, Reply},
     dynamo::FakeDynamo,
     world::{Plan, World},
 };
+use tokio::time::{Instant, sleep};
 
 /// A store that does not answer delays an answer by 250 ms before its head and 250 ms before its
 /// end, and once in ten seconds its end by a second; this is for a busy machine.
@@ -220,7 +219,7 @@ async fn a_look_up_that_comes_too_late_is_seen_to_its_end_once_in_ten_seconds() 
 #[tokio::test]
 async fn without_a_region_for_the_table_the_start_is_refused() {
     let settings = [("RATE_LIMIT_STORE", "dynamodb"), ("AWS_REGION", "")];
-    let (status, text) = crate::support::world::run(&settings, &["--listen", "127.0.0.1:0"]);
+    let (status, text) = testing::world::run(&settings, &["--listen", "127.0.0.1:0"]);
     assert_eq!(status.code(), Some(1));
     assert_eq!(text, "error: RATE_LIMIT_STORE=dynamodb needs an AWS region: set AWS_REGION\n");
 }

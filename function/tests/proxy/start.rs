@@ -1,6 +1,6 @@
 //! The program starts, or says in a sentence why not.
 
-use crate::support::{
+use testing::{
     answer::limited,
     client::Call,
     world::{World, run},

@@ -1,7 +1,7 @@
 //! Until the first content event has gone out another upstream may take over; after it the stream
 //! ends properly, whatever happens.
 
-use crate::support::{
+use testing::{
     answer::{Answer, limited, ok, window},
     client::{ALICE, BOB, Call, Reply},
     world::World,

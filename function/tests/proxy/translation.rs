@@ -1,8 +1,7 @@
 //! Bedrock's answers look like Anthropic's, in both forms, also for what only Claude Code sends.
 
 use serde_json::{Value, json};
-
-use crate::support::{
+use testing::{
     answer::limited,
     client::{Call, Reply},
     message::ToolPlay,

@@ -227,7 +227,7 @@ async fn a_lesson_that_is_read_slowly_and_a_proof_that_is_written_slowly_hold_up
     assert!(reply.head_after < Duration::from_millis(800), "{:?}", reply.head_after);
 
     table.always("PutItem", &slow);
-    world.anthropic.next_on("/v1/messages/count_tokens", [crate::support::answer::overloaded()]);
+    world.anthropic.next_on("/v1/messages/count_tokens", [testing::answer::overloaded()]);
     let counted = world.call(Call::count().by(BOB)).await;
     assert_eq!((counted.status, counted.reason()), (200, "overloaded"));
     assert!(counted.head_after < Duration::from_millis(800), "{:?}", counted.head_after);
@@ -287,7 +287,7 @@ impl House {
         Self { anthropic, _bedrock: bedrock, address, _serving: serving }
     }
 
-    async fn call(&self, call: Call) -> crate::support::client::Reply {
+    async fn call(&self, call: Call) -> testing::client::Reply {
         call.send(self.address).await
     }
 }

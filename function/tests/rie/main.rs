@@ -7,32 +7,16 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
 
-#[expect(dead_code, reason = "tests/clients uses all of it")]
-#[path = "../clients/child.rs"]
-mod child;
-#[expect(dead_code, reason = "tests/lambda uses all of it")]
-#[path = "../lambda/deployed.rs"]
-mod deployed;
-#[expect(dead_code, reason = "tests/lambda uses all of it")]
-#[path = "../support/runtime.rs"]
-mod runtime;
-#[expect(dead_code, reason = "tests/proxy uses all of it")]
-#[path = "../support/mod.rs"]
-mod support;
-
-mod emulated;
-
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::time::Instant;
-
-use self::emulated::Rie;
-use crate::support::{
+use testing::emulated::Rie;
+use testing::{
     answer::{hang, limited, ok},
     client::ALICE,
 };
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn a_request_is_answered_under_awss_own_emulator() {

@@ -4,10 +4,6 @@
 //! clients themselves fail at random. A model says which answer is right. `scripts/soak` runs it for
 //! ten minutes; `scripts/check full` for some seconds. The seed is printed, and counts at the end.
 
-#[expect(dead_code, reason = "tests/proxy uses all of it")]
-#[path = "../support/mod.rs"]
-mod support;
-
 mod model;
 mod plan;
 
@@ -18,15 +14,15 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::future::join_all;
+use testing::answer::{ok, refused};
+use testing::client::{Call, Live, Reply};
+use testing::dynamo::FakeDynamo;
+use testing::fake::Director;
+use testing::world::{self, World};
 use tokio::time::{Instant, sleep};
 
 use self::model::{End, Limit, Right, right};
 use self::plan::{LIMIT, Patience, Plan, Plans, THRESHOLD};
-use crate::support::answer::{ok, refused};
-use crate::support::client::{Call, Live, Reply};
-use crate::support::dynamo::FakeDynamo;
-use crate::support::fake::Director;
-use crate::support::world::{self, World};
 
 /// Each has a credential and asks one thing at a time.
 const CALLERS: u64 = 48;

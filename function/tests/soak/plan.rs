@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
-
-use crate::support::answer::{Answer, access_denied, limited, ok, overloaded, refused, throttled};
-use crate::support::fake::{Director, Received};
+use testing::answer::{Answer, access_denied, limited, ok, overloaded, refused, throttled};
+use testing::fake::{Director, Received};
 
 /// Limits up to here are waited for, in seconds; it is a setting of the proxy.
 pub(crate) const THRESHOLD: i64 = 1;

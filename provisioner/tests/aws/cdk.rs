@@ -5,7 +5,7 @@
 //! lies ready, since CDK publishes none without Docker; provisioner makes and pushes its own, small
 //! one in the time that is measured.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,9 +17,9 @@ use provisioner::stack::names::Name;
 use provisioner::stack::settings::Settings;
 use provisioner::stack::{Remembered, Stack};
 use serde_json::{Value, json};
-
-use crate::emulator::Emulator::MiniStack;
-use crate::world::World;
+use testing::aws::emulator::Emulator::MiniStack;
+use testing::aws::world::World;
+use testing::installed::{Requirements, installed};
 
 const PACKAGE: &str = include_str!("cdk/package.json");
 const APP: &str = include_str!("cdk/app.js");
@@ -31,7 +31,7 @@ const ROUNDS: usize = 5;
 #[test]
 #[ignore = "minutes, and CDK has to be installed: scripts/cdk-comparison runs it"]
 fn the_same_stack_by_cdk() {
-    let cdk = installed();
+    let cdk = cdk();
     let mut times = [const { Vec::new() }; 4];
     let mut differs = Vec::new();
     for _ in 0..ROUNDS {
@@ -155,23 +155,9 @@ fn version(package: &str) -> String {
     package_json["dependencies"][package].as_str().unwrap().to_owned()
 }
 
-/// CDK, installed once per machine; a marker, written last, says that it is whole.
-fn installed() -> PathBuf {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cdk");
-    fs::create_dir_all(&home).unwrap();
-    let lock = File::create(home.join("lock")).unwrap();
-    lock.lock().unwrap();
-    fs::write(home.join("app.js"), APP).unwrap();
-    let marker = home.join("installed");
-    if fs::read_to_string(&marker).is_ok_and(|known| known == PACKAGE) {
-        return home;
-    }
-    drop(fs::remove_dir_all(home.join("node_modules")));
-    fs::write(home.join("package.json"), PACKAGE).unwrap();
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]);
-    let ended = npm.current_dir(&home).output().expect(NEED);
-    assert!(ended.status.success(), "{NEED} ({})", String::from_utf8_lossy(&ended.stderr));
-    fs::write(marker, PACKAGE).unwrap();
-    home
+/// The folder that has CDK, and the app that it deploys.
+fn cdk() -> PathBuf {
+    let folder = installed("cdk", Requirements::Node(PACKAGE));
+    fs::write(folder.join("app.js"), APP).unwrap();
+    folder
 }

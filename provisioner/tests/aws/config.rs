@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-
-use crate::emulator::Emulator::{MiniStack, Moto};
-use crate::proxy::Fault;
-use crate::world::World;
+use testing::aws::emulator::Emulator::{MiniStack, Moto};
+use testing::aws::proxy::Fault;
+use testing::aws::world::World;
 
 #[tokio::test]
 async fn a_setting_is_merged_into_what_is_there_by_one_call() {

@@ -4,9 +4,9 @@
 //! run, has been killed at every change; and one run that loses every answer once has lost each of
 //! them. The whole matrix breaks one call at a time, each in an account of its own.
 
-use crate::emulator::Emulator::{self, MiniStack, Moto};
-use crate::proxy::Fault;
-use crate::world::{Ended, World};
+use testing::aws::emulator::Emulator::{self, MiniStack, Moto};
+use testing::aws::proxy::Fault;
+use testing::aws::world::{Ended, World};
 
 type Run = fn(&World) -> Ended;
 

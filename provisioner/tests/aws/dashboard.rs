@@ -7,10 +7,10 @@ use provisioner::stack::names::Name;
 use provisioner::stack::settings::Settings;
 use provisioner::stack::{Remembered, Stack};
 use serde_json::{Value, json};
+use testing::aws::emulator::Emulator::{MiniStack, Moto};
+use testing::aws::world::World;
 
-use crate::emulator::Emulator::{MiniStack, Moto};
 use crate::logs::real_lines;
-use crate::world::World;
 
 #[test]
 fn it_comes_stays_and_goes_as_the_flags_say() {

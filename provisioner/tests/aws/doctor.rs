@@ -10,9 +10,8 @@ use provisioner::aws::Account;
 use provisioner::stack::names::Names;
 use provisioner::stack::rights;
 use serde_json::{Value, json};
-
-use crate::emulator::Emulator::{self, MiniStack, Moto};
-use crate::world::{Ended, World};
+use testing::aws::emulator::Emulator::{self, MiniStack, Moto};
+use testing::aws::world::{Ended, World};
 
 #[test]
 fn before_there_is_a_stack_every_check_is_made_and_nothing_is_written() {

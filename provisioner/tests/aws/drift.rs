@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::{BillingMode, ProvisionedThroughput, TimeToLiveSpecification};
 use aws_sdk_ecr::types::{ImageScanningConfiguration, ImageTagMutability};
 use aws_sdk_lambda::types::{Architecture, Cors, Environment, FunctionUrlAuthType, InvokeMode};
-
-use crate::emulator::Emulator::{self, MiniStack, Moto};
-use crate::world::World;
+use testing::aws::emulator::Emulator::{self, MiniStack, Moto};
+use testing::aws::world::World;
 
 const OF_ROLE: [&str; 8] = [
     "role: trust",

@@ -1,9 +1,8 @@
 //! From nothing to a stack and back, and what lies beside it.
 
 use serde_json::json;
-
-use crate::emulator::Emulator::{MiniStack, Moto};
-use crate::world::World;
+use testing::aws::emulator::Emulator::{MiniStack, Moto};
+use testing::aws::world::World;
 
 #[test]
 fn a_second_up_makes_no_mutating_call() {
@@ -34,7 +33,7 @@ fn a_plan_writes_nothing() {
 fn a_change_is_made_in_place_and_the_url_stays() {
     for emulator in [MiniStack, Moto] {
         let world = World::new(emulator);
-        let url = |ended: &crate::world::Ended| ended.json()["outputs"]["url"].clone();
+        let url = |ended: &testing::aws::world::Ended| ended.json()["outputs"]["url"].clone();
         let first = world.up(&["--json"]);
         first.expect(0);
         let two = world.binary("two");

@@ -9,9 +9,8 @@ use function::limits::{Query, RateLimitStore};
 use function::upstream::aws::Aws;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-
-use crate::emulator::Emulator::{MiniStack, Moto};
-use crate::world::World;
+use testing::aws::emulator::Emulator::{MiniStack, Moto};
+use testing::aws::world::World;
 
 #[tokio::test]
 async fn a_limit_that_the_function_remembers_is_one_that_is_shown() {
@@ -137,7 +136,7 @@ fn without_a_stack_there_is_a_sentence_and_a_next_step() {
 }
 
 /// A stack in which alice is limited twice, somebody without a name once, and bob is no longer.
-pub(crate) async fn deployed(emulator: crate::emulator::Emulator) -> World {
+pub(crate) async fn deployed(emulator: testing::aws::emulator::Emulator) -> World {
     let world = World::new(emulator);
     world.up(&[]).expect(0);
     let store = store(&world);

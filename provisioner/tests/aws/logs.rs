@@ -12,11 +12,10 @@ use function::telemetry::{self, Record};
 use function::wire::usage::Usage;
 use http::StatusCode;
 use serde_json::{Value, json};
+use testing::aws::emulator::Emulator::{MiniStack, Moto};
+use testing::aws::world::{Ended, World};
 
-use crate::emulator::Emulator::{MiniStack, Moto};
-use crate::world::{Ended, World};
-
-const BOTH: [crate::emulator::Emulator; 2] = [MiniStack, Moto];
+const BOTH: [testing::aws::emulator::Emulator; 2] = [MiniStack, Moto];
 
 #[tokio::test]
 async fn the_function_s_own_lines_are_read_back() {
@@ -143,7 +142,7 @@ struct Group {
 }
 
 impl Group {
-    async fn new(emulator: crate::emulator::Emulator) -> Self {
+    async fn new(emulator: testing::aws::emulator::Emulator) -> Self {
         let world = World::new(emulator);
         let (name, client) = (format!("/aws/lambda/{}-api", world.name), Client::new(&world.sdk()));
         client.create_log_group().log_group_name(&name).send().await.unwrap();

@@ -7,10 +7,9 @@ use aws_sdk_dynamodb::types::{
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Architecture, FunctionCode, PackageType, Runtime};
 use serde_json::json;
-
-use crate::emulator::Emulator::{MiniStack, Moto};
-use crate::proxy::Refusal;
-use crate::world::World;
+use testing::aws::emulator::Emulator::{MiniStack, Moto};
+use testing::aws::proxy::Refusal;
+use testing::aws::world::World;
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
     "Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;

@@ -11,10 +11,9 @@ use function::limits::dynamo::DynamoStore;
 use function::limits::{Query, RateLimitStore};
 use function::upstream::aws::Aws;
 use serde_json::{Value, json};
-
-use crate::emulator::Emulator::{MiniStack, Moto};
-use crate::proxy::Fault;
-use crate::world::World;
+use testing::aws::emulator::Emulator::{MiniStack, Moto};
+use testing::aws::proxy::Fault;
+use testing::aws::world::World;
 
 #[tokio::test]
 async fn a_key_that_is_made_here_is_one_that_the_function_knows() {

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::emulator::Emulator::MiniStack;
-use crate::proxy::Refusal;
-use crate::world::{Ended, World};
+use testing::aws::emulator::Emulator::MiniStack;
+use testing::aws::proxy::Refusal;
+use testing::aws::world::{Ended, World};
 
 #[test]
 fn every_call_of_up_that_is_denied_is_explained() {

@@ -7,10 +7,10 @@
 use provisioner::stack::names::Name;
 use provisioner::stack::policies::{self, Names, Place};
 use serde_json::{Value, json};
+use testing::aws::emulator::Emulator::Guarded;
+use testing::aws::world::{Ended, World};
 
-use crate::emulator::Emulator::Guarded;
 use crate::logs::Following;
-use crate::world::{Ended, World};
 
 /// What the emulator checks against `*`, although AWS knows a resource or a condition for it.
 const AGAINST_ALL: [&str; 15] = [

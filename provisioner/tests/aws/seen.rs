@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use regex_lite::Regex;
 use serde_json::Value;
-
-use crate::emulator::Emulator::MiniStack;
-use crate::world::{Ended, World};
+use testing::aws::emulator::Emulator::MiniStack;
+use testing::aws::world::{Ended, World};
 
 #[test]
 fn a_life_of_a_stack_is_on_record() {
@@ -60,7 +59,7 @@ const KEYS: &str =
 #[cfg(unix)]
 #[test]
 fn a_terminal_shows_the_same_in_colour_and_asks() {
-    use crate::terminal;
+    use testing::aws::terminal;
     let world = World::new(MiniStack);
     let one = world.binary("one").display().to_string();
     let up = ["up", "--no-probe", "--binary", &one];

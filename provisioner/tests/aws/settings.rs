@@ -3,9 +3,10 @@
 use std::{thread::sleep, time::Duration};
 
 use serde_json::{Value, json};
+use testing::aws::emulator::Emulator::{MiniStack, Moto};
+use testing::aws::world::{Ended, World};
 
-use crate::emulator::Emulator::{MiniStack, Moto};
-use crate::world::{Ended, World};
+use crate::behind;
 
 #[tokio::test]
 async fn settings_stay_set_and_options_do_not() {
@@ -149,8 +150,8 @@ fn an_image_that_is_kept_can_be_deployed_again() {
             sleep(Duration::from_millis(1100));
             images.push(image(&world.up(&["--json", "--binary", &world.path(code)])));
         }
-        assert_eq!(world.images().len(), 4, "{emulator:?}");
-        assert!(images[2..].iter().all(|image| world.images().contains(image)));
+        assert_eq!(behind::images(&world).len(), 4, "{emulator:?}");
+        assert!(images[2..].iter().all(|image| behind::images(&world).contains(image)));
         let back = world.run(&["up", "--yes", "--no-probe", "--json", "--image", &images[3]]);
         assert_eq!(image(&back), images[3]);
         // One that is gone is refused before any change.
@@ -160,7 +161,7 @@ fn an_image_that_is_kept_can_be_deployed_again() {
         assert!(gone.error().contains("the repository has no image sha256:"), "{}", gone.stderr);
         world.run(&["up", "--yes", "--image", "latest"]).expect(64);
         assert_eq!(world.proxy.take_journal(), [""; 0]);
-        assert_eq!(world.images().len(), 4);
+        assert_eq!(behind::images(&world).len(), 4);
     }
 }
 

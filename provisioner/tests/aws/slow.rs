@@ -1,8 +1,10 @@
 //! AWS is slower and stricter than the emulators: the tool waits, says what for, and arrives.
 
-use crate::emulator::Emulator::{MiniStack, Moto};
-use crate::proxy::{Fault, Refusal};
-use crate::world::World;
+use testing::aws::emulator::Emulator::{MiniStack, Moto};
+use testing::aws::proxy::{Fault, Refusal};
+use testing::aws::world::World;
+
+use crate::behind::{delete_role, roles};
 
 #[test]
 fn what_is_not_visible_yet_is_waited_for() {
@@ -101,7 +103,7 @@ fn a_role_that_was_made_anew_decrypts_the_functions_settings_again() {
         world.up(&["--env", "LOG_LEVEL=debug"]).expect(0);
         let function = format!("{}-api", world.name);
         assert!(world.proxy.decrypts(&function));
-        world.delete_role();
+        delete_role(&world);
         // `up` makes the role anew, or somebody else does: the function is part of the plan.
         let plan = world.plan();
         let both = [format!("iam-role/{function}-role"), format!("lambda/{function}")];
@@ -127,7 +129,7 @@ fn a_role_that_was_made_anew_decrypts_the_functions_settings_again() {
         assert!(world.proxy.decrypts(&function), "{emulator:?}");
         assert!(world.plan().is_empty());
         world.run(&["down", "--yes"]).expect(0);
-        assert_eq!(world.roles(), [""; 0]);
+        assert_eq!(roles(&world), [""; 0]);
     }
 }
 
@@ -135,14 +137,14 @@ fn a_role_that_was_made_anew_decrypts_the_functions_settings_again() {
 fn a_stand_in_that_was_left_goes_with_the_role() {
     let world = World::new(MiniStack);
     world.up(&[]).expect(0);
-    world.delete_role();
+    delete_role(&world);
     world.proxy.arm(4, Fault::KillAfter);
     world.up(&[]);
     // The stand-in is made, and no more.
     world.proxy.arm(1, Fault::KillAfter);
     world.up(&[]);
     assert!(world.proxy.disarm());
-    assert_eq!(world.roles().len(), 2);
+    assert_eq!(roles(&world).len(), 2);
     world.run(&["down", "--yes"]).expect(0);
-    assert_eq!(world.roles(), [""; 0]);
+    assert_eq!(roles(&world), [""; 0]);
 }

@@ -1,8 +1,8 @@
 //! Somebody says stop: the first time the step ends, the second time nothing is waited for.
 
-use crate::emulator::Emulator::MiniStack;
-use crate::proxy::{Fault, Refusal};
-use crate::world::World;
+use testing::aws::emulator::Emulator::MiniStack;
+use testing::aws::proxy::{Fault, Refusal};
+use testing::aws::world::World;
 
 #[test]
 fn the_first_signal_ends_the_step_and_nothing_more() {

@@ -6,11 +6,11 @@ use std::io::BufRead as _;
 use std::io::Read as _;
 
 use serde_json::{Value, json};
+use testing::aws::emulator::Emulator::{MiniStack, Moto};
+use testing::aws::world::World;
 
-use crate::emulator::Emulator::{MiniStack, Moto};
 use crate::limits::{deployed, log};
 use crate::logs::Following;
-use crate::world::World;
 
 const JSON: [&str; 5] = ["status", "--watch", "--interval", "2", "--json"];
 
@@ -141,7 +141,7 @@ async fn a_terminal_is_drawn_over_and_given_back() {
     // Nothing but another size makes it draw again within this test.
     let words = ["status", "--watch", "--interval", "3600"];
     for (variables, coloured) in [(&[][..], true), (&[("NO_COLOR", "1")][..], false)] {
-        let (mut child, mut terminal) = crate::terminal::start(&world, &words, variables);
+        let (mut child, mut terminal) = testing::aws::terminal::start(&world, &words, variables);
         let mut seen = String::new();
         wait_for(&mut terminal, &mut seen, "carol");
         assert!(seen.starts_with(SCREENS.0), "{seen:?}");
@@ -170,7 +170,8 @@ async fn a_terminal_is_drawn_over_and_given_back() {
 async fn a_terminal_that_can_only_add_lines_is_not_drawn_over() {
     let world = World::new(MiniStack);
     let words = ["status", "--watch", "--interval", "3600"];
-    let (mut child, mut terminal) = crate::terminal::start(&world, &words, &[("TERM", "dumb")]);
+    let (mut child, mut terminal) =
+        testing::aws::terminal::start(&world, &words, &[("TERM", "dumb")]);
     let mut seen = String::new();
     wait_for(&mut terminal, &mut seen, "nobody has asked.");
     assert!(!seen.contains('\x1b'), "{seen:?}");
@@ -179,7 +180,7 @@ async fn a_terminal_that_can_only_add_lines_is_not_drawn_over() {
 }
 
 /// A stack with three limits, two keys and some requests.
-async fn used(emulator: crate::emulator::Emulator) -> World {
+async fn used(emulator: testing::aws::emulator::Emulator) -> World {
     let world = deployed(emulator).await;
     for user in ["alice", "carol"] {
         world.run(&["user", "add", user]).expect(0);

@@ -1,7 +1,6 @@
 //! Does a linter that we have not written agree with the policies?
 //!
-//! Parliament comes from pip at the versions that `requirements.txt` pins, once per machine, into
-//! the target directory. It knows AWS's actions, resources and conditions as of early 2025.
+//! Parliament comes from pip at the versions that `requirements.txt` pins. It knows AWS's actions, resources and conditions as of early 2025.
 
 #![expect(clippy::unwrap_used, reason = "a policy that cannot be read fails the test")]
 
@@ -9,18 +8,16 @@
 mod stacks;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use testing::installed::{Requirements, installed};
 
 use self::stacks::{STACKS, rendered};
 
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 const SCRIPT: &str = include_str!("lint.py");
-const NEEDED: &str = "the policies are linted: install python3 with its venv module and pip";
 
 /// What the linter may say, and why it is no fault of ours.
 const EXCEPTIONS: [(&str, &str); 3] = [
@@ -82,50 +79,17 @@ fn on(mut document: Value, resource: &str) -> Value {
 }
 
 fn findings(documents: &BTreeMap<&str, Value>) -> BTreeSet<String> {
-    let mut linter = Command::new(linter().join("bin/python"))
-        .args(["-W", "ignore", "-c", SCRIPT])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut linter =
+        Command::new(installed("linter", Requirements::Python(REQUIREMENTS)).join("bin/python"))
+            .args(["-W", "ignore", "-c", SCRIPT])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
     let documents = serde_json::to_vec(documents).unwrap();
     linter.stdin.take().unwrap().write_all(&documents).unwrap();
     let ended = linter.wait_with_output().unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     String::from_utf8(ended.stdout).unwrap().lines().map(str::to_owned).collect()
-}
-
-/// Installs the linter, unless the very same is there. The marker that says so is written last, so
-/// that a broken install is done again.
-fn linter() -> PathBuf {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("policies");
-    fs::create_dir_all(&home).unwrap();
-    let (folder, marker) = (home.join("linter"), home.join("linter.installed"));
-    // Other tests want the same at the same time.
-    let lock = File::create(home.join("linter.lock")).unwrap();
-    lock.lock().unwrap();
-    // A virtual environment cannot be moved: its place belongs to what was installed.
-    let whole = format!("{}\n{REQUIREMENTS}", folder.display());
-    if fs::read_to_string(&marker).is_ok_and(|known| known == whole) {
-        return folder;
-    }
-    drop(fs::remove_file(&marker));
-    drop(fs::remove_dir_all(&folder));
-    step(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-    let requirements = home.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).unwrap();
-    step(
-        Command::new(folder.join("bin/python"))
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
-            .arg(requirements),
-    );
-    fs::write(marker, whole).unwrap();
-    folder
-}
-
-fn step(command: &mut Command) {
-    let ended = command.output().unwrap_or_else(|error| panic!("{NEEDED} ({command:?}: {error})"));
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.success(), "{NEEDED} ({command:?}: {said})");
 }

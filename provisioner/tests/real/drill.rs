@@ -2,11 +2,11 @@
 
 use aws_sdk_dynamodb::Client;
 use serde_json::json;
+use testing::answer::access_denied;
+use testing::aws::emulator::Emulator::{MiniStack, Moto};
+use testing::aws::world::World;
 
-use crate::emulator::Emulator::{MiniStack, Moto};
 use crate::live;
-use crate::support::answer::access_denied;
-use crate::world::World;
 
 #[tokio::test]
 async fn a_drill_is_answered_by_bedrock_and_leaves_nothing_behind() {

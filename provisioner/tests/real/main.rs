@@ -11,42 +11,6 @@
     reason = "helpers of tests fail where something is not as they made it"
 )]
 
-#[path = "../../../function/tests/clients/child.rs"]
-mod child;
-#[expect(dead_code, reason = "the function's own tests use all of it")]
-#[path = "../../../function/tests/clients/claude.rs"]
-mod claude;
-#[expect(dead_code, reason = "the function's own tests use all of it")]
-#[path = "../../../function/tests/lambda/deployed.rs"]
-mod deployed;
-#[cfg(target_os = "linux")]
-#[expect(dead_code, reason = "the function's own tests use all of it")]
-#[path = "../../../function/tests/rie/emulated.rs"]
-mod emulated;
-#[expect(dead_code, reason = "tests/aws uses all of it")]
-#[path = "../aws/emulator.rs"]
-mod emulator;
-#[expect(dead_code, reason = "the function's own tests use all of it")]
-#[path = "../../../function/tests/clients/install.rs"]
-mod install;
-#[expect(dead_code, reason = "this needs one kind of processor only")]
-#[path = "../tool/image/program.rs"]
-mod program;
-#[expect(dead_code, reason = "tests/aws uses all of it")]
-#[path = "../aws/proxy.rs"]
-mod proxy;
-#[expect(dead_code, reason = "the function's own tests use all of it")]
-#[path = "../../../function/tests/support/runtime.rs"]
-mod runtime;
-#[expect(dead_code, reason = "the function's own tests use all of it")]
-#[path = "../../../function/tests/support/mod.rs"]
-mod support;
-#[path = "../aws/terminal.rs"]
-mod terminal;
-#[expect(dead_code, reason = "tests/aws uses all of it")]
-#[path = "../aws/world.rs"]
-mod world;
-
 mod drill;
 mod pictures;
 #[cfg(target_os = "linux")]
@@ -57,10 +21,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::deployed::Deployed;
-use crate::emulator::Emulator;
-use crate::runtime::Rules;
-use crate::world::World;
+use testing::aws::emulator::Emulator;
+use testing::aws::world::World;
+use testing::deployed::Deployed;
+use testing::runtime::Rules;
 
 /// A stack, and the function of it behind a Function URL.
 fn live(emulator: Emulator, settings: &[(&str, &str)]) -> (World, Deployed) {

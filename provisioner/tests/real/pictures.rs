@@ -13,14 +13,15 @@ use anstyle_svg::{Term, WIN10_CONSOLE};
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
 use function::clock;
+use testing::answer::{limited, ok};
+use testing::aws::emulator::Emulator::MiniStack;
+use testing::aws::terminal;
+use testing::aws::world::World;
+use testing::client::Call;
+use testing::deployed::Deployed;
+use testing::runtime::Rules;
 
-use crate::deployed::Deployed;
-use crate::emulator::Emulator::MiniStack;
-use crate::runtime::Rules;
-use crate::support::answer::{limited, ok};
-use crate::support::client::Call;
-use crate::world::World;
-use crate::{build, on_stack, terminal};
+use crate::{build, on_stack};
 
 /// Where they hang.
 const FOLDER: &str = "../.github/pictures";

@@ -17,15 +17,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use testing::aws::emulator::Emulator::{MiniStack, Moto};
+use testing::aws::world::World;
+use testing::client::Call;
+use testing::emulated::Rie;
+use testing::runtime::event;
 use tokio::net::TcpListener;
 
 use crate::drill::items;
-use crate::emulated::Rie;
-use crate::emulator::Emulator::{MiniStack, Moto};
 use crate::made;
-use crate::runtime::event;
-use crate::support::client::Call;
-use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drill_is_answered_once_under_awss_own_emulator() {

@@ -1,12 +1,12 @@
 //! The settings that `user add` makes are ones that Claude Code works with.
 
 use serde_json::Value;
+use testing::answer::limited;
+use testing::aws::emulator::Emulator::{MiniStack, Moto};
+use testing::claude::Claude;
+use testing::deployed::Deployed;
 
-use crate::claude::Claude;
-use crate::deployed::Deployed;
-use crate::emulator::Emulator::{MiniStack, Moto};
 use crate::live;
-use crate::support::answer::limited;
 
 #[tokio::test]
 async fn claude_code_works_with_the_settings_that_were_written_for_it() {

@@ -8,11 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use provisioner::image::{Architecture, Digest, Image};
 use serde_json::{Value, json};
+use testing::aws::world::{Ended, World};
+use testing::elf::{AARCH64, program};
 
 use crate::copy::{Copy, deployed, equip, turn};
-use crate::program::{AARCH64, program};
 use crate::tools::{home, path, wait};
-use crate::world::{Ended, World};
 
 /// Changed, undone and changed again, all in one stack: what is built takes turns anyway.
 #[test]
@@ -90,7 +90,7 @@ fn known(variable: &str, name: &str) -> PathBuf {
 /// are places on that machine.
 #[test]
 fn the_same_source_is_the_same_program_beside_the_sources_of_rust() {
-    let world = World::new(crate::emulator::Emulator::MiniStack);
+    let world = World::new(testing::aws::emulator::Emulator::MiniStack);
     let build = |folder: &Path, rust: Option<&Path>| {
         fs::create_dir_all(folder.join("src")).unwrap();
         for (file, text) in SMALL {
@@ -206,7 +206,7 @@ fn what_is_not_built_is_not_compared() {
 /// The deployed image and three before it stay; an older one goes only when the next one runs.
 #[test]
 fn four_images_are_kept() {
-    let world = World::new(crate::emulator::Emulator::MiniStack);
+    let world = World::new(testing::aws::emulator::Emulator::MiniStack);
     let code = |number: u8| program(AARCH64, &[number]).bytes();
     for number in 0..6 {
         let path = world.binary(&number.to_string());

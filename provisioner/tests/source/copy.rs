@@ -10,10 +10,10 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use provisioner::image::{Architecture, Digest};
+use testing::aws::emulator::Emulator;
+use testing::aws::world::{Ended, World};
 
-use crate::emulator::Emulator;
 use crate::tools::{home, path};
-use crate::world::{Ended, World};
 
 /// What makes a build quick (*The Cargo Book*, "Profiles").
 const QUICK: [(&str, &str); 3] = [

@@ -11,21 +11,6 @@
     reason = "helpers of tests fail where something is not as they made it"
 )]
 
-#[expect(dead_code, reason = "the other tests use all of it")]
-#[path = "../aws/emulator.rs"]
-mod emulator;
-#[expect(dead_code, reason = "the other tests use all of it")]
-#[path = "../tool/image/program.rs"]
-mod program;
-#[expect(dead_code, reason = "the other tests use all of it")]
-#[path = "../aws/proxy.rs"]
-mod proxy;
-#[path = "../../../function/tests/rie/program.rs"]
-mod rie;
-#[expect(dead_code, reason = "the other tests use all of it")]
-#[path = "../aws/world.rs"]
-mod world;
-
 mod changes;
 mod copy;
 mod debian;

@@ -8,11 +8,11 @@ use std::process::Command;
 
 use provisioner::image::Architecture;
 use tempfile::TempDir;
+use testing::aws::emulator::Emulator::MiniStack;
+use testing::aws::world::{Ended, World};
 
 use crate::copy::{Copy, deployed, equip, turn};
-use crate::emulator::Emulator::MiniStack;
 use crate::tools::path;
-use crate::world::{Ended, World};
 
 #[test]
 fn a_folder_without_the_source_is_named() {

@@ -13,11 +13,11 @@ use provisioner::image::push::{self, PushError, Registry};
 use provisioner::image::{Architecture, Digest, Image};
 use serde_json::Value;
 use tempfile::TempDir;
+use testing::elf::{AARCH64, program};
 
 use crate::copy::deployed;
 use crate::debian;
 use crate::missing::on_a_small_disk;
-use crate::program::{AARCH64, program};
 use crate::registry::{Strict, login};
 use crate::running::{answers_as_a_container, answers_on_lambda};
 use crate::tools::{BOTH, wait};

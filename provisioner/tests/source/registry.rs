@@ -6,9 +6,9 @@ use std::process::{Child, Command};
 
 use provisioner::image::push::Registry;
 use tempfile::TempDir;
+use testing::aws::emulator::serve;
 
 use crate::debian;
-use crate::emulator::serve;
 
 pub(crate) const PASSWORD: &str = "dummy-password";
 /// The user `AWS` with that password, as bcrypt has it.

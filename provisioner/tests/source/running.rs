@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use provisioner::image::Architecture;
 use serde_json::{Value, json};
+use testing::emulated::emulator;
 
-use crate::{debian, rie};
+use crate::debian;
 
 /// The longest wait for anything: an emulated start takes seconds on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -84,7 +85,7 @@ pub(crate) fn answers_as_a_container(root: &Path, architecture: Architecture) {
 pub(crate) fn answers_on_lambda(root: &Path, architecture: Architecture) {
     let anthropic = Anthropic::start();
     let (address, api) = (free(), free());
-    let mut command = Command::new(rie::emulator());
+    let mut command = Command::new(emulator());
     command
         .args(["--log-level", "error"])
         .args(["--runtime-interface-emulator-address", &address.to_string()])

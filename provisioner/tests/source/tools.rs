@@ -1,17 +1,16 @@
-//! What does a build for Lambda need besides Rust? Installed once per machine, below `target/`, at
-//! pinned versions.
+//! What does a build for Lambda need besides Rust?
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use provisioner::image::Architecture;
+use testing::installed::{Requirements, installed};
 
-const REQUIREMENTS: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.1"];
-const NEED: &str = "these tests cross-compile the function: install python3 with its venv module \
-                    and pip, and rustup";
+const REQUIREMENTS: &str = "ziglang==0.17.1\ncargo-zigbuild==0.24.1";
+const NEED: &str = "these tests cross-compile the function, for which they need rustup";
 
 pub(crate) const BOTH: [Architecture; 2] = [Architecture::Arm64, Architecture::X86_64];
 
@@ -22,8 +21,9 @@ pub(crate) fn path() -> &'static OsString {
         for architecture in BOTH {
             step(Command::new("rustup").args(["target", "add", architecture.triple()]));
         }
+        let tools = installed("zig", Requirements::Python(REQUIREMENTS));
         let there = std::env::var_os("PATH").unwrap();
-        let folders = [installed().join("bin")].into_iter().chain(std::env::split_paths(&there));
+        let folders = [tools.join("bin")].into_iter().chain(std::env::split_paths(&there));
         std::env::join_paths(folders).unwrap()
     })
 }
@@ -33,28 +33,6 @@ pub(crate) fn home(name: &str) -> PathBuf {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("source").join(name);
     fs::create_dir_all(&home).unwrap();
     home
-}
-
-/// The virtual environment that has both. A marker, written last, says that it is whole.
-fn installed() -> PathBuf {
-    let home = home("tools");
-    let (folder, marker) = (home.join("python"), home.join("installed"));
-    let lock = File::create(home.join("lock")).unwrap();
-    lock.lock().unwrap();
-    let whole = format!("{} {REQUIREMENTS:?}", folder.display());
-    if fs::read_to_string(&marker).is_ok_and(|known| known == whole) {
-        return folder;
-    }
-    drop(fs::remove_file(&marker));
-    drop(fs::remove_dir_all(&folder));
-    step(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-    step(
-        Command::new(folder.join("bin/python"))
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(REQUIREMENTS),
-    );
-    fs::write(marker, whole).unwrap();
-    folder
 }
 
 fn step(command: &mut Command) {

@@ -5,6 +5,5 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be read or bound fails the test")]
 
 mod content;
-mod program;
 mod pushing;
 mod registry;

@@ -16,7 +16,7 @@ use self::runtime::{Lambda, Rules};
 #[path = "../../../provisioner/src/image/layer.rs"]
 mod layer;
 #[expect(dead_code, reason = "the tests use all of it")]
-#[path = "../../../function/tests/support/runtime.rs"]
+#[path = "../../../function/testing/src/runtime.rs"]
 mod runtime;
 
 const STARTS: usize = 21;

@@ -6,8 +6,7 @@ use flate2::read::GzDecoder;
 use proptest::prelude::*;
 use provisioner::image::{Architecture, Digest, Image, ImageError, MOST_BINARY_BYTES};
 use serde_json::{Value, json};
-
-use super::program::{AARCH64, Program, RISCV, X86_64, program};
+use testing::elf::{AARCH64, Program, RISCV, X86_64, program};
 
 #[test]
 fn the_layer_holds_the_binary_and_little_else() {

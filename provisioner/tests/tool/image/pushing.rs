@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use tokio::task::JoinSet;
-
 use provisioner::image::push::{PushError, Pushed, Registry, push};
 use provisioner::image::{Architecture, Image};
+use testing::elf::{AARCH64, program};
+use tokio::task::JoinSet;
 
-use super::program::{AARCH64, program};
 use super::registry::{Cut, Fake, Mood, PASSWORD, errors};
 
 /// What a first push asks of a registry that knows nothing.

@@ -1,0 +1,50 @@
+//! The tool in a terminal, as a person sees it: a pseudo-terminal, and somebody who types.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use super::world::World;
+
+/// What the screen showed, as it was written, and how the tool ended.
+#[derive(Debug)]
+pub struct Screen {
+    pub code: Option<i32>,
+    pub text: String,
+}
+
+/// Starts the tool in a terminal, whose other end this is.
+pub fn start(world: &World, words: &[&str], variables: &[(&str, &str)]) -> (Child, File) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let mut command = world.command(words);
+    let end = || -> Stdio { OpenOptions::new().read(true).write(true).open(&name).unwrap().into() };
+    command.stdin(end()).stdout(end()).stderr(end());
+    command.env("TERM", "xterm-256color").envs(variables.iter().copied());
+    // What is left open here would keep the terminal from ending: the command goes with its ends.
+    (world.proxy.launch(&mut command), File::from(master))
+}
+
+/// Runs the tool; whenever it asks, `answer` is typed.
+pub fn run(world: &World, words: &[&str], variables: &[(&str, &str)], answer: &str) -> Screen {
+    let (mut child, mut master) = start(world, words, variables);
+    let (mut seen, mut piece, mut asked) = (Vec::new(), [0; 4096], 0);
+    // It ends with an error of its own on Linux, and with nothing elsewhere.
+    while let Ok(length @ 1..) = master.read(&mut piece) {
+        seen.extend_from_slice(&piece[..length]);
+        let questions = String::from_utf8_lossy(&seen).matches("[y/N] ").count();
+        if questions > asked {
+            asked = questions;
+            master.write_all(answer.as_bytes()).unwrap();
+        }
+    }
+    let code = child.wait().unwrap().code();
+    let text = String::from_utf8(seen).unwrap().replace("\r\n", "\n");
+    // A line that was cleared and written again shows what was written last.
+    let lines = text.split('\n').map(|line| line.rsplit("\r\x1b[2K").next().unwrap_or(line));
+    Screen { code, text: lines.collect::<Vec<_>>().join("\n") }
+}
