@@ -16,6 +16,7 @@ mod limits;
 mod matrix;
 mod mend;
 mod messages;
+mod money;
 mod room;
 mod settings;
 mod simulate;
