@@ -30,24 +30,22 @@ use function::{
 use futures_util::future::join_all;
 use http_body::Frame;
 use hyper::Request;
+use testing::{
+    answer::{hang, limited, ok},
+    anthropic::FakeAnthropic,
+    bedrock::FakeBedrock,
+    client::{ALICE, BOB, Call},
+    dynamo::FakeDynamo,
+    moto,
+    world::{Plan, World},
+};
 use tokio::{
     net::TcpListener,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
-use crate::{
-    streams::assert_one_error_at_the_end,
-    support::{
-        answer::{hang, limited, ok},
-        anthropic::FakeAnthropic,
-        bedrock::FakeBedrock,
-        client::{ALICE, BOB, Call},
-        dynamo::FakeDynamo,
-        moto,
-        world::{Plan, World},
-    },
-};
+use crate::streams::assert_one_error_at_the_end;
 
 /// What an upstream waits that has fallen silent: longer than any test.
 const FOR_EVER: Duration = Duration::from_secs(120);
