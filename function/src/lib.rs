@@ -26,8 +26,8 @@
 //! ```
 //!
 //! The core is values and functions: it names no runtime, no client, no environment and no clock,
-//! and `tests/layering.rs` keeps it so. [`reply`] is the only place that writes an error of our
-//! own.
+//! and `tests/core/layering.rs` keeps it so. [`reply`] is the only place that writes an error of
+//! our own.
 
 pub mod access;
 pub mod caller;

@@ -1,6 +1,7 @@
 //! What only this proxy has: what its function left in the account, and how it is used.
 
 pub mod answers;
+mod ask;
 pub mod claude_settings;
 pub mod drill;
 pub mod events;

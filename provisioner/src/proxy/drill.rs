@@ -8,13 +8,11 @@ use bytes::Bytes;
 use function::drill::{HEADER, Nonce, PATH};
 use function::wire::sse::{self, Splitter};
 use function::wire::usage::Usage;
-use http::{HeaderMap, HeaderValue, Request};
-use http_body_util::{BodyExt as _, Empty};
+use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::engine::network;
-use crate::proxy::probe;
+use super::ask;
 
 /// What was heard.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,25 +55,17 @@ pub async fn ask(url: &str, nonce: &Nonce) -> Result<Heard, String> {
 async fn exchange(url: &str, nonce: &Nonce) -> Result<Heard, String> {
     let mut secret = HeaderValue::from_str(nonce.reveal()).expect("a nonce is plain text");
     secret.set_sensitive(true);
-    let request = Request::post(format!("{url}{PATH}")).header(HEADER, secret);
-    let request =
-        request.body(Empty::<Bytes>::new()).map_err(|_| "the URL is not one".to_owned())?;
+    let url = format!("{url}{PATH}");
+    let request = ask::prepare(&url, |client, url| client.post(url).header(HEADER, secret))?;
     let start = Instant::now();
-    let answer = probe::client()?.request(request).await.map_err(|error| network::why(&error))?;
-    let (head, mut body) = answer.into_parts();
-    let mut heard = Heard { status: head.status.as_u16(), ..Heard::labelled(&head.headers) };
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| format!("the answer broke off: {}", network::why(&error)))?;
-        if bytes.is_empty() {
-            heard.first_byte = start.elapsed();
-        }
-        bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-        if bytes.len() > LARGEST {
-            return Err("the answer does not end: this is not claude-proxy".to_owned());
-        }
+    let mut answer = ask::send(request).await?;
+    let status = answer.status().as_u16();
+    let mut heard = Heard { status, ..Heard::labelled(answer.headers()) };
+    let (mut first_byte, mut bytes) = (None, Vec::new());
+    while ask::read_on(&mut answer, &mut bytes, LARGEST).await? {
+        first_byte = first_byte.or_else(|| Some(start.elapsed()));
     }
+    heard.first_byte = first_byte.unwrap_or_default();
     heard.whole = start.elapsed();
     heard.read(Bytes::from(bytes));
     Ok(heard)

@@ -6,17 +6,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::engine::network;
+use super::ask;
 
 /// What the probe found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -151,24 +145,14 @@ fn judge(status: StatusCode, by_aws: bool, body: &[u8]) -> Health {
 }
 
 async fn exchange(url: &str) -> Result<Answer, String> {
-    let url: Uri = url.parse().map_err(|_| "the URL is not one".to_owned())?;
-    let client = client()?;
-    let request =
-        Request::get(url).body(Empty::new()).map_err(|_| "the URL is not one".to_owned())?;
+    let request = ask::prepare(url, |client, url| client.get(url))?;
     let start = Instant::now();
-    let answer = client.request(request).await.map_err(|error| network::why(&error))?;
+    let mut answer = ask::send(request).await?;
     let status = answer.status();
     let by_aws = answer.headers().contains_key("x-amzn-errortype")
         || answer.headers().contains_key("x-amzn-requestid");
-    let mut body = answer.into_body();
     let (mut first, mut last, mut read) = (None, None, Vec::new());
-    while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| format!("the answer broke off: {}", network::why(&error)))?;
-        read.extend_from_slice(frame.data_ref().map_or(&[][..], Bytes::as_ref));
-        if read.len() > LARGEST {
-            return Err("the answer does not end: this is not claude-proxy".to_owned());
-        }
+    while ask::read_on(&mut answer, &mut read, LARGEST).await? {
         first = first.or_else(|| Some(start.elapsed()));
         last = Some(start.elapsed());
     }
@@ -177,16 +161,4 @@ async fn exchange(url: &str) -> Result<Answer, String> {
     let first_byte_ms = u64::try_from(first_byte.as_millis()).ok();
     let health = Health { first_byte_ms, ..judge(status, by_aws, &read) };
     Ok(Answer { health, spread })
-}
-
-/// Whoever is asked: by HTTPS, or in the open where an emulator is.
-pub(crate) fn client() -> Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, String> {
-    let connector = HttpsConnectorBuilder::new()
-        .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-        .map_err(|error| format!("no certificates to trust: {error}"))?
-        .https_or_http()
-        .enable_http1()
-        .enable_http2()
-        .build();
-    Ok(Client::builder(TokioExecutor::new()).build(connector))
 }

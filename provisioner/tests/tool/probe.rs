@@ -87,6 +87,20 @@ async fn an_answer_that_does_not_end_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
+async fn nobody_is_followed_elsewhere() {
+    let (elsewhere, asked) = (serve(well), Arc::new(AtomicU32::new(0)));
+    let head = format!("307 Temporary Redirect\r\nlocation: {elsewhere}healthz");
+    let head: &str = Box::leak(head.into());
+    let counted = Arc::clone(&asked);
+    let url = serve(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Answer { head, body: ["", ""], apart: 0 }
+    });
+    let health = probe::ask(&url).await;
+    assert_eq!((health.ok, health.status, asked.load(Ordering::Relaxed)), (false, Some(307), 1));
+}
+
+#[tokio::test]
 async fn nobody_there_may_pass() {
     let health = probe::ask("http://127.0.0.1:1").await;
     assert!(health.may_pass(), "{health:?}");
