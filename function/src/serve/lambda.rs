@@ -100,7 +100,7 @@ where
     loop {
         let mut invocation = runtime.next().await?;
         let record = Record::begin();
-        let mut curfew = Curfew::before(invocation.deadline, clock::now());
+        let mut curfew = Curfew::before(invocation.deadline(), clock::now());
         let response = Box::pin(answer(&mut invocation, &ask, &record, &mut curfew)).await;
         let frames = answer::frames(response, curfew, record);
         if let Err(error) = runtime.respond(&invocation, frames).await {

@@ -53,7 +53,7 @@ pub(crate) async fn read_on(
 }
 
 fn why(error: &reqwest::Error) -> String {
-    network::why(&error)
+    network::why(error)
 }
 
 /// Nothing on the way to this machine is asked for help.

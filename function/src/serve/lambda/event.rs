@@ -1,16 +1,15 @@
 //! Which request does an event stand for?
 //!
-//! Reads the events of a Function URL (payload format 2.0) with the types of `aws_lambda_events`.
-//! The way of `lambda_http` on to a request is not used: it panics on bad base64 and on odd hosts,
-//! and normalises the path. Here path and query stay as they came, and what is no request is a
-//! [`Failure`].
+//! Reads the events of a Function URL (payload format 2.0) with the types of `lambda_http`. Its way
+//! on to a request is not used: it panics on bad base64 and on odd hosts, and normalises the path.
+//! Here path and query stay as they came, and what is no request is a [`Failure`].
 
-use aws_lambda_events::apigw::ApiGatewayV2httpRequest as Event;
 use aws_smithy_types::base64;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Uri, header};
 use http_body_util::Full;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest as Event;
 
 use crate::reply::{ErrorKind, Failure};
 

@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
+use lambda_http::Context;
 use tokio::sync::oneshot;
 
 use super::answer::{ERROR_BODY, ERROR_TYPE, error_json};
@@ -45,16 +46,22 @@ pub struct Runtime {
 /// One event to answer.
 pub(super) struct Invocation {
     pub(super) event: Bytes,
-    /// When the process is killed; `None` where it is not said.
-    pub(super) deadline: Option<Timestamp>,
-    id: String,
+    context: Context,
     invocation_id: Option<HeaderValue>,
 }
 
 impl fmt::Debug for Invocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // An event holds the client's credential.
-        f.debug_struct("Invocation").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Invocation").field("id", &self.context.request_id).finish_non_exhaustive()
+    }
+}
+
+impl Invocation {
+    /// When the process is killed; `None` where it is not said.
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        let millis = i64::try_from(self.context.deadline).ok().filter(|millis| *millis > 0);
+        millis.and_then(|millis| Timestamp::from_millisecond(millis).ok())
     }
 }
 
@@ -74,13 +81,9 @@ impl Runtime {
         let request = Request::get(self.url("invocation/next"));
         let answer = self.ask(request, empty()).await?;
         let (mut head, body) = answer.into_parts();
-        let id = text(&head.headers, "lambda-runtime-aws-request-id").map(str::to_owned);
-        let deadline = text(&head.headers, "lambda-runtime-deadline-ms");
-        let deadline = deadline.and_then(|millis| millis.parse().ok());
         let event = Limited::new(body, MOST_EVENT_BYTES).collect().await;
         Ok(Invocation {
-            id: id.context("the Runtime API sent an event without an id")?,
-            deadline: deadline.and_then(|millis| Timestamp::from_millisecond(millis).ok()),
+            context: context(&head.headers)?,
             invocation_id: head.headers.remove(INVOCATION_ID),
             event: event
                 .map_err(|error| anyhow::anyhow!(error).context("cannot read the next event"))?
@@ -95,12 +98,13 @@ impl Runtime {
         invocation: &Invocation,
         frames: impl Stream<Item = Frame<Bytes>> + Send + 'static,
     ) -> anyhow::Result<()> {
-        let mut request =
-            Request::post(self.url(&format!("invocation/{}/response", invocation.id)))
-                .header("lambda-runtime-function-response-mode", "streaming")
-                .header(header::CONTENT_TYPE, "application/vnd.awslambda.http-integration-response")
-                .header(header::TRAILER, ERROR_TYPE)
-                .header(header::TRAILER, ERROR_BODY);
+        let mut request = Request::post(
+            self.url(&format!("invocation/{}/response", invocation.context.request_id)),
+        )
+        .header("lambda-runtime-function-response-mode", "streaming")
+        .header(header::CONTENT_TYPE, "application/vnd.awslambda.http-integration-response")
+        .header(header::TRAILER, ERROR_TYPE)
+        .header(header::TRAILER, ERROR_BODY);
         if let Some(id) = &invocation.invocation_id {
             request = request.header(INVOCATION_ID, id);
         }
@@ -158,6 +162,17 @@ fn empty() -> Sent {
     Full::default().boxed_unsync()
 }
 
+/// Reads what is needed of the context. The type's own constructor panics where no deadline is
+/// sent, and refuses an invocation for other headers that nobody here looks at.
+fn context(headers: &HeaderMap) -> anyhow::Result<Context> {
+    let id = text(headers, "lambda-runtime-aws-request-id");
+    let mut context = Context::default();
+    id.context("the Runtime API sent an event without an id")?.clone_into(&mut context.request_id);
+    let deadline = text(headers, "lambda-runtime-deadline-ms");
+    context.deadline = deadline.and_then(|millis| millis.parse().ok()).unwrap_or_default();
+    Ok(context)
+}
+
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
@@ -171,7 +186,37 @@ struct Held<S> {
 impl<S: Stream<Item = Frame<Bytes>>> Stream for Held<S> {
     type Item = Result<Frame<Bytes>, Infallible>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
         self.frames.as_mut().poll_next(cx).map(|frame| frame.map(Ok))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_is_read_of_whatever_the_platform_sends() {
+        let read = |headers: &[(&'static str, &'static str)]| {
+            let pairs = headers.iter();
+            let pairs = pairs.map(|(name, value)| {
+                (name.parse().expect("a name"), HeaderValue::from_static(value))
+            });
+            let context = context(&pairs.collect());
+            let invocation =
+                |context| Invocation { event: Bytes::new(), context, invocation_id: None };
+            context.map(|context| invocation(context).deadline())
+        };
+        let id = ("lambda-runtime-aws-request-id", "8476a536");
+        let millis = |text| ("lambda-runtime-deadline-ms", text);
+        let at = Timestamp::from_millisecond(1_542_409_706_888).ok();
+        assert_eq!(read(&[id, millis("1542409706888")]).expect("a context"), at);
+        let odd = ("lambda-runtime-client-context", "no JSON");
+        assert_eq!(read(&[id, odd, millis("1542409706888")]).expect("a context"), at);
+        for none in ["", "0", "soon", "-1", "18446744073709551615", "18446744073709551616"] {
+            assert_eq!(read(&[id, millis(none)]).expect("a context"), None, "{none}");
+        }
+        assert_eq!(read(&[id]).expect("a context"), None);
+        assert!(read(&[millis("1542409706888")]).is_err());
     }
 }
