@@ -22,10 +22,10 @@
 //! engine ← aws ← image ← resources ← stack ← proxy ← cli ← view ← build ← doctor ← commands
 //! ```
 //!
-//! Each may name what stands before it, never what stands behind it: the fence is
-//! `function/tests/core/layering.rs`. Whoever wants to provision something else takes [`engine`] and
-//! [`aws`] as they are. A file in [`resources`] has two halves: what it wants and how it differs is
-//! pure; how it is read, made and deleted takes a `Reader` or a `Writer`.
+//! Each may name what stands before it, never what stands behind it; the fence is a test,
+//! `function/tests/core/layering.rs`. Whoever wants to provision something else takes [`engine`]
+//! and [`aws`] as they are. A file in [`resources`] has two halves: what it wants and how it
+//! differs is pure; how it is read, made and deleted takes a `Reader` or a `Writer`.
 
 pub mod aws;
 pub mod build;
