@@ -5,6 +5,7 @@
 
 mod account;
 mod calls;
+mod credentials;
 pub(crate) mod direct;
 mod endpoint;
 mod error;
@@ -43,6 +44,7 @@ use crate::engine::{self, Changed, Say};
 pub use account::Account;
 
 use calls::Calls;
+use credentials::Once;
 use direct::Direct;
 pub(crate) use error::call;
 use profile::Profile;
@@ -181,7 +183,7 @@ async fn configure(place: &Place, pace: Pace) -> Result<SdkConfig, CloudError> {
         let keys = keys.profile_name(name).build();
         loader = loader.profile_name(name).credentials_provider(keys);
     }
-    Ok(Box::pin(loader.load()).await)
+    Ok(Once::within(Box::pin(loader.load()).await))
 }
 
 /// Whether this machine trusts anybody: without a certificate no connection could be made.

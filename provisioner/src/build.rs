@@ -122,6 +122,7 @@ impl Workspace {
         let target = found["target_directory"].as_str();
         match target.filter(|_| PACKAGES.iter().all(has)) {
             Some(target) => {
+                tools::library_name(folder).await?;
                 tools::check().await?;
                 Ok(Self { folder: folder.to_owned(), target: target.into() })
             }

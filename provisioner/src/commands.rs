@@ -19,6 +19,8 @@ mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use anstream::ColorChoice;
 use clap::Parser as _;
@@ -76,7 +78,9 @@ async fn run(cli: Cli) -> Exit {
     let printer = Printer::new(global.json, global.no_color).with_verbose(global.verbose);
     let calm = command.only_reads();
     let (say, heard) = channel(false);
-    let mut session = Session { global, printer, stop: Stop::new(heard), report: Map::new() };
+    let (stop, asking) = (Stop::new(heard), Arc::new(AtomicBool::new(false)));
+    let asked = Arc::clone(&asking);
+    let mut session = Session { global, printer, stop, asking, report: Map::new() };
     let stop = session.stop.clone();
     let command = async {
         match command {
@@ -96,7 +100,7 @@ async fn run(cli: Cli) -> Exit {
     };
     let ended = tokio::select! {
         ended = command => ended,
-        () = interrupts(&say, printer, calm) => {
+        () = interrupts(&say, printer, || calm || asked.load(Relaxed)) => {
             Err(Failure::new(Exit::Interrupted, "interrupted in the middle of a step")
                 .hint("run it again: it finishes the job"))
         }
@@ -125,13 +129,13 @@ fn finish(session: &Session, ended: Result<Exit, Failure>) -> Exit {
 
 /// Hears Ctrl-C and SIGTERM: the first asks to stop, the second does not wait for it. Returns after
 /// the second.
-async fn interrupts(say: &Sender<bool>, printer: Printer, calm: bool) {
+async fn interrupts(say: &Sender<bool>, printer: Printer, calm: impl Fn() -> bool) {
     loop {
         interrupt().await;
         if say.send_replace(true) {
             return;
         }
-        if calm {
+        if calm() {
             continue;
         }
         printer.progress("\nstopping after the step that is under way (Ctrl-C again: at once)");

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::aws::CloudError;
 use crate::engine::plan::Style;
+use crate::engine::words::clean;
 
 /// How it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -73,9 +74,10 @@ impl Check {
             State::Fail => ("fail", "1;31"),
         };
         let word = style.paint(colour, format!("{word:<4}"));
-        let mut text = format!("{word}  {:<22}  {}", self.name, self.cause.replace('\n', "; "));
+        let (name, cause) = (clean(&self.name), clean(&self.cause.replace('\n', "; ")));
+        let mut text = format!("{word}  {name:<22}  {cause}");
         if let Some(cure) = &self.cure {
-            write!(text, "\n      {}", style.paint("1", format!("→ {cure}")))
+            write!(text, "\n      {}", style.paint("1", format!("→ {}", clean(cure))))
                 .expect("it takes all");
         }
         text

@@ -164,10 +164,13 @@ pub async fn check_target(folder: &Path, architecture: Architecture) -> Result<P
 ///
 /// # Errors
 ///
-/// That there is no Rust.
+/// That there is no Rust, or none that works.
 pub async fn library_name(folder: &Path) -> Result<String, Missing> {
     let told = run(Command::new("rustc").arg("-vV").current_dir(folder)).await;
     let told = told.map_err(|_| Missing::Rust)?;
+    if !told.status.success() {
+        return Err(broken("rustc", &told));
+    }
     let told = String::from_utf8_lossy(&told.stdout);
     let value = |key| told.lines().find_map(|line| line.strip_prefix(key));
     // Who builds Rust without its history has a release instead of a commit.

@@ -18,10 +18,11 @@ use crate::engine::Address;
 use crate::engine::Resource as _;
 use crate::engine::document;
 use crate::engine::plan::{self, Change, Danger, Fields, Plan};
+use crate::engine::words::clean;
 use crate::resources::function::{Function, FunctionLive};
 use crate::resources::role::Role;
 use crate::stack::rights;
-use crate::stack::settings::{Environment, LOCAL, OWNED};
+use crate::stack::settings::{Environment, LOCAL, OWNED, refusal};
 use crate::stack::{ROLE_POLICY, for_strangers};
 use crate::view::columns::columns;
 
@@ -40,12 +41,12 @@ pub(super) async fn run(session: &mut Session, command: ConfigCommand) -> Result
             change(session, &Wanted { set: wanted.collect(), unset: BTreeSet::new() }).await
         }
         ConfigCommand::Unset { names } => {
-            let refused = names.iter().filter_map(|name| crate::stack::settings::refusal(name));
-            let refused: Vec<_> = refused.collect();
+            let unset: BTreeSet<String> = names.into_iter().collect();
+            let owned = unset.iter().filter(|name| OWNED.contains(&name.as_str()));
+            let refused: Vec<_> = owned.filter_map(|name| refusal(name)).collect();
             if !refused.is_empty() {
                 return Err(usage(refused));
             }
-            let unset = names.into_iter().collect();
             change(session, &Wanted { set: Variables::new(), unset }).await
         }
     }
@@ -64,13 +65,26 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// The whole environment, changed; all else stays.
+    /// The whole environment, changed; all else stays. What is wrong already and stays so is no
+    /// reason not to mend the rest.
     fn merged(&self, live: &Variables) -> Result<Variables, Vec<String>> {
+        let strange = self.strange().filter(|name| !live.contains_key(*name));
+        let strange: Vec<String> = strange.filter_map(|name| refusal(name)).collect();
+        if !strange.is_empty() {
+            return Err(strange);
+        }
         let mut merged = live.clone();
         merged.retain(|name, _| !self.unset.contains(name));
         merged.extend(self.set.clone());
-        Environment::check_whole(&merged)?;
-        Ok(merged)
+        let known = problems(live);
+        let new: Vec<String> =
+            problems(&merged).into_iter().filter(|problem| !known.contains(problem)).collect();
+        if new.is_empty() { Ok(merged) } else { Err(new) }
+    }
+
+    /// What is to be unset, and is no setting.
+    fn strange(&self) -> impl Iterator<Item = &String> {
+        self.unset.iter().filter(|name| refusal(name).is_some())
     }
 
     fn touches(&self, name: &str) -> bool {
@@ -88,8 +102,21 @@ impl Wanted {
     }
 }
 
+/// What the function would say of these when it starts.
+fn problems(environment: &Variables) -> Vec<String> {
+    Environment::check_whole(environment).err().unwrap_or_default()
+}
+
 async fn change(session: &mut Session, wanted: &Wanted) -> Result<Exit, Failure> {
-    let deployed = Deployed::connect(session).await?;
+    // Whether what is no setting is there nevertheless, only AWS can tell.
+    let deployed = Deployed::connect(session).await.map_err(|failure| {
+        let strange: Vec<String> = wanted.strange().filter_map(|name| refusal(name)).collect();
+        if strange.is_empty() {
+            failure
+        } else {
+            usage([strange, vec![failure.sentence()]].concat())
+        }
+    })?;
     let live = deployed.function().await?;
     let merged = wanted.merged(&live.environment).map_err(usage)?;
     let role = match wanted.touches_rights() {
@@ -129,7 +156,13 @@ async fn change(session: &mut Session, wanted: &Wanted) -> Result<Exit, Failure>
     };
     let done = Function::configure(function, merge, &writer).await;
     done.map_err(|error| partly(error.at(&address), &writer))?;
-    printer.progress("The function runs with it.");
+    let left = problems(&merged);
+    printer.progress(if left.is_empty() {
+        "The function runs with it."
+    } else {
+        "It is set, but the function cannot start before these are mended as well:"
+    });
+    left.iter().for_each(|problem| printer.progress(&format!("  {}", clean(problem))));
     if wanted.touches("ACCESS_MODE") && for_strangers(&merged).is_none() {
         let kept = live.concurrency.map(|number| {
             format!("note: {number} requests at once stay reserved for it, until `up` is run")

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead as _, Write as _};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -26,6 +28,8 @@ pub(super) struct Session {
     pub(super) global: Global,
     pub(super) printer: Printer,
     pub(super) stop: Stop,
+    /// A question stands: no step is under way.
+    pub(super) asking: Arc<AtomicBool>,
     /// The object that `--json` prints, as far as it is known.
     pub(super) report: Map<String, Value>,
 }
@@ -93,7 +97,13 @@ impl Session {
             io::stdin().lock().read_line(&mut line).map(|_| line)
         });
         let read = async { Ok(line.await.ok().and_then(Result::ok).unwrap_or_default()) };
-        let line = self.unless_stopped(read).await?;
+        self.asking.store(true, Relaxed);
+        let line = self.unless_stopped(read).await;
+        self.asking.store(false, Relaxed);
+        let line = line.map_err(|failure| {
+            drop(writeln!(io::stderr()));
+            Failure::new(failure.exit, "interrupted: nothing was changed")
+        })?;
         if !line.ends_with('\n') {
             // The question stays to be read.
             drop(writeln!(io::stderr()));

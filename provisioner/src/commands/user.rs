@@ -58,25 +58,39 @@ async fn add(session: &mut Session, args: UserAdd) -> Result<Exit, Failure> {
     if let Some(path) = &write_settings {
         if let Err(why) = file::write(path, access) {
             let taken_back = items.remove(&stored, &writer).await;
-            let what = if taken_back.is_ok() {
-                "the key was taken back"
-            } else {
-                "nobody has the key: `user remove` takes it back"
-            };
-            return Err(Failure::new(Exit::Failed, why.to_string()).hint(what));
+            let failure = Failure::new(Exit::Failed, why.to_string());
+            return Err(failure.hint(whose(taken_back.is_ok())));
         }
         // The file has it now: that was the one time.
         report["key"] = Value::Null;
         report["settings"] = Value::Null;
         report["written"] = path.display().to_string().into();
     }
-    session.report = report.as_object().cloned().unwrap_or_default();
     if let Some(mode) = mode.filter(|mode| !mode.is_empty() && mode != "key") {
         let note = format!("note: ACCESS_MODE is {mode}, so nobody is asked for a key");
         session.printer.progress(&note);
     }
-    session.printer.text(shown(&user, access, write_settings.as_deref()));
-    Ok(Exit::Done)
+    let text = match session.printer.is_json() {
+        true => report.to_string(),
+        false => shown(&user, access, write_settings.as_deref()),
+    };
+    // Whoever cannot read it has no key.
+    match session.printer.line(text) {
+        Err(why) if write_settings.is_none() => {
+            let taken_back = items.remove(&stored, &writer).await;
+            let message = format!("the key could not be shown: {why}");
+            Err(Failure::new(Exit::Failed, message).hint(whose(taken_back.is_ok())))
+        }
+        Ok(()) | Err(_) => Ok(Exit::Done),
+    }
+}
+
+/// What became of a key that could not be handed over.
+const fn whose(taken_back: bool) -> &'static str {
+    match taken_back {
+        true => "the key was taken back",
+        false => "nobody has the key: `user remove` takes it back",
+    }
 }
 
 /// What the operator hands over, or where it went.

@@ -18,6 +18,9 @@ const BASE_URL: &str = "ANTHROPIC_BASE_URL";
 /// The variable that holds headers, one a line.
 const HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
 
+/// A byte order mark (Unicode, *UTF-8 Signature*).
+const MARK: char = '\u{feff}';
+
 /// Where one person's Claude Code is to ask, and with which key.
 #[derive(Debug, Clone, Copy)]
 pub struct Access<'a> {
@@ -78,6 +81,10 @@ impl Access<'_> {
     ///
     /// [`Unfit`], where it would have to be guessed what is meant.
     pub fn merged(&self, text: &str) -> Result<String, Unfit> {
+        // Some editors mark a text by it; whoever reads the file goes by it.
+        if let Some(text) = text.strip_prefix(MARK) {
+            return self.merged(text).map(|merged| format!("{MARK}{merged}"));
+        }
         if text.trim().is_empty() {
             return Ok(format!("{:#}\n", self.document()));
         }
@@ -136,6 +143,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_mark_of_byte_order_stays_where_it_is() {
+        let plain = merged("{\"a\": 1}").unwrap();
+        assert_eq!(merged("\u{feff}{\"a\": 1}").unwrap(), format!("\u{feff}{plain}"));
+        assert!(merged("\u{feff}").is_ok());
+    }
 
     #[test]
     fn an_empty_file_becomes_a_whole_document() {

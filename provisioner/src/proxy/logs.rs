@@ -20,6 +20,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::engine::plan::Style;
+use crate::engine::words::{clean, cut};
 
 /// What stands above the columns.
 pub const HEAD: &str = "TIME                 WHO             MODEL                       \
@@ -175,25 +176,5 @@ const LONGEST: usize = 2_000;
 /// Somebody else's text, so that a terminal takes none of it for a command.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    let mut shown = String::new();
-    for (length, letter) in text.trim_end().chars().enumerate() {
-        if length == LONGEST {
-            shown.push('…');
-            break;
-        }
-        match letter {
-            '\t' => shown.push(' '),
-            // Also marks that turn the direction of writing.
-            letter if letter.is_control() || is_bidirectional(letter) => {
-                shown.extend(letter.escape_default());
-            }
-            letter => shown.push(letter),
-        }
-    }
-    shown
-}
-
-/// Unicode, *Bidirectional Algorithm*, section 2.
-const fn is_bidirectional(letter: char) -> bool {
-    matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    clean(&cut(&text.trim_end().replace('\t', " "), LONGEST))
 }

@@ -27,7 +27,16 @@ pub enum PolicyError {
          Anthropic model or profile"
     )]
     Model { value: String },
+    #[error(
+        "the role's policy would have {size} characters, and IAM takes {LONGEST}: \
+         BEDROCK_REGIONS or BEDROCK_MODEL_MAP name too much"
+    )]
+    TooLong { size: usize },
 }
+
+/// All inline policies of a role together, in characters without white space (AWS, *IAM and STS
+/// quotas*).
+pub const LONGEST: usize = 10_240;
 
 /// The account and region in which everything is, as AWS itself names them.
 #[derive(Debug, Clone, Copy)]

@@ -86,7 +86,9 @@ pub fn execution(
         prefixes: &prefixes,
         models: &models,
     };
-    policies::execution(&policy).map(document::canonical)
+    let document = document::canonical(policies::execution(&policy)?);
+    let size = document.to_string().chars().filter(|letter| !letter.is_whitespace()).count();
+    if size > policies::LONGEST { Err(PolicyError::TooLong { size }) } else { Ok(document) }
 }
 
 fn list(text: &str) -> impl Iterator<Item = &str> {

@@ -9,9 +9,12 @@ use std::path::PathBuf;
 
 use function::settings::{Options, Settings as FunctionSettings, VARIABLES};
 
+use crate::aws::Account;
 use crate::aws::values::{Boundary, Concurrency, Memory, Retention, Timeout};
 use crate::image::Architecture;
-use crate::stack::names::Name;
+use crate::stack::names::{Name, Names};
+use crate::stack::policies::PolicyError;
+use crate::stack::rights;
 
 /// Everything that the person who runs a command decides about the stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +70,7 @@ pub const LOCAL: [&str; 2] = ["LISTEN_ADDRESS", "RATE_LIMIT_STORE_PATH"];
 /// What only the function on Lambda obeys; its own start checks the values.
 const ON_LAMBDA: [&str; 3] = ["ACCESS_MODE", "ALLOWED_ORGANIZATIONS", "PROXY_KEYS"];
 
-/// All that Lambda takes, in bytes of names and values (AWS, *Lambda quotas*).
+/// All that Lambda takes, in bytes of names and values as JSON (AWS, *Lambda quotas*).
 pub const LARGEST_ENVIRONMENT: usize = 4096;
 
 impl Environment {
@@ -103,6 +106,9 @@ impl Environment {
                 problems.push(problem);
             }
         }
+        // What is too much alone is too much with the rest.
+        problems.extend(check_size(&variables).err().into_iter().flatten());
+        problems.extend(too_long(&variables).map(|error| error.to_string()));
         if problems.is_empty() { Ok(Self(variables)) } else { Err(problems) }
     }
 
@@ -112,11 +118,7 @@ impl Environment {
     ///
     /// One line for each problem.
     pub fn check_whole(environment: &BTreeMap<String, String>) -> Result<(), Vec<String>> {
-        let size: usize = environment.iter().map(|(key, value)| key.len() + value.len()).sum();
-        if size > LARGEST_ENVIRONMENT {
-            let most = LARGEST_ENVIRONMENT;
-            return Err(vec![format!("all settings have {size} bytes; Lambda takes {most}")]);
-        }
+        check_size(environment)?;
         Self::read_whole(environment).map(drop)
     }
 
@@ -137,6 +139,29 @@ impl Environment {
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+}
+
+/// Whether the role's policy would be too long with these, wherever the stack is: in the region of
+/// the shortest name, with the shortest name of its own. What is only a little too long is found
+/// when the account is known.
+fn too_long(variables: &BTreeMap<String, String>) -> Option<PolicyError> {
+    let [id, region, partition] = ["0".repeat(12), "us-east-1".to_owned(), "aws".to_owned()];
+    let names = Names::from(&"ab".parse::<Name>().ok()?);
+    let policy = rights::execution(&Account { id, region, partition }, &names, variables);
+    policy.err().filter(|error| matches!(error, PolicyError::TooLong { .. }))
+}
+
+/// Lambda counts the variables as the one object that they are on the wire.
+fn check_size(environment: &BTreeMap<String, String>) -> Result<(), Vec<String>> {
+    let size = serde_json::to_string(environment).map_or(usize::MAX, |text| text.len());
+    let most = LARGEST_ENVIRONMENT;
+    match size > most {
+        true => {
+            let problem = format!("all settings have {size} bytes as JSON; Lambda takes {most}");
+            Err(vec![problem])
+        }
+        false => Ok(()),
     }
 }
 

@@ -109,7 +109,9 @@ impl Printer {
     ///
     /// If nobody reads standard output any more.
     pub fn line(self, text: impl Display) -> io::Result<()> {
-        writeln!(io::stdout(), "{text}")
+        let mut out = io::stdout();
+        writeln!(out, "{text}")?;
+        out.flush()
     }
 
     /// Whether a person looks at standard output.

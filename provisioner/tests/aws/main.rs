@@ -14,6 +14,7 @@ mod crash;
 mod dashboard;
 mod doctor;
 mod drift;
+mod edges;
 mod lifecycle;
 mod limits;
 mod logs;

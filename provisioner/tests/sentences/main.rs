@@ -6,9 +6,12 @@
     reason = "helpers of tests fail where something is not as they made it"
 )]
 
+#[cfg(unix)]
+mod build;
 mod empty;
 mod fake;
 mod faults;
+mod limits;
 mod names;
 mod profiles;
 mod run;

@@ -112,3 +112,28 @@ fn a_file_that_is_not_there_is_no_fault() {
     let (ended, _) = told("", &[], &[("AWS_CONFIG_FILE", &missing)]);
     names(&ended, &["no AWS credentials were found"]);
 }
+
+/// It may ask a person for the digits of a second factor, each time.
+#[test]
+fn a_program_that_gives_credentials_is_asked_once() {
+    let home = tempfile::tempdir().unwrap();
+    let (asked, script) = (home.path().join("asked"), home.path().join("give"));
+    let keys = "{\"Version\":1,\"AccessKeyId\":\"a\",\"SecretAccessKey\":\"b\"}";
+    let text = format!("echo asked >> {}\necho '{keys}'\n", asked.display());
+    std::fs::write(&script, text).unwrap();
+    let config = home.path().join("config");
+    let text = format!(
+        "[profile mfa]\nregion = eu-west-3\ncredential_process = sh {}\n",
+        script.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let fake = Fake::start(|_| None);
+    for words in [&["status"][..], &["plan", "--no-build"], &["doctor"]] {
+        drop(std::fs::remove_file(&asked));
+        let mut command = command(words, &fake.url());
+        command.env("AWS_CONFIG_FILE", &config).env("PATH", "/usr/bin:/bin");
+        let ended = finish(command.args(["--profile", "mfa"]));
+        assert!([0, 4].contains(&ended.code), "{ended:?}");
+        assert_eq!(std::fs::read_to_string(&asked).unwrap().lines().count(), 1, "{words:?}");
+    }
+}

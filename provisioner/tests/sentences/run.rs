@@ -39,9 +39,13 @@ pub(crate) fn finish(command: &mut Command) -> Ended {
 }
 
 impl Ended {
-    /// What went wrong, from where it is said.
-    pub(crate) fn error(&self) -> &str {
-        self.stderr.find("error: ").map_or("", |at| &self.stderr[at..])
+    /// What went wrong, from where it is said: behind the words of other programs.
+    pub(crate) fn error(&self) -> String {
+        let lines: Vec<&str> = self.stderr.lines().collect();
+        let said = |line: &&str| line.starts_with("error: ");
+        let Some(last) = lines.iter().rposition(said) else { return String::new() };
+        let first = lines[..last].iter().rposition(|line| !said(line)).map_or(0, |at| at + 1);
+        lines[first..].join("\n")
     }
 
     pub(crate) fn json(&self) -> Value {
