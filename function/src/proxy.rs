@@ -278,8 +278,12 @@ impl Proxy {
     ) -> Option<Subject> {
         let class = ModelClass::of(model)?;
         // What is invoked says what it accepts, unless the operator's id hides what it is.
-        let mapped = self.settings.model_map.get(model).and_then(|id| Model::resolve(id));
-        let model = mapped.or_else(|| Model::resolve(model));
+        let mapped = Model::mapped(&self.settings.model_map, model);
+        let by_any_letters = || Model::resolve(&model.to_ascii_lowercase());
+        let model = mapped
+            .and_then(Model::resolve)
+            .or_else(|| Model::resolve(model))
+            .or_else(|| mapped.and_then(|_| by_any_letters()));
         let manner = self.keeps_refusals().then(|| Manner::of(fingerprint, sent));
         Some(Subject { fingerprint, manner, class, model })
     }

@@ -185,6 +185,7 @@ pub(super) fn bedrock(held: Vec<Bytes>, mut upstream: Events, mut metered: Meter
 pub(super) fn said(failure: BedrockFailure) -> Failure {
     match failure {
         BedrockFailure::Client { message } => Failure::new(ErrorKind::InvalidRequest, message),
+        BedrockFailure::Refused { message } => Failure::new(ErrorKind::Api, message),
         BedrockFailure::Transient { kind, message }
         | BedrockFailure::Permanent { kind, message } => Failure::new(kind, message),
     }

@@ -135,7 +135,12 @@ impl Proxy {
                     let region = self.bedrock.region(region).unwrap_or_default();
                     return Some(Counted { tokens, model_id, region });
                 }
-                Err(failure) => tracing::warn!("bedrock cannot count: {}", failure.message()),
+                Err(failure) => {
+                    tracing::warn!("bedrock cannot count: {}", failure.message());
+                    if failure.is_refusal() {
+                        return None;
+                    }
+                }
             }
         }
         None

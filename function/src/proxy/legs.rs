@@ -23,7 +23,8 @@ use crate::money::Tariff;
 use crate::reply::{ErrorKind, Failure};
 use crate::translate::error::BedrockFailure;
 use crate::translate::mend::MOST_MENDS;
-use crate::translate::request::{self, Headers};
+use crate::translate::model::Model;
+use crate::translate::request::{Headers, Request};
 use crate::translate::response;
 use crate::translate::stream::{Event, Stream as Translation};
 use crate::upstream::Fault;
@@ -195,10 +196,9 @@ impl Exchange {
         self.record.attempt(Upstream::Bedrock, Some(reason));
         self.read_lessons().await;
         let model_id = self.model_id(name);
+        let mut next = self.translate(None).await;
         let answered = loop {
-            let Some(body) = self.translate().await else {
-                return (Outcome::Untranslatable, None);
-            };
+            let Some(body) = next else { return (Outcome::Untranslatable, None) };
             let call = Call { model_id: model_id.clone(), body };
             let tariff = self.tariff(&call, name);
             let answered = if self.asked.stream {
@@ -206,9 +206,11 @@ impl Exchange {
             } else {
                 self.message_bedrock(region, call, tariff).await
             };
-            match answered {
-                Err(BedrockFailure::Client { message }) if self.mend(&message).await => {}
-                answered => break answered,
+            let refusal = answered.as_ref().err().filter(|failure| failure.is_refusal());
+            let Some(refusal) = refusal else { break answered };
+            next = self.mend(refusal.message()).await;
+            if next.is_none() {
+                break answered;
             }
         };
         match answered {
@@ -262,21 +264,23 @@ impl Exchange {
         reason: Reason,
         served: (&str, &str),
     ) -> Brought {
-        let passes = match &failure {
+        let (outcome, passes) = match &failure {
             BedrockFailure::Client { message } => {
                 let failure = Failure::new(ErrorKind::InvalidRequest, message);
                 let mut response = failure.into_response(self.record.id()).map(content::full);
                 self.label(&mut response, reason, served);
                 return (Outcome::Answered, Some(response));
             }
-            BedrockFailure::Transient { .. } => true,
-            BedrockFailure::Permanent { .. } => false,
+            // It is the request: no other region would take it.
+            BedrockFailure::Refused { .. } => (Outcome::Untranslatable, false),
+            BedrockFailure::Transient { .. } => (Outcome::Unserved { passes: true }, true),
+            BedrockFailure::Permanent { .. } => (Outcome::Unserved { passes: false }, false),
         };
         self.record.bedrock_failed();
         let said = failure.message();
         self.unserved = Some(said.to_owned());
         tracing::warn!(region = served.1, model = served.0, passes, "bedrock cannot serve: {said}");
-        (Outcome::Unserved { passes }, None)
+        (outcome, None)
     }
 
     /// Before a request is translated for the first time: others may know more about its model.
@@ -289,31 +293,45 @@ impl Exchange {
         }
     }
 
-    /// The body for Bedrock, as it is to be after all that has been learnt and mended.
-    async fn translate(&mut self) -> Option<Vec<u8>> {
+    /// The body for Bedrock after all that has been learnt and mended; after a `refusal` the next
+    /// one, if another one than before comes out.
+    async fn translate(&mut self, refusal: Option<String>) -> Option<Vec<u8>> {
         let model = self.subject.as_ref()?.model.clone()?;
         let learnt = || self.proxy.lessons.mends(&model, clock::now());
         let mends = self.mends.get_or_insert_with(learnt).clone();
         let (body, headers) = (self.body.clone(), self.headers.clone());
         let large = body.len() > LARGE_BODY;
-        let work = move || request::to_bedrock(&body, &request_headers(&headers), &model, &mends);
+        // Whoever drops this request has no use for the rest of the work.
+        let waiting = Arc::new(());
+        let waited_for = Arc::downgrade(&waiting);
+        let work = move || {
+            let headers = request_headers(&headers);
+            let watch = |_| waited_for.strong_count() > 0;
+            let request = Request { body: &body, headers, model: &model, watch: &watch };
+            match refusal {
+                Some(refusal) => Ok(request.mended(&mends, &refusal)),
+                None => request.to_bedrock(&mends).map(|body| Some((mends, body))),
+            }
+        };
         let translated = if large {
             self.beside(pin!(tokio::task::spawn_blocking(work))).await.ok()?
         } else {
             work()
         };
+        drop(waiting);
         let note = |reason: &_| tracing::warn!("bedrock cannot serve this request: {reason}");
-        translated.inspect_err(note).ok()
+        let (mends, body) = translated.inspect_err(note).ok()??;
+        self.mends = Some(mends);
+        Some(body)
     }
 
-    /// Mends what a refusal names; false where the refusal is the client's own.
-    async fn mend(&mut self, message: &str) -> bool {
+    /// Mends what a refusal names; `None` where that changes nothing, so that the refusal stands.
+    async fn mend(&mut self, refusal: &str) -> Option<Vec<u8>> {
         if self.mended >= MOST_MENDS {
-            return false;
+            return None;
         }
-        let sent = self.translate().await.unwrap_or_default();
-        let mended = self.mends.as_mut().is_some_and(|mends| mends.add(message, &sent));
-        self.mended += usize::from(mended);
+        let mended = self.translate(Some(refusal.to_owned())).await;
+        self.mended += usize::from(mended.is_some());
         mended
     }
 
@@ -330,8 +348,8 @@ impl Exchange {
 
     fn model_id(&self, region: &str) -> String {
         let settings = &self.proxy.settings;
-        if let Some(mapped) = settings.model_map.get(&self.asked.model) {
-            return mapped.clone();
+        if let Some(mapped) = Model::mapped(&settings.model_map, &self.asked.model) {
+            return mapped.to_owned();
         }
         let model = self.subject.as_ref().and_then(|subject| subject.model.as_ref());
         let id = model.map(|model| model.bedrock_id(region, settings.profile_prefix));

@@ -6,9 +6,10 @@
 use std::borrow::Cow;
 use std::mem;
 
-use super::json::{Edit, Object, Writer, array, edit_all, is_blank};
-use super::request::Untranslatable;
-use super::table::{ANTHROPIC_BLOCKS, Holds, Line, TOOL_SEARCH};
+use super::Untranslatable;
+use super::json::{Edit, Object, Writer, edit_all, is_blank};
+use super::reader::Reader;
+use super::table::{ANTHROPIC_BLOCKS, Holds, LONGEST_TOOL_NAME, Line, TOOL_CHANGES, TOOL_SEARCH};
 
 /// How deep blocks may stand in blocks. An image in a document in a tool result is at 2.
 const DEEPEST: usize = 4;
@@ -22,16 +23,26 @@ const OPERATOR: &str =
 
 /// Edits content for one line of models, and notes what it meets.
 #[derive(Debug)]
-pub(super) struct Content {
+pub(super) struct Content<'r> {
+    pub(super) reader: &'r Reader<'r>,
     pub(super) line: Line,
     pub(super) holds: Holds,
+    /// How many cache markers there are.
+    pub(super) markers: usize,
     /// Thinking blocks are left out.
     pub(super) without_thinking: bool,
     /// Claude Code's attribution line is left out.
     pub(super) without_attribution: bool,
 }
 
-impl Content {
+/// A turn that has been edited, and what must be known of it when it is followed by a system
+/// message.
+struct Turn<'a> {
+    message: Object<'a>,
+    calls_tools: Option<bool>,
+}
+
+impl Content<'_> {
     /// Edits `messages`. Where the line takes no system messages, those before the first turn are
     /// put into `leading` as blocks for `system`, and later ones become turns of the user.
     pub(super) fn messages(
@@ -39,24 +50,31 @@ impl Content {
         json: &str,
         leading: &mut Vec<String>,
     ) -> Result<Edit, Untranslatable> {
-        let items = array(json)?.ok_or(Untranslatable::Shape("`messages` is no array"))?;
+        let items = self.reader.array(json)?;
+        let items = items.ok_or(Untranslatable::Shape("`messages` is no array"))?;
         if self.line.system_messages {
-            return edit_all(&items, |item| self.message(&object(item)?));
+            return edit_all(&items, |item| {
+                let message = self.object(item)?;
+                self.message(&message)
+            });
         }
         let mut out = Writer::array();
         let mut changed = false;
         let mut held = Vec::new();
-        let mut before: Option<Object<'_>> = None;
+        let mut before: Option<Turn<'_>> = None;
         for item in items {
-            let message = object(item)?;
+            let message = self.object(item)?;
             if message.text("role").as_deref() == Some("system") {
                 changed = true;
                 let blocks = self.said(&message)?;
-                match &before {
-                    None => leading.extend(blocks),
-                    Some(_) if blocks.is_empty() => {}
-                    Some(turn) if calls_tools(turn)? => held.push(operator_turn(&blocks)),
-                    Some(_) => out.item(&operator_turn(&blocks)),
+                let Some(turn) = &mut before else {
+                    leading.extend(blocks);
+                    continue;
+                };
+                if !blocks.is_empty() && self.calls_tools(turn)? {
+                    held.push(operator_turn(&blocks));
+                } else if !blocks.is_empty() {
+                    out.item(&operator_turn(&blocks));
                 }
                 continue;
             }
@@ -67,7 +85,7 @@ impl Content {
             }
             // A tool's result must follow its call directly: what was said in between comes after.
             held.drain(..).for_each(|turn: String| out.item(&turn));
-            before = Some(message);
+            before = Some(Turn { message, calls_tools: None });
         }
         held.iter().for_each(|turn| out.item(turn));
         Ok(if changed { Edit::Put(out.finish()) } else { Edit::Keep })
@@ -79,7 +97,7 @@ impl Content {
         json: &str,
         leading: &[String],
     ) -> Result<Edit, Untranslatable> {
-        let edit = match array(json)? {
+        let edit = match self.reader.array(json)? {
             Some(items) => self.system_blocks(&items)?,
             None => Edit::Keep,
         };
@@ -88,7 +106,7 @@ impl Content {
         }
         let own = edit.apply(json).unwrap_or(Cow::Borrowed("null"));
         let mut out = Writer::array();
-        if let Some(items) = array(&own)? {
+        if let Some(items) = self.reader.array(&own)? {
             items.iter().for_each(|item| out.item(item));
         } else if !is_blank(&own) {
             out.item(&text_block(&own));
@@ -105,7 +123,7 @@ impl Content {
         let mut first = true;
         let edit = edit_all(items, |item| {
             let kept = mem::take(&mut first) && !self.without_attribution;
-            if !kept && is_attribution(item)? {
+            if !kept && self.is_attribution(item)? {
                 return Ok(Edit::Drop);
             }
             self.block(item, 0)
@@ -114,8 +132,9 @@ impl Content {
     }
 
     /// Edits a `cache_control`: Bedrock takes no `scope`, old lines no `ttl`.
-    pub(super) fn cache_control(&self, json: &str) -> Result<Edit, Untranslatable> {
-        let Some(marker) = Object::read(json)? else { return Ok(Edit::Keep) };
+    pub(super) fn cache_control(&mut self, json: &str) -> Result<Edit, Untranslatable> {
+        let Some(marker) = self.reader.object(json)? else { return Ok(Edit::Keep) };
+        self.markers += 1;
         marker.edit(|key, _| {
             Ok(match key {
                 "scope" => Edit::Drop,
@@ -145,12 +164,12 @@ impl Content {
         // A turn that was nothing but thinking is no turn without it.
         let Edit::Put(edited) = &edit else { return Ok(edit) };
         let emptied = self.without_thinking
-            && object(edited)?.get("content").is_some_and(|content| content == "[]");
+            && self.object(edited)?.get("content").is_some_and(|content| content == "[]");
         Ok(if emptied { Edit::Drop } else { edit })
     }
 
     fn blocks(&mut self, json: &str, depth: usize) -> Result<Edit, Untranslatable> {
-        let Some(items) = array(json)? else { return Ok(Edit::Keep) };
+        let Some(items) = self.reader.array(json)? else { return Ok(Edit::Keep) };
         if depth > DEEPEST {
             return Err(Untranslatable::Shape("content blocks are nested too deep"));
         }
@@ -158,7 +177,7 @@ impl Content {
     }
 
     fn block(&mut self, json: &str, depth: usize) -> Result<Edit, Untranslatable> {
-        let Some(block) = Object::read(json)? else { return Ok(Edit::Keep) };
+        let Some(block) = self.reader.object(json)? else { return Ok(Edit::Keep) };
         self.admit(&block)?;
         if self.is_left_out(&block) {
             return Ok(Edit::Drop);
@@ -183,10 +202,11 @@ impl Content {
         let kind = block.text("type").unwrap_or_default();
         let name = block.text("name").unwrap_or_default();
         match &*kind {
+            "tool_use" => named(&name),
             "tool_reference" | "tool_search_tool_result" => self.tool_search(),
             "server_tool_use" if name.starts_with(TOOL_SEARCH) => self.tool_search(),
             "tool_addition" | "tool_removal" => {
-                self.holds.tool_changes = true;
+                self.holds.needed.insert(TOOL_CHANGES);
                 let known = self.line.system_messages;
                 if known { Ok(()) } else { Err(Untranslatable::Missing("tool changes")) }
             }
@@ -199,7 +219,7 @@ impl Content {
 
     /// Refuses sources that Bedrock would have to fetch.
     fn source(&mut self, json: &str, depth: usize) -> Result<Edit, Untranslatable> {
-        let Some(source) = Object::read(json)? else { return Ok(Edit::Keep) };
+        let Some(source) = self.reader.object(json)? else { return Ok(Edit::Keep) };
         match source.text("type").as_deref() {
             Some("url") => Err(Untranslatable::Source("url")),
             Some("file") => Err(Untranslatable::Source("file")),
@@ -210,15 +230,41 @@ impl Content {
         }
     }
 
+    fn is_attribution(&self, block: &str) -> Result<bool, Untranslatable> {
+        let text = self.reader.object(block)?.and_then(|block| block.text("text"));
+        Ok(text.is_some_and(|text| text.starts_with(ATTRIBUTION)))
+    }
+
+    /// Whether a turn calls tools; it is read once, however many messages of the system follow it.
+    fn calls_tools(&self, turn: &mut Turn<'_>) -> Result<bool, Untranslatable> {
+        if let Some(known) = turn.calls_tools {
+            return Ok(known);
+        }
+        let mut calls = false;
+        if turn.message.text("role").as_deref() == Some("assistant") {
+            let content = turn.message.get("content").unwrap_or("null");
+            for item in self.reader.array(content)?.unwrap_or_default() {
+                calls |= self.object(item)?.text("type").as_deref() == Some("tool_use");
+            }
+        }
+        turn.calls_tools = Some(calls);
+        Ok(calls)
+    }
+
+    fn object<'a>(&self, json: &'a str) -> Result<Object<'a>, Untranslatable> {
+        let object = self.reader.object(json)?;
+        object.ok_or(Untranslatable::Shape("a message or block is no object"))
+    }
+
     /// The text blocks of a system message.
     fn said(&mut self, message: &Object<'_>) -> Result<Vec<String>, Untranslatable> {
         let content = message.get("content").unwrap_or("null");
-        let Some(items) = array(content)? else {
+        let Some(items) = self.reader.array(content)? else {
             return Ok(if is_blank(content) { Vec::new() } else { vec![text_block(content)] });
         };
         let mut blocks = Vec::with_capacity(items.len());
         for item in items {
-            if object(item)?.text("type").as_deref() != Some("text") {
+            if self.object(item)?.text("type").as_deref() != Some("text") {
                 return Err(Untranslatable::Missing("system messages that hold more than text"));
             }
             blocks.extend(self.block(item, 0)?.apply(item).map(Into::into));
@@ -227,25 +273,10 @@ impl Content {
     }
 }
 
-fn is_attribution(block: &str) -> Result<bool, Untranslatable> {
-    let text = Object::read(block)?.and_then(|block| block.text("text"));
-    Ok(text.is_some_and(|text| text.starts_with(ATTRIBUTION)))
-}
-
-fn object(json: &str) -> Result<Object<'_>, Untranslatable> {
-    Object::read(json)?.ok_or(Untranslatable::Shape("a message or block is no object"))
-}
-
-fn calls_tools(message: &Object<'_>) -> Result<bool, Untranslatable> {
-    if message.text("role").as_deref() != Some("assistant") {
-        return Ok(false);
-    }
-    for item in array(message.get("content").unwrap_or("null"))?.unwrap_or_default() {
-        if object(item)?.text("type").as_deref() == Some("tool_use") {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Refuses names of tools that Bedrock does not take, and Anthropic does.
+pub(super) fn named(name: &str) -> Result<(), Untranslatable> {
+    let longer = name.len() > LONGEST_TOOL_NAME && name.chars().count() > LONGEST_TOOL_NAME;
+    if longer { Err(Untranslatable::Name) } else { Ok(()) }
 }
 
 /// `text` is the JSON of a string.

@@ -1,21 +1,29 @@
 //! What does a failure of Bedrock mean, and what of it may a client read?
 //!
-//! Decides by exception name, then by status; the sentence counts only where Bedrock reports an
-//! operator's fault as the client's 400. Names and statuses are those of the Bedrock Runtime API
-//! reference. No text leaves here with an ARN, an account number or the name of a role or user.
+//! Decides by exception name, then by status, and of a 400 by its sentence: the client's own it is
+//! only where Anthropic would say the same of the same request. Names and statuses are those of the
+//! Bedrock Runtime API reference. No text leaves here with an ARN, an account number or the name of
+//! a role or user.
 
 use std::borrow::Cow;
 
+use super::sentences::{CLIENTS, OPERATORS};
 use crate::reply::ErrorKind;
 
 /// The longest message that is passed on, in bytes.
 pub const MAX_MESSAGE: usize = 4096;
 
+/// The longest quotation that is passed on, in characters.
+const LONGEST_QUOTATION: usize = 64;
+
 /// What a failure of Bedrock means; every message is scrubbed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BedrockFailure {
-    /// The request itself is wrong: the client reads Bedrock's sentence, and may mend by it.
+    /// The request itself is wrong, for Anthropic too: the client reads the sentence, and may mend
+    /// by it.
     Client { message: String },
+    /// The request is one that Anthropic takes and Bedrock does not, in whatever region.
+    Refused { message: String },
     /// It passes with time: another region may answer now, this one later.
     Transient { kind: ErrorKind, message: String },
     /// It stays until the operator has changed something.
@@ -27,6 +35,7 @@ impl BedrockFailure {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Client { .. } => ErrorKind::InvalidRequest,
+            Self::Refused { .. } => ErrorKind::Api,
             Self::Transient { kind, .. } | Self::Permanent { kind, .. } => *kind,
         }
     }
@@ -35,24 +44,36 @@ impl BedrockFailure {
     pub fn message(&self) -> &str {
         match self {
             Self::Client { message }
+            | Self::Refused { message }
             | Self::Transient { message, .. }
             | Self::Permanent { message, .. } => message,
+        }
+    }
+
+    /// Whether it is the request as it was sent that Bedrock does not take, so that another one may
+    /// be taken.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Client { .. } | Self::Refused { .. } => true,
+            Self::Transient { .. } | Self::Permanent { .. } => false,
         }
     }
 }
 
 enum Meaning {
     Client,
+    Refused,
     Transient(ErrorKind),
     Permanent(ErrorKind),
 }
 
-use Meaning::{Client, Permanent, Transient};
+use Meaning::{Client, Permanent, Refused, Transient};
 
 impl Meaning {
     fn with(self, message: String) -> BedrockFailure {
         match self {
             Client => BedrockFailure::Client { message },
+            Refused => BedrockFailure::Refused { message },
             Transient(kind) => BedrockFailure::Transient { kind, message },
             Permanent(kind) => BedrockFailure::Permanent { kind, message },
         }
@@ -65,7 +86,7 @@ impl Meaning {
 /// original status, `status` is that one. Neither of them stands for a broken connection.
 pub fn judge(status: Option<u16>, code: Option<&str>, message: &str) -> BedrockFailure {
     let meaning = match code.and_then(by_name).unwrap_or_else(|| by_status(status)) {
-        Client => by_sentence(message).unwrap_or(Client),
+        Refused | Client => by_sentence(message),
         meaning @ (Transient(_) | Permanent(_)) => meaning,
     };
     meaning.with(sentence(message))
@@ -75,7 +96,7 @@ pub fn judge(status: Option<u16>, code: Option<&str>, message: &str) -> BedrockF
 pub(super) fn of_event(kind: &str, message: &str) -> BedrockFailure {
     let kind = ErrorKind::named(kind).unwrap_or(ErrorKind::Api);
     let meaning = if kind == ErrorKind::InvalidRequest {
-        by_sentence(message).unwrap_or(Client)
+        by_sentence(message)
     } else if kind.is_retryable() {
         Transient(kind)
     } else {
@@ -89,7 +110,7 @@ fn by_name(code: &str) -> Option<Meaning> {
     let name = code.split(':').next().unwrap_or_default();
     let name = name.rsplit('#').next().unwrap_or_default().to_ascii_lowercase();
     Some(match name.strip_suffix("exception").unwrap_or(&name) {
-        "validation" => Client,
+        "validation" => Refused,
         "throttling" | "toomanyrequests" | "servicequotaexceeded" => {
             Transient(ErrorKind::RateLimit)
         }
@@ -116,7 +137,7 @@ fn by_name(code: &str) -> Option<Meaning> {
 
 fn by_status(status: Option<u16>) -> Meaning {
     match status {
-        Some(400) => Client,
+        Some(400) => Refused,
         Some(401) => Permanent(ErrorKind::Authentication),
         Some(403) => Permanent(ErrorKind::Permission),
         Some(404) => Permanent(ErrorKind::NotFound),
@@ -132,22 +153,16 @@ fn by_status(status: Option<u16>) -> Meaning {
     }
 }
 
-/// Recognises the operator's faults that Bedrock reports as an invalid request.
-fn by_sentence(message: &str) -> Option<Meaning> {
+/// Whose fault an invalid request is.
+fn by_sentence(message: &str) -> Meaning {
     let message = message.to_ascii_lowercase();
-    [
-        ("with on-demand throughput isn", ErrorKind::NotFound),
-        ("provided model identifier is invalid", ErrorKind::NotFound),
-        ("provided arn is invalid", ErrorKind::NotFound),
-        ("data retention mode", ErrorKind::Permission),
-        ("is not available for this account", ErrorKind::Permission),
-        ("from unsupported countries", ErrorKind::Permission),
-        ("operation not allowed", ErrorKind::Permission),
-        ("support counting tokens", ErrorKind::NotSupported),
-    ]
-    .into_iter()
-    .find(|(part, _)| message.contains(part))
-    .map(|(_, kind)| Permanent(kind))
+    let fault = OPERATORS.iter().find(|(part, _)| message.contains(part));
+    let is_clients = || CLIENTS.iter().any(|parts| parts.iter().all(|part| message.contains(part)));
+    match fault {
+        Some((_, kind)) => Permanent(*kind),
+        None if is_clients() => Client,
+        None => Refused,
+    }
 }
 
 /// Reduces a message to what a client of Anthropic knows how to read.
@@ -158,8 +173,8 @@ fn sentence(message: &str) -> String {
     if message.is_empty() { "Bedrock gave no reason.".to_owned() } else { scrub(message) }
 }
 
-/// Removes ARNs, account numbers, key ids and the names of roles and users; at most
-/// [`MAX_MESSAGE`] bytes remain.
+/// Removes ARNs, account numbers, key ids and the names of roles and users, long quotations, which
+/// may be the user's words, and control characters; at most [`MAX_MESSAGE`] bytes remain.
 pub fn scrub(message: &str) -> String {
     let mut clean = String::with_capacity(message.len());
     for piece in message.split_inclusive(is_separator) {
@@ -167,11 +182,57 @@ pub fn scrub(message: &str) -> String {
         clean.push_str(&scrubbed(word));
         clean.push_str(&piece[word.len()..]);
     }
+    let mut clean = without_quotations(&clean);
     if clean.len() > MAX_MESSAGE {
         clean.truncate(clean.floor_char_boundary(MAX_MESSAGE - '…'.len_utf8()));
         clean.push('…');
     }
     clean
+}
+
+/// Leaves of every quotation longer than [`LONGEST_QUOTATION`] only the quotes, and of every
+/// control character a space. One that does not end goes to the end of the message.
+fn without_quotations(message: &str) -> String {
+    let mut clean = String::with_capacity(message.len());
+    let (mut rest, mut before) = (message, ' ');
+    while let Some(first) = rest.chars().next() {
+        rest = &rest[first.len_utf8()..];
+        clean.push(if first.is_control() { ' ' } else { first });
+        let close = match first {
+            '\'' | '"' | '`' => first,
+            '\u{201c}' => '\u{201d}',
+            '\u{2018}' => '\u{2019}',
+            _ => ' ',
+        };
+        // An apostrophe stands in a word, a quote before one.
+        if close != ' ' && !before.is_alphanumeric() {
+            let end = end_of_quotation(rest, close);
+            let (quoted, after) = rest.split_at(end);
+            if quoted.chars().nth(LONGEST_QUOTATION).is_some() {
+                clean.push('…');
+            } else {
+                clean.extend(quoted.chars().map(|c| if c.is_control() { ' ' } else { c }));
+            }
+            rest = after;
+            if let Some(closing) = rest.chars().next() {
+                clean.push(closing);
+                rest = &rest[closing.len_utf8()..];
+            }
+            before = close;
+        } else {
+            before = first;
+        }
+    }
+    clean
+}
+
+/// Where the closing quote stands: not in the middle of a word.
+fn end_of_quotation(text: &str, close: char) -> usize {
+    let ends = |at: usize| {
+        let next = text[at + close.len_utf8()..].chars().next();
+        next.is_none_or(|next| !next.is_alphanumeric())
+    };
+    text.match_indices(close).map(|(at, _)| at).find(|at| ends(*at)).unwrap_or(text.len())
 }
 
 /// Separates words. A comma does not: role names may hold one.

@@ -181,7 +181,8 @@ impl Writer {
     }
 }
 
-fn opens_with(json: &str, bracket: char) -> bool {
+/// Whether a value is an object (`{`) or an array (`[`), as far as its first character tells.
+pub(super) fn opens_with(json: &str, bracket: char) -> bool {
     json.trim_ascii_start().starts_with(bracket)
 }
 

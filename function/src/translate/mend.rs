@@ -4,48 +4,28 @@
 //! something we can do without is mended below it. Pure: a [`Mends`] only says how the very same
 //! request is to be translated once more. What was found out about a model becomes a [`Lesson`].
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::json::{Edit, Object, array, edit_all, text};
+use super::Untranslatable;
+use super::cuts::{self, Cut};
+use super::json::{Edit, Object, array, text};
 use super::model::Model;
-use super::table::{CAPABILITIES, Capability, Line, REFUSED};
+use super::reader::Reader;
+use super::sentence::{Refused, refused};
+use super::table::{CAPABILITIES, Capability, Line, REFUSED, TOOLS};
 
 /// A request is mended at most this often.
 pub const MOST_MENDS: usize = 3;
 
-/// The longest path to a field that is looked at, in segments.
-const LONGEST_PATH: usize = 12;
-
-/// Keys that carry what the user said, or that a request is nothing without.
-const NEVER: &[&str] = &[
-    "content",
-    "data",
-    "id",
-    "input",
-    "input_schema",
-    "max_tokens",
-    "media_type",
-    "messages",
-    "model",
-    "name",
-    "role",
-    "signature",
-    "source",
-    "system",
-    "text",
-    "thinking",
-    "tool_use_id",
-    "tools",
-    "type",
-];
+/// The most fields that are cut out of a request, and the most that are learnt about a model.
+const MOST_CUTS: usize = 32;
 
 /// How a request is translated so that Bedrock takes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mends {
-    /// Betas and fields that the model does not take after all.
-    refused: BTreeSet<&'static str>,
-    /// Fields deeper inside, in this request only.
-    paths: Vec<Vec<String>>,
+    /// What the model does not take after all.
+    lesson: Lesson,
     /// Thinking blocks of earlier turns are left out.
     pub(super) without_thinking_blocks: bool,
     /// The model is not asked to think.
@@ -56,47 +36,69 @@ pub struct Mends {
     pub(super) without_attribution: bool,
 }
 
-/// What a model has been found not to take: names of betas and fields from our own table.
+/// What a model has been found not to take: betas and fields by the names in our own tables, and
+/// fields deeper inside by their paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lesson(BTreeSet<&'static str>);
+pub struct Lesson {
+    known: BTreeSet<&'static str>,
+    cuts: BTreeSet<Cut>,
+}
 
 impl Lesson {
     /// What the table says about a model from the start.
     #[must_use]
     pub fn known(model: &Model) -> Self {
-        let rows = REFUSED.iter().filter(|(name, _)| *name == model.name());
-        Self(rows.filter_map(|(_, refused)| in_table(refused)).collect())
+        Self::of(REFUSED.iter().filter(|(name, _)| *name == model.name()).map(|(_, name)| *name))
     }
 
-    /// A lesson that was learnt elsewhere; names that the table does not have are left out.
+    /// A lesson that was learnt elsewhere; what a mend may not take is left out.
     #[must_use]
     pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(names.into_iter().filter_map(in_table).collect())
+        let mut lesson = Self::default();
+        for name in names {
+            if let Some(known) = in_table(name) {
+                lesson.known.insert(known);
+            } else if let Some(cut) = Cut::named(name) {
+                lesson.cut(cut);
+            }
+        }
+        lesson
     }
 
-    /// What is not taken, in the order of the alphabet.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().copied()
+    /// What is not taken: the table's names first, each part in the order of the alphabet.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().copied().chain(self.cuts.iter().map(Cut::name))
     }
 
     /// The lesson as rows for the table.
     #[must_use]
     pub fn rows(&self, model: &Model) -> String {
-        let row = |refused: &&str| format!("(\"{}\", \"{refused}\"),", model.name());
-        self.0.iter().map(row).collect::<Vec<_>>().join(" ")
+        let row = |refused| format!("(\"{}\", \"{refused}\"),", model.name());
+        self.names().map(row).collect::<Vec<_>>().join(" ")
     }
 
     /// Takes over what another lesson knows; false if that is nothing new.
     pub fn join(&mut self, other: &Self) -> bool {
-        let before = self.0.len();
-        self.0.extend(&other.0);
-        self.0.len() > before
+        let before = self.len();
+        self.known.extend(&other.known);
+        other.cuts.iter().cloned().for_each(|cut| self.cut(cut));
+        self.len() > before
     }
 
     /// Whether there is nothing to remember.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.known.len() + self.cuts.len()
+    }
+
+    fn cut(&mut self, cut: Cut) {
+        if self.cuts.len() < MOST_CUTS {
+            self.cuts.insert(cut);
+        }
     }
 }
 
@@ -104,61 +106,91 @@ impl Mends {
     /// Begins with what has been learnt.
     #[must_use]
     pub fn from_lesson(lesson: &Lesson) -> Self {
-        Self { refused: lesson.0.clone(), ..Self::default() }
+        Self { lesson: lesson.clone(), ..Self::default() }
     }
 
     /// What is worth remembering, once Bedrock has taken a request that was mended like this.
     #[must_use]
     pub fn lesson(&self) -> Lesson {
-        Lesson(self.refused.clone())
+        self.lesson.clone()
     }
 
-    /// Adds the one mend that a refusal asks for; false where it asks for none.
+    /// Adds what a refusal asks for: all fields that it names; false where it asks for nothing new.
     ///
     /// `message` is Bedrock's sentence, `sent` the body that it refused.
     pub fn add(&mut self, message: &str, sent: &[u8]) -> bool {
         let before = self.clone();
         let lower = message.to_ascii_lowercase();
-        if lower.contains("invalid beta flag") {
-            self.suspect(sent);
-        } else if let Some(path) = refused_path(message) {
-            self.refuse_path(path);
-        } else if lower.contains("long context beta") {
-            self.refused.extend(in_table("context-1m-2025-08-07"));
-        } else if lower.contains("x-anthropic-billing-header") {
-            self.without_attribution = true;
-        } else if lower.contains("expected `thinking`") {
-            self.without_thinking = true;
-        } else if is_about_thinking_blocks(&lower) {
-            self.without_thinking_blocks = true;
-        } else if lower.contains("role 'system'") || lower.contains("role \"system\"") {
-            self.without_system_messages = true;
+        if ["invalid beta flag", "anthropic-beta", "anthropic_beta"]
+            .iter()
+            .any(|p| lower.contains(p))
+        {
+            self.refuse_betas(&lower, sent);
+        }
+        for refused in refused(message) {
+            self.refuse_field(&refused, sent);
+        }
+        if *self == before {
+            self.refuse_by_sentence(&lower);
         }
         *self != before
     }
 
-    /// Bedrock does not say which beta it is: the likeliest go first.
-    fn suspect(&mut self, sent: &[u8]) {
-        let sent = betas(sent);
+    /// A refusal whose whole wording is known.
+    fn refuse_by_sentence(&mut self, lower: &str) {
+        if lower.contains("long context beta") {
+            self.lesson.known.extend(in_table("context-1m-2025-08-07"));
+        } else if lower.contains("does not support the effort parameter") {
+            self.lesson.known.extend(in_table("output_config.effort"));
+        } else if lower.contains("x-anthropic-billing-header") {
+            self.without_attribution = true;
+        } else if lower.contains("expected `thinking`") {
+            self.without_thinking = true;
+        } else if is_about_thinking_blocks(lower) {
+            self.without_thinking_blocks = true;
+        } else if lower.contains("role 'system'") || lower.contains("role \"system\"") {
+            self.without_system_messages = true;
+        }
+    }
+
+    /// The betas that are named, else the likeliest: Bedrock mostly does not say which it is.
+    fn refuse_betas(&mut self, lower: &str, sent: &[u8]) {
+        let body = str::from_utf8(sent).ok().and_then(|sent| Object::read(sent).ok()?);
+        let list = |key| {
+            let values = body.as_ref().and_then(|body| array(body.get(key)?).ok()?);
+            values.unwrap_or_default()
+        };
+        let sent: Vec<_> = list("anthropic_beta").into_iter().filter_map(text).collect();
+        let all = CAPABILITIES.iter().flat_map(|capability| capability.betas).copied();
+        let sent: Vec<_> = all.filter(|beta| sent.iter().any(|sent| sent == beta)).collect();
+        let named: Vec<_> = sent.iter().copied().filter(|beta| lower.contains(beta)).collect();
+        if !named.is_empty() {
+            self.lesson.known.extend(named);
+            return;
+        }
+        let kind = |tool| Object::read(tool).ok()??.text("type");
+        let beta = |kind: Cow<'_, str>| TOOLS.iter().find(|tool| tool.is(&kind))?.beta;
+        let needed: Vec<_> = list("tools").into_iter().filter_map(kind).filter_map(beta).collect();
         let suspects = |capability: &&Capability| {
-            capability.betas.iter().any(|beta| sent.iter().any(|sent| sent == beta))
+            let is_one = |beta: &&str| sent.contains(beta) && !needed.contains(beta);
+            capability.betas.iter().any(is_one)
         };
         let Some(round) = CAPABILITIES.iter().filter(suspects).map(|c| c.round).min() else {
             return;
         };
         for capability in CAPABILITIES.iter().filter(|c| c.round == round).filter(suspects) {
-            self.refused.extend(capability.betas);
+            self.lesson.known.extend(capability.betas);
         }
     }
 
-    fn refuse_path(&mut self, path: Vec<String>) {
-        // Names of variants (`adaptive`, `custom`) are no keys, so a field is known by its ends.
-        let (Some(first), Some(last)) = (path.first(), path.last()) else { return };
-        let dotted = if path.len() == 1 { first.clone() } else { format!("{first}.{last}") };
-        if let Some(known) = in_table(&dotted) {
-            self.refused.insert(known);
-        } else if path.len() > 1 && !NEVER.contains(&last.as_str()) && !self.paths.contains(&path) {
-            self.paths.push(path);
+    fn refuse_field(&mut self, refused: &Refused<'_>, sent: &[u8]) {
+        let path = &refused.path;
+        if let Some(known) = known_field(refused, sent) {
+            self.lesson.known.insert(known);
+        } else if refused.is_value && matches!(path[..], ["messages", .., "role"]) {
+            self.without_system_messages = true;
+        } else if let Some(cut) = Cut::at(path) {
+            self.lesson.cut(cut);
         }
     }
 
@@ -166,7 +198,7 @@ impl Mends {
     pub(super) fn applied_to(&self, mut line: Line) -> Line {
         let refused = |capability: &&Capability| {
             let names = capability.betas.iter().chain(capability.fields);
-            names.into_iter().any(|name| self.refused.contains(name))
+            names.into_iter().any(|name| self.lesson.known.contains(name))
         };
         CAPABILITIES.iter().filter(refused).for_each(|capability| (capability.without)(&mut line));
         if self.without_system_messages {
@@ -177,20 +209,16 @@ impl Mends {
 
     /// Whether a beta may be sent.
     pub(super) fn allows(&self, beta: &str) -> bool {
-        !self.refused.contains(beta)
+        !self.lesson.known.contains(beta)
     }
 
     /// Takes out of a top-level field what was refused inside it.
-    pub(super) fn edit(&self, key: &str, json: &str) -> Result<Edit, serde_json::Error> {
-        let mut edit = Edit::Keep;
-        for path in self.paths.iter().filter(|path| path.first().is_some_and(|own| own == key)) {
-            let now = edit.clone().apply(json).unwrap_or_default();
-            match remove(&now, &path[1..])? {
-                Edit::Keep => {}
-                changed @ (Edit::Drop | Edit::Put(_)) => edit = changed,
-            }
-        }
-        Ok(edit)
+    pub(super) fn edit(
+        &self,
+        field: (&str, &str),
+        reader: &Reader<'_>,
+    ) -> Result<Edit, Untranslatable> {
+        cuts::edit(&self.lesson.cuts, field, reader)
     }
 }
 
@@ -203,37 +231,32 @@ fn in_table(name: &str) -> Option<&'static str> {
     names.copied().find(|known| *known == name)
 }
 
-/// The betas in a body for Bedrock.
-fn betas(sent: &[u8]) -> Vec<String> {
-    let read = || {
-        let body = Object::read(str::from_utf8(sent).ok()?).ok()??;
-        let betas = array(body.get("anthropic_beta")?).ok()??;
-        Some(betas.into_iter().filter_map(text).map(Into::into).collect())
+/// The table's name of a field that a line may have or not.
+fn known_field(refused: &Refused<'_>, sent: &[u8]) -> Option<&'static str> {
+    let path = refused.path.as_slice();
+    let name = match *path {
+        ["metadata" | "safeguards", ..] => path[0].to_owned(),
+        ["output_config", "effort"] if refused.is_value && sends_xhigh(sent) => {
+            "output_config.effort.xhigh".to_owned()
+        }
+        [.., "cache_control", "ttl"] | [.., "cache_control", "ephemeral", "ttl"]
+            if path[0] == "cache_control" || Cut::at(path).is_some() =>
+        {
+            "cache_control.ttl".to_owned()
+        }
+        ["tools", _, key] | ["tools", _, _, key] => format!("tools.{key}"),
+        ["thinking", "adaptive" | "disabled" | "enabled", key] => format!("thinking.{key}"),
+        [_] | [_, _] => path.join("."),
+        _ => return None,
     };
-    read().unwrap_or_default()
+    in_table(&name)
 }
 
-/// The path of the field that a refusal names, in either of Bedrock's ways to say it.
-fn refused_path(message: &str) -> Option<Vec<String>> {
-    let path = if let Some((before, _)) = message.split_once(": Extra inputs are not permitted") {
-        // `tools.0.custom.defer_loading: Extra inputs are not permitted`
-        let name = before.rsplit(|c: char| c.is_whitespace() || c == '`' || c == '"').next()?;
-        name.split('.').map(str::to_owned).collect()
-    } else {
-        // `#/tools/0: extraneous key [strict] is not permitted`
-        let (before, after) = message.split_once(": extraneous key [")?;
-        let (key, _) = after.split_once(']')?;
-        let (_, pointer) = before.rsplit_once('#')?;
-        let mut path: Vec<String> =
-            pointer.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
-        path.push(key.to_owned());
-        path
-    };
-    let plain = |part: &String| {
-        (1..=64).contains(&part.len())
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
-    };
-    (path.len() <= LONGEST_PATH && path.iter().all(plain)).then_some(path)
+/// Whether the effort that was asked for is the one that not every line has.
+fn sends_xhigh(sent: &[u8]) -> bool {
+    let body = str::from_utf8(sent).ok().and_then(|sent| Object::read(sent).ok()?);
+    let config = body.and_then(|body| Object::read(body.get("output_config")?).ok()?);
+    config.and_then(|config| config.text("effort")).as_deref() == Some("xhigh")
 }
 
 fn is_about_thinking_blocks(lower: &str) -> bool {
@@ -241,23 +264,4 @@ fn is_about_thinking_blocks(lower: &str) -> bool {
         && ["signature", "bound to a different conversation", "cannot be modified"]
             .iter()
             .any(|words| lower.contains(words))
-}
-
-/// Removes the field at the end of `path`, from every element of the arrays on the way: what is
-/// refused in one tool is refused in the next. A segment that is no key is the name of a variant.
-fn remove(json: &str, path: &[String]) -> Result<Edit, serde_json::Error> {
-    let Some((segment, rest)) = path.split_first() else { return Ok(Edit::Keep) };
-    if let Some(items) = array(json)? {
-        let rest = if segment.bytes().all(|byte| byte.is_ascii_digit()) { rest } else { path };
-        return edit_all(&items, |item| remove(item, rest));
-    }
-    let Some(object) = Object::read(json)? else { return Ok(Edit::Keep) };
-    if object.get(segment).is_none() {
-        return remove(json, rest);
-    }
-    object.edit(|key, value| match (key == segment.as_str(), rest.is_empty()) {
-        (true, true) => Ok(Edit::Drop),
-        (true, false) => remove(value, rest),
-        (false, _) => Ok(Edit::Keep),
-    })
 }

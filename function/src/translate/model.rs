@@ -3,12 +3,13 @@
 //! The same model only: a name is never answered with a neighbour. What is known about the models
 //! stands in the tables; a name that is too new for them follows the naming rule of the newest.
 
-use std::fmt;
-use std::str::FromStr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::models::{ALL, COUNTED, Known, MODELS, REGIONS};
+use super::models::{ALL, COUNTED, Known, MODELS};
 use super::table::{Line, OPUS_5_5};
+
+pub use super::models::{Prefix, UnknownPrefix};
 
 /// The longest model id that Bedrock takes (`InvokeModel`, AWS API reference).
 const LONGEST_ID: usize = 2048;
@@ -18,65 +19,6 @@ const LONGEST_NEW_NAME: usize = 64;
 
 /// How Bedrock's ids begin; Anthropic's name follows.
 const VENDOR: &str = "anthropic.";
-
-/// The group of regions over which an inference profile spreads requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prefix {
-    Us,
-    Eu,
-    Apac,
-    Jp,
-    Au,
-    UsGov,
-    Global,
-    /// No profile: the bare foundation model id.
-    None,
-}
-
-impl Prefix {
-    const EVERY: [Self; 8] =
-        [Self::Us, Self::Eu, Self::Apac, Self::Jp, Self::Au, Self::UsGov, Self::Global, Self::None];
-
-    /// The profiles of a region, nearest first; a model may have none of them.
-    #[must_use]
-    pub fn near(region: &str) -> &'static [Self] {
-        REGIONS.iter().find(|(start, _)| region.starts_with(start)).map_or(&[], |(_, near)| near)
-    }
-
-    /// As it stands in a profile's id.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Us => "us",
-            Self::Eu => "eu",
-            Self::Apac => "apac",
-            Self::Jp => "jp",
-            Self::Au => "au",
-            Self::UsGov => "us-gov",
-            Self::Global => "global",
-            Self::None => "none",
-        }
-    }
-}
-
-impl fmt::Display for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A profile prefix that does not exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not one of us, eu, apac, jp, au, us-gov, global, none")]
-pub struct UnknownPrefix;
-
-impl FromStr for Prefix {
-    type Err = UnknownPrefix;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::EVERY.into_iter().find(|prefix| prefix.as_str() == text).ok_or(UnknownPrefix)
-    }
-}
 
 /// An Anthropic model as Bedrock knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +35,8 @@ impl Model {
     /// Finds the model that a client means by a name, a Bedrock id, a profile id or an ARN.
     ///
     /// `None` where it is no Anthropic model, or an ARN that does not tell (application inference
-    /// profiles). A marker in brackets at the end, as in `claude-opus-5[1m]`, is no part of a name.
+    /// profiles). A marker in brackets at the end, as in `claude-opus-5[1m]`, is no part of a name,
+    /// and neither is `-latest`.
     #[must_use]
     pub fn resolve(name: &str) -> Option<Self> {
         if name.len() > LONGEST_ID {
@@ -105,7 +48,50 @@ impl Model {
         } else {
             bedrock_name(name).unwrap_or(name)
         };
-        Self::known(name).or_else(|| Self::new(name))
+        let latest = name.strip_suffix("-latest");
+        Self::known(name)
+            .or_else(|| Self::known(latest?))
+            .or_else(|| Self::dated(name.split_once('@')?))
+            .or_else(|| Self::new(latest.unwrap_or(name)))
+    }
+
+    /// Finds what the operator's map names for a model, by the name that a client uses.
+    ///
+    /// An exact entry wins; else an entry serves its model also by another name, in other letters,
+    /// with a date, and with a marker in brackets, unless there is one for that marker.
+    #[must_use]
+    pub fn mapped<'m>(map: &'m BTreeMap<String, String>, asked: &str) -> Option<&'m str> {
+        if map.is_empty() || asked.len() > LONGEST_ID {
+            return None;
+        }
+        if let Some(exact) = map.get(asked) {
+            return Some(exact);
+        }
+        let asked = asked.to_ascii_lowercase();
+        let name = without_marker(&asked);
+        let model = Self::resolve(name);
+        let keys: Vec<_> = map.iter().map(|(key, id)| (key.to_ascii_lowercase(), id)).collect();
+        let find = |marker: &str, fits: &dyn Fn(&str) -> bool| {
+            let fits = |key: &&(String, _)| key.0.strip_suffix(marker).is_some_and(fits);
+            keys.iter().find(fits).map(|(_, id)| id.as_str())
+        };
+        [&asked[name.len()..], ""].into_iter().find_map(|marker| {
+            find(marker, &|key| key == name)
+                .or_else(|| {
+                    find(marker, &|key| model.is_some() && Self::resolve_plain(key) == model)
+                })
+                .or_else(|| find(marker, &|key| without_date(name) == Some(key)))
+        })
+    }
+
+    /// As [`Self::resolve`]; a marker belongs to the name.
+    fn resolve_plain(name: &str) -> Option<Self> {
+        if without_marker(name) == name { Self::resolve(name) } else { None }
+    }
+
+    /// A name as Google Cloud writes it: `claude-opus-4-5@20251101`.
+    fn dated((name, date): (&str, &str)) -> Option<Self> {
+        if date == "default" { Self::known(name) } else { Self::known(&format!("{name}-{date}")) }
     }
 
     /// The newest known model of each family that everyone may use: what clients ask for.

@@ -4,13 +4,19 @@
 //! what only Anthropic's service needs is dropped; all else is copied byte for byte. Nothing that
 //! differs from request to request is ever put in.
 
+use std::fmt;
 use std::mem;
 
-use super::content::Content;
-use super::json::{Edit, Object, Writer, array, edit_all, is_blank, text};
+use super::betas::betas;
+use super::content::{Content, named};
+use super::json::{Edit, Object, Writer, edit_all, is_blank, opens_with, text};
+use super::markers::marked;
 use super::mend::Mends;
 use super::model::Model;
-use super::table::{BETAS, CLIENT_TOOLS, FIELDS, Holds, Line, Place, RENAMED, TOOL_SEARCH};
+use super::reader::Reader;
+use super::table::{FIELDS, Holds, MOST_BYTES, MOST_MARKERS, Place, TOOL_SEARCH, TOOLS};
+
+pub use super::Untranslatable;
 
 /// The API version of all models on Bedrock (Anthropic, *Versions*).
 const VERSION_CLASSIC: &str = "bedrock-2023-05-31";
@@ -36,30 +42,62 @@ pub enum Purpose {
     Count,
 }
 
-/// Why only Anthropic can serve a request. No sentence quotes the request's content.
-#[derive(Debug, thiserror::Error)]
-pub enum Untranslatable {
-    #[error("the body is not JSON that can be read")]
-    Malformed(#[from] serde_json::Error),
-    #[error("the body is no Messages request: {0}")]
-    Shape(&'static str),
-    #[error("`{0}` names what only Anthropic keeps")]
-    Kept(&'static str),
-    #[error("the tool type `{0}` runs only at Anthropic")]
-    Tool(String),
-    #[error("the content block `{0}` is understood only by Anthropic")]
-    Block(String),
-    #[error("a source of type `{0}` would have to be fetched, which Bedrock does not do")]
-    Source(&'static str),
-    #[error("the model does not take {0} on Bedrock")]
-    Missing(&'static str),
-    #[error("tools that are found by search or come with examples cannot be counted on Bedrock")]
-    Uncountable,
+/// A request of a client that is to be said in Bedrock's words.
+pub struct Request<'a> {
+    pub body: &'a [u8],
+    pub headers: Headers<'a>,
+    pub model: &'a Model,
+    /// Is told before each reading of a part of the body how many bytes it takes; false ends the
+    /// work, since nobody waits for it any more.
+    pub watch: &'a dyn Fn(usize) -> bool,
 }
 
-impl Untranslatable {
-    pub(super) fn block(kind: &str) -> Self {
-        Self::Block(label(kind))
+/// Shows no body, which holds a conversation.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Request");
+        shown.field("bytes", &self.body.len()).field("model", &self.model).finish_non_exhaustive()
+    }
+}
+
+impl Request<'_> {
+    /// Translates the body of a message, mended where Bedrock has refused it before.
+    ///
+    /// # Errors
+    ///
+    /// Fails where Bedrock could not give the same answer as Anthropic.
+    pub fn to_bedrock(&self, mends: &Mends) -> Result<Vec<u8>, Untranslatable> {
+        let sent = self.translate(mends, Purpose::Message)?;
+        if sent.len() > MOST_BYTES { Err(Untranslatable::TooLarge(sent.len())) } else { Ok(sent) }
+    }
+
+    /// Translates once more after a refusal; `None` where that would be the same body again, or
+    /// none that Bedrock could serve: then the refusal stands.
+    pub fn mended(&self, mends: &Mends, refusal: &str) -> Option<(Mends, Vec<u8>)> {
+        let sent = self.to_bedrock(mends).ok()?;
+        let mut more = mends.clone();
+        if !more.add(refusal, &sent) {
+            return None;
+        }
+        let mended = self.to_bedrock(&more).ok()?;
+        (mended != sent).then_some((more, mended))
+    }
+
+    fn translate(&self, mends: &Mends, purpose: Purpose) -> Result<Vec<u8>, Untranslatable> {
+        let reader = Reader::new(self.body, self.watch);
+        let body = str::from_utf8(self.body);
+        let body = body.map_err(|_| Untranslatable::Shape("it is not UTF-8"))?;
+        let body = reader.object(body)?.ok_or(Untranslatable::Shape("it is no object"))?;
+        let content = Content {
+            reader: &reader,
+            line: mends.applied_to(self.model.line()),
+            holds: Holds::default(),
+            markers: 0,
+            without_thinking: mends.without_thinking_blocks,
+            without_attribution: mends.without_attribution,
+        };
+        let translation = Translation { body: &body, content, mends, purpose, leading: Vec::new() };
+        translation.run(&self.headers)
     }
 }
 
@@ -74,7 +112,7 @@ pub fn to_bedrock(
     model: &Model,
     mends: &Mends,
 ) -> Result<Vec<u8>, Untranslatable> {
-    translate(body, headers, (model, mends), Purpose::Message)
+    Request { body, headers: headers.clone(), model, watch: &|_| true }.to_bedrock(mends)
 }
 
 /// Translates the body of a token count into what `CountTokens` takes as `invokeModel.body`.
@@ -89,29 +127,13 @@ pub fn to_count(
     headers: &Headers<'_>,
     model: &Model,
 ) -> Result<Vec<u8>, Untranslatable> {
-    translate(body, headers, (model, &Mends::default()), Purpose::Count)
-}
-
-fn translate(
-    body: &[u8],
-    headers: &Headers<'_>,
-    (model, mends): (&Model, &Mends),
-    purpose: Purpose,
-) -> Result<Vec<u8>, Untranslatable> {
-    let body = str::from_utf8(body).map_err(|_| Untranslatable::Shape("it is not UTF-8"))?;
-    let body = Object::read(body)?.ok_or(Untranslatable::Shape("it is no object"))?;
-    let content = Content {
-        line: mends.applied_to(model.line()),
-        holds: Holds::default(),
-        without_thinking: mends.without_thinking_blocks,
-        without_attribution: mends.without_attribution,
-    };
-    Translation { body: &body, content, mends, purpose, leading: Vec::new() }.run(headers)
+    let request = Request { body, headers: headers.clone(), model, watch: &|_| true };
+    request.translate(&Mends::default(), Purpose::Count)
 }
 
 struct Translation<'a> {
     body: &'a Object<'a>,
-    content: Content,
+    content: Content<'a>,
     mends: &'a Mends,
     purpose: Purpose,
     /// Blocks for `system` that stood in `messages`.
@@ -124,19 +146,39 @@ impl Translation<'_> {
         let messages = self.body.get("messages");
         let messages = messages.ok_or(Untranslatable::Shape("it has no `messages`"))?;
         let mut edited = self.content.messages(messages, &mut self.leading)?;
-        let mut out = Writer::object(messages.len());
+        let mut fields = Vec::new();
         for field in self.body.fields() {
             let edit = match &*field.key {
                 "messages" => mem::replace(&mut edited, Edit::Keep),
                 key => self.field(key, field.value)?,
             };
-            let Some(value) = edit.apply(field.value) else { continue };
-            if let Some(value) = self.mends.edit(&field.key, &value)?.apply(&value) {
+            fields.extend(edit.apply(field.value).map(|value| (field, value)));
+        }
+        let marker = self.marker()?;
+        let mut out = Writer::object(messages.len());
+        for (field, mut value) in fields {
+            if let Some(marker) = marker.as_deref().filter(|_| field.key == "messages")
+                && let Edit::Put(marked) = marked(&value, marker, self.content.reader)?
+            {
+                value = marked.into();
+            }
+            let mended = self.mends.edit((&field.key, &value), self.content.reader)?;
+            if let Some(value) = mended.apply(&value) {
                 out.field(field.raw_key, &value);
             }
         }
         self.add(headers, &mut out)?;
         Ok(out.finish().into_bytes())
+    }
+
+    /// The marker that a line without automatic caching is given on a block, where there is room.
+    fn marker(&mut self) -> Result<Option<String>, Untranslatable> {
+        let asked = self.body.get("cache_control").filter(|marker| !is_blank(marker));
+        let automatic = self.content.line.automatic_cache || self.purpose == Purpose::Count;
+        let Some(asked) = asked.filter(|_| !automatic) else { return Ok(None) };
+        let room = self.content.markers < MOST_MARKERS;
+        let marker = self.content.cache_control(asked)?.apply(asked).map(Into::into);
+        Ok(marker.filter(|marker: &String| room && opens_with(marker, '{')))
     }
 
     /// Refuses what names a state that only Anthropic keeps.
@@ -148,7 +190,8 @@ impl Translation<'_> {
             }
         }
         // A continued thread carries only its newest messages.
-        let thread = self.body.get("thread").map(Object::read).transpose()?.flatten();
+        let thread = self.body.get("thread").unwrap_or("null");
+        let thread = self.content.reader.object(thread)?;
         match thread.and_then(|thread| thread.text("type")).as_deref() {
             Some("continue") => Err(Untranslatable::Kept("thread")),
             Some(_) | None => Ok(()),
@@ -165,6 +208,11 @@ impl Translation<'_> {
         match key {
             "system" => self.content.system(json, &self.leading),
             "tools" => self.tools(json),
+            "tool_choice" => {
+                let choice = self.content.reader.object(json)?;
+                let name = choice.and_then(|choice| choice.text("name"));
+                named(&name.unwrap_or_default()).map(|()| Edit::Keep)
+            }
             "thinking" if self.mends.without_thinking => Ok(Edit::Drop),
             "thinking" => self.thinking(json),
             "output_config" => self.output_config(json),
@@ -186,16 +234,19 @@ impl Translation<'_> {
         if self.purpose == Purpose::Count && is_blank(json) {
             return Ok(Edit::Drop);
         }
-        let tools = array(json)?.ok_or(Untranslatable::Shape("`tools` is no array"))?;
+        let tools = self.content.reader.array(json)?;
+        let tools = tools.ok_or(Untranslatable::Shape("`tools` is no array"))?;
         edit_all(&tools, |tool| self.tool(tool))
     }
 
     fn tool(&mut self, json: &str) -> Result<Edit, Untranslatable> {
-        let tool = Object::read(json)?.ok_or(Untranslatable::Shape("a tool is no object"))?;
+        let tool = self.content.reader.object(json)?;
+        let tool = tool.ok_or(Untranslatable::Shape("a tool is no object"))?;
+        named(&tool.text("name").unwrap_or_default())?;
         let kind = tool.text("type").unwrap_or("custom".into());
-        if !CLIENT_TOOLS.iter().any(|known| kind.starts_with(known)) {
-            return Err(Untranslatable::Tool(label(&kind)));
-        }
+        let known = TOOLS.iter().find(|known| known.is(&kind));
+        let known = known.ok_or_else(|| Untranslatable::tool(&kind))?;
+        self.content.holds.needed.extend(known.beta);
         if kind.starts_with(TOOL_SEARCH) {
             self.content.tool_search()?;
         }
@@ -221,7 +272,7 @@ impl Translation<'_> {
     }
 
     fn thinking(&mut self, json: &str) -> Result<Edit, Untranslatable> {
-        let Some(thinking) = Object::read(json)? else { return Ok(Edit::Keep) };
+        let Some(thinking) = self.content.reader.object(json)? else { return Ok(Edit::Keep) };
         let line = self.content.line;
         let binding = line.block_binding && self.purpose == Purpose::Message;
         let thinks = thinking.text("type").is_some_and(|kind| kind != "disabled");
@@ -251,7 +302,7 @@ impl Translation<'_> {
     fn output_config(&self, json: &str) -> Result<Edit, Untranslatable> {
         let line = self.content.line;
         let json = if is_blank(json) { "{}" } else { json };
-        let config = Object::read(json)?;
+        let config = self.content.reader.object(json)?;
         let config = config.ok_or(Untranslatable::Shape("`output_config` is no object"))?;
         let said = |format: &&str| !is_blank(format);
         let format = config.get("format").filter(said);
@@ -295,12 +346,12 @@ impl Translation<'_> {
         let holds = &self.content.holds;
         match self.purpose {
             Purpose::Message => {
-                let betas = betas(headers, (&line, self.mends), holds);
+                let betas = betas(&headers.betas, (&line, self.mends), holds)?;
                 if !betas.is_empty() {
                     out.field(r#""anthropic_beta""#, &format!("[\"{}\"]", betas.join("\",\"")));
                 }
             }
-            Purpose::Count if holds.tool_search || holds.examples => {
+            Purpose::Count if holds.tool_search || holds.examples || !holds.needed.is_empty() => {
                 return Err(Untranslatable::Uncountable);
             }
             Purpose::Count => out.field(r#""max_tokens""#, &self.room().to_string()),
@@ -328,32 +379,4 @@ fn dropping_bound(thinking: &str) -> Result<Edit, Untranslatable> {
     thinking.fields().iter().for_each(|field| out.field(field.raw_key, field.value));
     out.field(r#""block_binding""#, r#"{"prefix_mismatch_behavior":"drop_block"}"#);
     Ok(Edit::Put(out.finish()))
-}
-
-/// The betas for Bedrock, in the order of the table whatever the client's order was.
-fn betas(
-    headers: &Headers<'_>,
-    (line, mends): (&Line, &Mends),
-    holds: &Holds,
-) -> Vec<&'static str> {
-    let renamed =
-        |sent| RENAMED.iter().find(|(from, _)| *from == sent).map_or(sent, |(_, name)| *name);
-    let sent: Vec<&str> = headers
-        .betas
-        .iter()
-        .flat_map(|value| value.split(','))
-        .map(|beta| renamed(beta.trim_ascii()))
-        .collect();
-    BETAS
-        .iter()
-        .filter(|beta| (beta.accepted)(line) && mends.allows(beta.name))
-        .filter(|beta| (beta.wanted)(sent.contains(&beta.name), holds))
-        .map(|beta| beta.name)
-        .collect()
-}
-
-/// A name from a body, fit for a sentence and a log: one short word, or nothing of it.
-fn label(name: &str) -> String {
-    let word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if word && name.len() <= 64 { name.to_owned() } else { "?".to_owned() }
 }

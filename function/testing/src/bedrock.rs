@@ -141,7 +141,7 @@ impl House {
             )));
         }
         let body = request.json();
-        if let Some(text) = models::refusal(model, &body) {
+        if let Some(text) = models::refusal(model, &body).or_else(|| models::marked(&body)) {
             return Err(invalid(&text));
         }
         let plays = self.plays.lock().unwrap_or_else(PoisonError::into_inner).clone();

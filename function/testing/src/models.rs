@@ -71,18 +71,24 @@ const STREAMING: &str = "fine-grained-tool-streaming-2025-05-14";
 const CHANGES: &str = "mid-conversation-tool-changes-2026-07-01";
 const BINDING: &str = "thinking-binding-controls-2026-08-01";
 const SAFEGUARDS: &str = "dangerous-tool-use-2026-09-03";
+const MEMORY: &str = "context-management-2025-06-27";
+const COMPUTER_2024: &str = "computer-use-2024-10-22";
+const COMPUTER_2025: &str = "computer-use-2025-01-24";
+const COMPUTER_2025_11: &str = "computer-use-2025-11-24";
 const UPDATES: &str = "thinking-display-updates-2026-08-18";
 
 /// Beta values, and the first line that takes them.
 const BETAS: &[(&str, u8)] = &[
     ("interleaved-thinking-2025-05-14", 40),
     (STREAMING, 0),
-    ("computer-use-2025-01-24", 0),
+    (COMPUTER_2024, 35),
+    (COMPUTER_2025, 37),
+    (COMPUTER_2025_11, 45),
     ("context-1m-2025-08-07", 40),
     (SEARCH, 45),
     (EXAMPLES, 45),
     ("effort-2025-11-24", 45),
-    ("context-management-2025-06-27", 45),
+    (MEMORY, 45),
     ("compact-2026-01-12", 46),
     (BINDING, 46),
     ("thinking-token-count-2026-05-13", 47),
@@ -93,9 +99,23 @@ const BETAS: &[(&str, u8)] = &[
     ("mid-conversation-output-config-2026-07-01", 50),
 ];
 
-/// The tools that Bedrock takes, by the start of their type.
-const TOOLS: &[&str] =
-    &["custom", "bash_20", "text_editor_20", "memory_20", "computer_20", "tool_search_tool_"];
+/// The tools that Bedrock takes, by the start of their type, and the beta that each needs.
+const TOOLS: &[(&str, Option<&str>)] = &[
+    ("custom", None),
+    ("bash_20241022", Some(COMPUTER_2024)),
+    ("bash_20", None),
+    ("text_editor_20241022", Some(COMPUTER_2024)),
+    ("text_editor_20", None),
+    ("memory_20250818", Some(MEMORY)),
+    ("computer_20241022", Some(COMPUTER_2024)),
+    ("computer_20250124", Some(COMPUTER_2025)),
+    ("computer_20251124", Some(COMPUTER_2025_11)),
+    ("tool_search_tool_", Some(SEARCH)),
+];
+
+/// The longest name of a tool, and the most cache markers in one request.
+const LONGEST_NAME: usize = 64;
+const MOST_MARKERS: usize = 4;
 
 /// Blocks that Bedrock takes only with a beta, and blocks that it never takes.
 const GATED_BLOCKS: &[(&str, &str)] = &[
@@ -331,11 +351,14 @@ fn refused_block(body: &Value, block: &Value, at: &str) -> Option<String> {
 fn tools(model: &Model, body: &Value) -> Option<String> {
     for (index, tool) in items(&body["tools"]).enumerate() {
         let kind = tool["type"].as_str().unwrap_or("custom");
-        if !TOOLS.iter().any(|known| kind.starts_with(known)) {
+        let known = TOOLS.iter().find(|(known, _)| kind.starts_with(known));
+        if known.is_none_or(|(_, beta)| beta.is_some_and(|beta| !has(body, beta))) {
             return Some(format!("tool type '{kind}' is not supported for this model"));
         }
-        if kind.starts_with("tool_search_tool") && !has(body, SEARCH) {
-            return Some(format!("tool type '{kind}' is not supported for this model"));
+        if tool["name"].as_str().is_some_and(|name| name.chars().count() > LONGEST_NAME) {
+            return Some(format!(
+                "tools.{index}.{kind}.name: String should have at most {LONGEST_NAME} characters"
+            ));
         }
         let refused = [
             ("defer_loading", !has(body, SEARCH)),
@@ -370,6 +393,36 @@ fn markers(model: &Model, value: &Value, path: &str) -> Option<String> {
     fields
         .filter(|(key, _)| !["input", "input_schema", "metadata"].contains(&key.as_str()))
         .find_map(|(key, inner)| markers(model, inner, &join(path, key)))
+}
+
+/// What may be marked, and how often.
+pub(crate) fn marked(body: &Value) -> Option<String> {
+    let mut found = 0;
+    let mut left: Vec<&Value> = vec![&body["system"], &body["tools"], &body["messages"]];
+    while let Some(value) = left.pop() {
+        left.extend(items(value));
+        let inner = [&value["content"], &value["source"]["content"]];
+        left.extend(inner.into_iter().filter(|inner| inner.is_array()));
+        if !value["cache_control"].is_object() {
+            continue;
+        }
+        found += 1;
+        match value["type"].as_str() {
+            Some("thinking" | "redacted_thinking") => {
+                return Some(extra("messages.0.content.0.thinking.cache_control"));
+            }
+            Some("text") if value["text"].as_str().is_none_or(|text| text.trim().is_empty()) => {
+                return Some("cache_control cannot be set for empty text blocks".to_owned());
+            }
+            _ => {}
+        }
+    }
+    let found = found + usize::from(body["cache_control"].is_object());
+    (found > MOST_MARKERS).then(|| {
+        format!(
+            "A maximum of {MOST_MARKERS} blocks with cache_control may be provided. Found {found}."
+        )
+    })
 }
 
 fn join(path: &str, key: impl std::fmt::Display) -> String {

@@ -199,7 +199,8 @@ fn every_known_sentence_has_its_meaning() {
         for sentence in sentences {
             let failure = judge(Some(status), Some(code), sentence);
             assert_eq!(meaning_of(&failure), meaning, "{sentence}");
-            assert_eq!(failure.message(), *sentence);
+            let expected = if sentence.is_empty() { "Bedrock gave no reason." } else { sentence };
+            assert_eq!(failure.message(), expected);
         }
     }
 }
@@ -222,7 +223,7 @@ fn every_exception_has_its_meaning_in_any_spelling() {
         ("modelStreamErrorException", Passing(Api)),
         ("ModelErrorException", Passing(Api)),
         ("SomethingNewException", Passing(Api)),
-        ("validationException", Clients),
+        ("validationException", BedrocksAlone),
         ("AccessDeniedException", Lasting(Permission)),
         ("ResourceNotFoundException", Lasting(NotFound)),
         ("UnrecognizedClientException", Lasting(Authentication)),
@@ -240,7 +241,7 @@ fn every_exception_has_its_meaning_in_any_spelling() {
 #[test]
 fn a_status_alone_has_its_meaning() {
     for (status, meaning) in [
-        (400, Clients),
+        (400, BedrocksAlone),
         (401, Lasting(Authentication)),
         (403, Lasting(Permission)),
         (404, Lasting(NotFound)),
@@ -278,7 +279,7 @@ fn an_error_event_in_a_chunk_is_judged_by_its_type() {
         ("api_error", Passing(Api)),
         ("timeout_error", Passing(Timeout)),
         ("from_the_future", Passing(Api)),
-        ("invalid_request_error", Clients),
+        ("invalid_request_error", BedrocksAlone),
         ("permission_error", Lasting(Permission)),
     ] {
         let chunk = json!({"type": "error", "error": {"type": kind, "message": "m"}});
@@ -330,6 +331,25 @@ fn nothing_of_the_account_is_told() {
     ] {
         assert_eq!(scrub(message), clean);
         assert_eq!(judge(Some(403), Some("AccessDeniedException"), message).message(), clean);
+    }
+}
+
+#[test]
+fn what_the_user_may_have_said_is_not_quoted_and_no_terminal_is_spoken_to() {
+    let said = "my secret ".repeat(7);
+    for (message, clean) in [
+        (format!("got '{said}' there"), "got '…' there".to_owned()),
+        (format!("got \"{said}\", not `{said}`."), "got \"…\", not `…`.".to_owned()),
+        (format!("got \u{201c}{said}\u{201d}"), "got \u{201c}…\u{201d}".to_owned()),
+        (format!("cut off in '{said}"), "cut off in '…".to_owned()),
+        ("the model's 'tools', isn't it".to_owned(), "the model's 'tools', isn't it".to_owned()),
+        (format!("isn't quoted: {said}s, is it"), format!("isn't quoted: {said}s, is it")),
+        ("a\u{1b}[31mred\nline\u{7}".to_owned(), "a [31mred line ".to_owned()),
+        ("'a\u{1b}[0m'".to_owned(), "'a [0m'".to_owned()),
+        (format!("'{}'", "é".repeat(64)), format!("'{}'", "é".repeat(64))),
+        (format!("'{}'", "é".repeat(65)), "'…'".to_owned()),
+    ] {
+        assert_eq!(scrub(&message), clean);
     }
 }
 
@@ -402,6 +422,15 @@ proptest! {
     fn no_arn_survives(near in any::<String>(), account in "[0-9]{12}") {
         let clean = scrub(&format!("{near} arn:aws:iam::{account}:role/secret {near}"));
         prop_assert!(!clean.contains("secret") && !clean.contains(&account), "{}", clean);
+    }
+
+    #[test]
+    fn no_quotation_and_no_control_character_survives(
+        near in "[a-z `'\"\u{201c}]{0,12}", quote in prop::sample::select(vec!['\'', '"', '`']),
+        said in "[a-z \u{1b}]{65,90}",
+    ) {
+        let clean = scrub(&format!("{quote}{said}{quote} {near}"));
+        prop_assert!(!clean.contains(said.trim()) && !clean.contains('\u{1b}'), "{}", clean);
     }
 
     #[test]
@@ -489,22 +518,24 @@ fn text(event: Event) -> String {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Meaning {
     Clients,
+    BedrocksAlone,
     Passing(ErrorKind),
     Lasting(ErrorKind),
 }
 
-use Meaning::{Clients, Lasting, Passing};
+use Meaning::{BedrocksAlone, Clients, Lasting, Passing};
 
 fn meaning_of(failure: &BedrockFailure) -> Meaning {
     match failure {
         BedrockFailure::Client { .. } => Clients,
+        BedrockFailure::Refused { .. } => BedrocksAlone,
         BedrockFailure::Transient { kind, .. } => Passing(*kind),
         BedrockFailure::Permanent { kind, .. } => Lasting(*kind),
     }
 }
 
 /// Sentences as Bedrock writes them, under their exception, status and meaning.
-const SENTENCES: [(&str, u16, Meaning, &[&str]); 10] = [
+const SENTENCES: [(&str, u16, Meaning, &[&str]); 12] = [
     (
         "ThrottlingException",
         429,
@@ -531,15 +562,89 @@ const SENTENCES: [(&str, u16, Meaning, &[&str]); 10] = [
             "Input is too long.",
             "input length and `max_tokens` exceed context limit: 190000 + 32000 > 200000",
             "max_tokens: 128000 > 64000, which is the maximum allowed number of output tokens",
-            "context_management: Extra inputs are not permitted",
-            "invalid beta flag",
-            "Malformed input request: #: extraneous key [speed] is not permitted",
-            "messages.1.content.0: Invalid `signature` in `thinking` block",
             "messages.2.content.0.image.source.base64.data: Could not process image",
-            "tool type 'web_search_20250305' is not supported for this model",
+            "messages.0.content.2.image.source.base64: image exceeds 5 MB maximum: 15908784 bytes > \
+             5242880 bytes",
+            "messages.52.content.1.tool_result.content.1.image.source.base64: image cannot be empty",
+            "messages.0.content.0.image.source.base64.media_type: Input should be 'image/jpeg', \
+             'image/png', 'image/gif' or 'image/webp'",
+            "messages.0.content.0.image.source.base64.data: At least one of the image dimensions \
+             exceed max allowed size: 8000 pixels",
+            "messages.0.content.0.pdf.source.base64.data: The PDF specified was not valid.",
+            "messages.2: `tool_use` ids were found without `tool_result` blocks immediately after: \
+             toolu_1. Each `tool_use` block must have a corresponding `tool_result` block in the \
+             next message.",
+            "messages.0.content.1: unexpected `tool_use_id` found in `tool_result` blocks: toolu_1. \
+             Each `tool_result` block must have a corresponding `tool_use` block in the previous \
+             message.",
+            "messages: `tool_use` ids must be unique",
+            "tools: Tool names must be unique.",
+            "messages: roles must alternate between \"user\" and \"assistant\", but found multiple \
+             \"user\" roles in a row",
+            "messages: first message must use the \"user\" role",
+            "messages.0.role: Input should be 'user' or 'assistant'",
+            "messages: at least one message is required",
+            "messages: text content blocks must be non-empty",
+            "messages: text content blocks must contain non-whitespace text",
+            "messages.1: all messages must have non-empty content except for the optional final \
+             assistant message",
+            "messages: final assistant content cannot end with trailing whitespace",
+            "This model does not support assistant message prefill. The conversation must end with \
+             a user message.",
+            "temperature: Input should be less than or equal to 1",
+            "temperature: range: 0..1",
             "temperature and top_p cannot both be specified for this model",
+            "max_tokens: Input should be greater than or equal to 1",
+            "max_tokens: Field required",
+            "messages.0.content: Field required",
+            "tools.0.custom.input_schema: Field required",
+            "messages.0.content: Input should be a valid list",
+            "`max_tokens` must be greater than `thinking.budget_tokens`.",
+            "`temperature` may only be set to 1 when thinking is enabled.",
+            "Thinking may not be enabled when tool_choice forces tool use.",
+            "messages.1.content.0: Invalid `signature` in `thinking` block",
+            "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `text`.",
+            "A maximum of 4 blocks with cache_control may be provided. Found 5.",
+            "messages.0.content.0.text: cache_control cannot be set for empty text blocks",
+            "Output blocked by content filtering policy",
+        ],
+    ),
+    (
+        "ValidationException",
+        400,
+        BedrocksAlone,
+        &[
+            "1 validation error detected: Value at 'body' failed to satisfy constraint: Member must \
+             have length less than or equal to 25000000",
+            "tools.0.custom.name: String should have at most 64 characters",
+            "You invoked an unsupported model or your request did not allow prompt caching. See the \
+             documentation for more information.",
+            "Access to this model is not available for channel program accounts. Reach out to your \
+             AWS Solution Provider or AWS Distributor for more information.",
+            "context_management: Extra inputs are not permitted",
+            "tools.0.custom.input_schema.properties.extra: Extra inputs are not permitted",
+            "invalid beta flag",
+            "Unexpected value(s) `a-2026-01-01` for the `anthropic-beta` header",
+            "Malformed input request: #: extraneous key [speed] is not permitted",
+            "Malformed input request: 2 schema violations found, please reformat your input and try \
+             again.",
+            "tool type 'web_search_20250305' is not supported for this model",
+            "tools.0: Input tag 'memory_20250818' found using 'type' does not match any of the \
+             expected tags: 'bash_20250124', 'custom'",
             "x-anthropic-billing-header is a reserved keyword and may not be used in the \
              system prompt.",
+            "thinking.type: adaptive is not supported on this model",
+            "The provided request is not valid",
+            "a sentence that nobody has seen before",
+            "",
+        ],
+    ),
+    (
+        "InvalidAction",
+        400,
+        BedrocksAlone,
+        &[
+            "The action or operation requested is invalid. Verify that the action is typed correctly.",
         ],
     ),
     (
@@ -553,6 +658,7 @@ const SENTENCES: [(&str, u16, Meaning, &[&str]); 10] = [
              contains this model.",
             "Invocation of model ID anthropic.claude-sonnet-5 with on-demand throughput isn’t \
              supported.",
+            "The requested model doesn't support on-demand throughput.",
         ],
     ),
     (

@@ -17,6 +17,7 @@ mod matrix;
 mod mend;
 mod messages;
 mod money;
+mod passes;
 mod room;
 mod settings;
 mod simulate;

@@ -515,6 +515,194 @@ fn what_is_no_request_is_refused() {
     );
 }
 
+/// What each tool needs on Bedrock, and since which generation of models that is taken there.
+const TOOLS: [(&str, Option<&str>, &[&str]); 12] = [
+    ("custom", None, &LINES),
+    ("bash_20241022", Some("computer-use-2024-10-22"), &LINES),
+    ("bash_20250124", None, &LINES),
+    ("text_editor_20241022", Some("computer-use-2024-10-22"), &LINES),
+    ("text_editor_20250124", None, &LINES),
+    ("text_editor_20250429", None, &LINES),
+    ("text_editor_20250728", None, &LINES),
+    ("computer_20241022", Some("computer-use-2024-10-22"), &LINES),
+    ("computer_20250124", Some("computer-use-2025-01-24"), &LINES),
+    ("computer_20251124", Some("computer-use-2025-11-24"), &LINES),
+    ("memory_20250818", Some("context-management-2025-06-27"), LINES.split_at(3).1),
+    ("tool_search_tool_bm25_20251119", Some("tool-search-tool-2025-10-19"), LINES.split_at(3).1),
+];
+
+#[test]
+fn a_tool_goes_with_the_beta_that_it_needs_or_not_at_all() {
+    for (kind, beta, lines) in TOOLS {
+        let body = json!({"tools": [{"type": kind, "name": "a"}]});
+        for line in LINES {
+            for sent in [vec![], beta.into_iter().collect()] {
+                let translated = translate(line, &sent, &body);
+                assert_eq!(translated.is_ok(), lines.contains(&line), "{kind} for {line}");
+                let Ok(translated) = translated else { continue };
+                let betas = translated.get("anthropic_beta").cloned();
+                assert_eq!(betas, beta.map(|beta| json!([beta])), "{kind} for {line}");
+                assert_eq!(translated["tools"], body["tools"]);
+            }
+            let mut mends = Mends::default();
+            let Some(beta) = beta else { continue };
+            mends.add(
+                &format!("Unexpected value(s) `{beta}` for the `anthropic-beta` header"),
+                json!({"anthropic_beta": [beta]}).to_string().as_bytes(),
+            );
+            let body = json!({"messages": [], "tools": body["tools"]}).to_string();
+            let without = to_bedrock(body.as_bytes(), &Headers::default(), &model_of(line), &mends);
+            assert!(without.is_err(), "{kind} for {line} without its beta");
+        }
+        let counted = json!({"messages": [], "tools": body["tools"]}).to_string();
+        let count =
+            to_count(counted.as_bytes(), &Headers::default(), &model_of("claude-sonnet-4-6"));
+        assert_eq!(count.is_ok(), beta.is_none(), "{kind}");
+    }
+}
+
+#[test]
+fn a_tool_of_which_nobody_knows_the_beta_is_not_sent() {
+    for kind in ["memory_20270101", "computer_20270101", "custom_20270101", "memory_", "computer_"]
+    {
+        let body = json!({"tools": [{"type": kind, "name": "a"}]});
+        assert!(translate(NEWEST, &[], &body).is_err(), "{kind}");
+    }
+}
+
+#[test]
+fn a_name_of_more_than_64_characters_is_not_sent() {
+    for (name, sent) in [("n".repeat(64), true), ("é".repeat(64), true), ("n".repeat(65), false)] {
+        let tool = json!({"tools": [{"name": name, "input_schema": {}}]});
+        let call = json!([{"type": "tool_use", "id": "t", "name": name, "input": {"name": "n".repeat(99)}}]);
+        let call = json!({"messages": [{"role": "assistant", "content": call}]});
+        let choice = json!({"tool_choice": {"type": "tool", "name": name}});
+        for body in [tool, call, choice] {
+            assert_eq!(translate(NEWEST, &[], &body).is_ok(), sent, "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_larger_than_bedrock_takes_is_not_sent() {
+    let body = |text: usize| {
+        let text = "x".repeat(text);
+        format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}]}}"#)
+    };
+    let sent = |body: String| {
+        to_bedrock(body.as_bytes(), &Headers::default(), &model_of(NEWEST), &Mends::default())
+    };
+    let room = 25_000_000 - sent(body(0)).unwrap().len();
+    assert_eq!(sent(body(room)).unwrap().len(), 25_000_000);
+    assert!(matches!(sent(body(room + 1)), Err(Untranslatable::TooLarge(25_000_001))));
+}
+
+// Caching.
+
+/// The lines that cache by themselves take the field; the others are given a marker.
+#[test]
+fn a_request_to_cache_becomes_a_marker_on_the_last_block_that_may_carry_one() {
+    let text = |text: &str| json!({"type": "text", "text": text});
+    let user = |content: Value| json!([{"role": "user", "content": content}]);
+    let image = json!({"type": "image", "source": {"type": "base64", "data": "AAAA"}});
+    let thought = json!({"type": "thinking", "thinking": "hm", "signature": "s"});
+    let call = json!({"type": "tool_use", "id": "t", "name": "a", "input": {}});
+    let result = json!({"type": "tool_result", "tool_use_id": "t", "content": [text("r")]});
+    let reference = json!({"type": "connector_text", "text": "c"});
+    for (messages, marked) in [
+        (user(json!("a")), Some("/messages/0/content/0")),
+        (user(json!([text("a"), text("b")])), Some("/messages/0/content/1")),
+        (user(json!([text("a"), image])), Some("/messages/0/content/1")),
+        (user(json!([text("a"), text(""), text(" \n")])), Some("/messages/0/content/0")),
+        (user(json!([result])), Some("/messages/0/content/0")),
+        (user(json!([text("a"), reference])), Some("/messages/0/content/0")),
+        (user(json!("")), None),
+        (user(json!([])), None),
+        (
+            json!([
+                {"role": "user", "content": "a"},
+                {"role": "assistant", "content": [call, thought]},
+                {"role": "user", "content": []},
+                {"role": "assistant", "content": [thought, {"type": "redacted_thinking"}]},
+            ]),
+            Some("/messages/1/content/0"),
+        ),
+        (
+            json!([{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]),
+            Some("/messages/1/content/1"),
+        ),
+    ] {
+        for (line, caches) in
+            LINES.map(|line| (line, ["claude-opus-4-7", "claude-opus-4-8", NEWEST].contains(&line)))
+        {
+            let marker = json!({"type": "ephemeral", "ttl": "1h", "scope": "global"});
+            let body = json!({"messages": messages, "cache_control": marker});
+            let Ok(sent) = translate(line, &[], &body) else { panic!("{line} {body}") };
+            assert_eq!(sent.get("cache_control").is_some(), caches, "{line}");
+            let old = LINES.split_at(3).0.contains(&line);
+            let left = if old {
+                json!({"type": "ephemeral"})
+            } else {
+                json!({"type": "ephemeral", "ttl": "1h"})
+            };
+            let expected = marked.filter(|_| !caches).map(|_| left);
+            let at = marked.and_then(|at| sent.pointer(at)).map(|block| &block["cache_control"]);
+            assert_eq!(at.filter(|at| !at.is_null()), expected.as_ref(), "{line} {sent}");
+            let all = sent["messages"].to_string().matches("cache_control").count();
+            assert_eq!(all, usize::from(expected.is_some()), "{line} {sent}");
+        }
+    }
+}
+
+#[test]
+fn there_are_never_more_than_four_markers_and_never_two_on_one_block() {
+    let marker = json!({"type": "ephemeral"});
+    let block = json!({"type": "text", "text": "a", "cache_control": marker});
+    let plain = json!({"type": "text", "text": "a"});
+    for (own, expected) in [(0, 1), (1, 2), (3, 4), (4, 4)] {
+        let mut system = vec![block.clone(); own];
+        system.push(plain.clone());
+        let tools = json!([{"name": "a", "input_schema": {}}]);
+        let body = json!({
+            "messages": [{"role": "user", "content": [plain]}], "cache_control": marker,
+            "system": system, "tools": tools,
+        });
+        let sent = translate("claude-sonnet-4-5", &[], &body).unwrap();
+        assert_eq!(sent.to_string().matches("cache_control").count(), expected);
+    }
+    let nested =
+        json!({"type": "tool_result", "tool_use_id": "t", "content": [block, block, block]});
+    let body = json!({
+        "messages": [{"role": "user", "content": [nested, plain]}], "cache_control": marker,
+        "tools": [{"name": "a", "input_schema": {}, "cache_control": marker}],
+    });
+    let sent = translate("claude-sonnet-4-5", &[], &body).unwrap();
+    assert_eq!(sent.to_string().matches("cache_control").count(), 4);
+    let body = json!({
+        "messages": [{"role": "user", "content": [block]}], "cache_control": {"type": "ephemeral", "ttl": "1h"},
+    });
+    let sent = translate("claude-sonnet-4-5", &[], &body).unwrap();
+    assert_eq!(sent["messages"], body["messages"], "the user's own marker stays");
+    for cache_control in [json!(null), json!({}), json!([]), json!("a"), json!(1)] {
+        let body =
+            json!({"messages": [{"role": "user", "content": "a"}], "cache_control": cache_control});
+        let sent = translate("claude-sonnet-4-5", &[], &body).unwrap();
+        assert_eq!(sent["messages"], body["messages"], "{cache_control}");
+    }
+}
+
+#[test]
+fn caching_that_bedrock_has_refused_becomes_a_marker_too() {
+    let mut mends = Mends::default();
+    assert!(mends.add("cache_control: Extra inputs are not permitted", b"{}"));
+    let body =
+        br#"{"messages":[{"role":"user","content":"a"}],"cache_control":{"type":"ephemeral"}}"#;
+    let sent = to_bedrock(body, &Headers::default(), &model_of(NEWEST), &mends).unwrap();
+    let sent = parsed(&sent);
+    assert_eq!(sent.get("cache_control"), None);
+    assert_eq!(sent["messages"][0]["content"][0]["cache_control"]["type"], "ephemeral");
+}
+
 // Counting.
 
 #[test]
@@ -677,6 +865,8 @@ fn every_way_to_name_a_model_leads_to_it() {
             vec![
                 "claude-haiku-4-5",
                 "claude-haiku-4-5-20251001",
+                "claude-haiku-4-5@20251001",
+                "claude-haiku-4-5-latest",
                 "anthropic.claude-haiku-4-5",
                 "anthropic.claude-haiku-4-5-20251001-v1:0",
                 "us.anthropic.claude-haiku-4-5-20251001-v1:0",
@@ -727,6 +917,60 @@ fn every_way_to_name_a_model_leads_to_it() {
             assert_eq!(model.name(), name, "{given}");
             assert_eq!(model.bedrock_id("us-east-1", None), id, "{given}");
         }
+    }
+}
+
+#[test]
+fn an_entry_of_the_map_serves_its_model_by_every_name() {
+    let map = |entries: &[(&str, &str)]| {
+        entries.iter().map(|(key, id)| ((*key).to_owned(), (*id).to_owned())).collect()
+    };
+    let one = map(&[("claude-opus-4-5", "one")]);
+    for (asked, served) in [
+        ("claude-opus-4-5", true),
+        ("claude-opus-4-5[1m]", true),
+        ("claude-opus-4-5[200k]", true),
+        ("claude-opus-4-5-20251101", true),
+        ("claude-opus-4-5-20251101[1m]", true),
+        ("claude-opus-4-5-20260101", true),
+        ("claude-opus-4-5-latest", true),
+        ("claude-opus-4-5@20251101", true),
+        ("claude-opus-4-5@default", true),
+        ("Claude-Opus-4-5", true),
+        ("anthropic.claude-opus-4-5-20251101-v1:0", true),
+        ("eu.anthropic.claude-opus-4-5-20251101-v1:0", true),
+        ("claude-opus-4-6", false),
+        ("claude-opus-4-5-fast", false),
+        ("claude-opus-4", false),
+        ("claude-sonnet-4-5", false),
+        ("", false),
+        ("[1m]", false),
+    ] {
+        assert_eq!(Model::mapped(&one, asked).is_some(), served, "{asked}");
+    }
+    let many = map(&[
+        ("claude-opus-4-5", "plain"),
+        ("claude-opus-4-5-20251101", "dated"),
+        ("claude-opus-4-5[1m]", "marked"),
+        ("Claude-Sonnet-4-6", "letters"),
+        ("us.anthropic.claude-haiku-4-5-20251001-v1:0", "profile"),
+        ("our-own-name", "own"),
+        ("claude-opus-9", "new"),
+    ]);
+    for (asked, id) in [
+        ("claude-opus-4-5", Some("plain")),
+        ("claude-opus-4-5-20251101", Some("dated")),
+        ("claude-opus-4-5-20251101[200k]", Some("dated")),
+        ("claude-opus-4-5[1m]", Some("marked")),
+        ("claude-opus-4-5-latest", Some("plain")),
+        ("claude-sonnet-4-6", Some("letters")),
+        ("claude-haiku-4-5", Some("profile")),
+        ("our-own-name[1m]", Some("own")),
+        ("claude-opus-9-20270101[1m]", Some("new")),
+        ("claude-opus-9@default", None),
+        ("claude-opus-5", None),
+    ] {
+        assert_eq!(Model::mapped(&many, asked), id, "{asked}");
     }
 }
 

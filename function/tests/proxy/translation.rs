@@ -127,6 +127,88 @@ async fn the_operators_map_wins() {
 }
 
 #[tokio::test]
+async fn an_entry_of_the_map_serves_its_model_by_every_name_and_an_exact_one_wins() {
+    let opaque = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3";
+    let map = json!({
+        "claude-opus-4-5": opaque,
+        "claude-opus-4-6": "global.anthropic.claude-opus-4-6-v1",
+        "claude-opus-4-6[1m]": "eu.anthropic.claude-opus-4-6-v1",
+    });
+    let world = World::with("BEDROCK_MODEL_MAP", &map.to_string()).start();
+    world.anthropic.always(limited(120));
+    let world_of = |name: &str, expected: &str| (name.to_owned(), expected.to_owned());
+    for (name, expected) in [
+        world_of("claude-opus-4-5", opaque),
+        world_of("claude-opus-4-5[1m]", opaque),
+        world_of("claude-opus-4-5-20251101", opaque),
+        world_of("claude-opus-4-5-latest", opaque),
+        world_of("us.anthropic.claude-opus-4-5-20251101-v1:0", opaque),
+        world_of("claude-opus-4-6", "global.anthropic.claude-opus-4-6-v1"),
+        world_of("claude-opus-4-6[1m]", "eu.anthropic.claude-opus-4-6-v1"),
+        world_of("claude-opus-4-6-20260205", "global.anthropic.claude-opus-4-6-v1"),
+    ] {
+        let asked = world.bedrock.requests().len();
+        world.call(Call::message().model(&name)).await;
+        let target = world.bedrock.requests()[asked].target.clone();
+        let target = target.replace("%3A", ":").replace("%2F", "/");
+        assert!(target.contains(&format!("/{expected}/")), "{name}: {target}");
+    }
+}
+
+#[tokio::test]
+async fn what_bedrock_has_no_room_for_is_not_asked_of_it() {
+    let world = World::start();
+    world.anthropic.always(limited(600));
+    let long = "n".repeat(71);
+    let tool = json!([{"name": long, "input_schema": {"type": "object"}}]);
+    let call = json!([
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": [
+            {"type": "tool_use", "id": "t", "name": long, "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]},
+    ]);
+    let large = "x".repeat(25_000_000);
+    for call in [
+        Call::message().with("tools", tool),
+        Call::message().with("messages", call),
+        Call::message().says(&large),
+    ] {
+        let reply = world.call(call).await;
+        assert_eq!((reply.status, reply.upstream()), (429, "anthropic"), "{}", reply.error());
+        assert_eq!(reply.header("retry-after"), "600");
+    }
+    assert_eq!(world.bedrock.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_tool_brings_the_beta_that_it_needs() {
+    let world = World::start();
+    world.anthropic.always(limited(600));
+    let memory = json!([{"type": "memory_20250818", "name": "memory"}]);
+    let call = Call::message()
+        .model("claude-sonnet-4-5")
+        .header("anthropic-beta", "context-management-2025-06-27")
+        .with("tools", memory);
+    let reply = world.call(call).await;
+    assert_eq!((reply.status, reply.upstream()), (200, "bedrock"), "{}", reply.error());
+    let sent = world.bedrock.requests()[0].json();
+    assert_eq!(sent["anthropic_beta"], json!(["context-management-2025-06-27"]));
+}
+
+#[tokio::test]
+async fn caching_that_a_line_does_not_do_by_itself_becomes_a_marker() {
+    let world = World::start();
+    world.anthropic.always(limited(600));
+    let cache = json!({"type": "ephemeral"});
+    let call = Call::message().model("claude-sonnet-4-5").with("cache_control", cache.clone());
+    let reply = world.call(call).await;
+    assert_eq!((reply.status, reply.upstream()), (200, "bedrock"), "{}", reply.error());
+    let sent = world.bedrock.requests()[0].json();
+    assert_eq!(sent.get("cache_control"), None);
+    assert_eq!(sent["messages"][0]["content"][0]["cache_control"], cache);
+}
+
+#[tokio::test]
 async fn what_the_map_invokes_says_what_is_sent_and_else_the_clients_own_name() {
     let opaque = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3";
     let map = json!({
