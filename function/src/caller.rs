@@ -18,7 +18,7 @@ use crate::failover::cooldown::Fingerprint;
 use crate::wire::names;
 
 pub use headers::{client_headers, seal, upstream_headers};
-pub use target::{Call, Place, Refused, Target};
+pub use target::{Call, Refused, Source, Target};
 
 /// The header in which a client may name its user.
 pub(crate) const USER_HEADER: &str = "x-claude-code-user";

@@ -6,8 +6,8 @@
 pub mod anthropic;
 pub mod aws;
 pub mod bedrock;
+mod connection;
 mod connector;
-mod line;
 mod pool;
 mod roots;
 mod sdk;

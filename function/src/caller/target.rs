@@ -68,7 +68,7 @@ pub enum Refused {
     #[error("the path has a `%` without two hexadecimal digits: write a percent sign as %25")]
     BrokenEscape,
     #[error("{InvalidUser}; the one in {0} is not: use the base URL https://HOST/u/NAME")]
-    User(Place),
+    User(Source),
     #[error(
         "the path still begins with /u/ or /k/ after its labels were taken off: give each once, \
          at its very beginning, /k/KEY before /u/NAME"
@@ -83,13 +83,13 @@ pub enum Refused {
 
 /// Where a user's name can stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Source {
     Path,
     Header,
     Query,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path => f.write_str("the path (/u/NAME)"),
@@ -207,25 +207,25 @@ fn label(parameter: &str) -> Option<&str> {
     spells(name, PARAMETER).then_some(value)
 }
 
-/// The user whom the first of the three places names.
+/// The user whom the first of the three sources names.
 fn find_user(
     path: Option<&str>,
     headers: &HeaderMap,
     query: Option<&str>,
 ) -> Result<Option<User>, Refused> {
     if let Some(name) = path {
-        return user(name, Place::Path).map(Some);
+        return user(name, Source::Path).map(Some);
     }
     if let Some(value) = headers.get(&USER_NAME) {
         let user = value.to_str().ok().and_then(|name| name.parse().ok());
-        return user.map(Some).ok_or(Refused::User(Place::Header));
+        return user.map(Some).ok_or(Refused::User(Source::Header));
     }
-    query.map(|name| user(name, Place::Query)).transpose()
+    query.map(|name| user(name, Source::Query)).transpose()
 }
 
-fn user(escaped: &str, place: Place) -> Result<User, Refused> {
+fn user(escaped: &str, source: Source) -> Result<User, Refused> {
     let name = String::from_utf8(decoded(escaped).map(|(byte, _)| byte).collect()).ok();
-    name.and_then(|name| name.try_into().ok()).ok_or(Refused::User(place))
+    name.and_then(|name| name.try_into().ok()).ok_or(Refused::User(source))
 }
 
 /// Turns a query that has swallowed the path back into the well-formed target.
@@ -249,7 +249,7 @@ fn unmangle(query: &str) -> Result<Option<String>, Refused> {
         return Ok(None);
     };
     let (kept, target) = parameters[index].split_at(at);
-    label(kept).map(|name| user(name, Place::Query)).transpose()?;
+    label(kept).map(|name| user(name, Source::Query)).transpose()?;
     let target = unescape(target)?;
     let (path, own) = split_query(&target);
     check_path(path)?;

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::line::Line;
+use super::connection::Connection;
 use super::pool::{Failed, KEPT_FOR, Pool};
 use super::{Fault, HEAD_TIMEOUT};
 
@@ -105,7 +105,7 @@ impl Anthropic {
         *request.uri_mut() = self.uri(target);
         *request.headers_mut() = headers;
         let answered = tokio::time::timeout(HEAD_TIMEOUT, self.pool.send(request)).await;
-        let (answer, line) = answered
+        let (answer, connection) = answered
             .map_err(|_| Fault::TimedOut { host: self.host() })?
             .map_err(|failed| self.fault(failed))?;
         if answer.status().is_informational() {
@@ -113,7 +113,7 @@ impl Anthropic {
         }
         Ok(answer.map(|body| Answer {
             body,
-            line: Some(line),
+            connection: Some(connection),
             pool: Arc::clone(&self.pool),
             next: None,
             ended: false,
@@ -179,7 +179,7 @@ type Polled = Option<Piece>;
 pub struct Answer {
     body: Incoming,
     /// `None` once it has been given back, or given up.
-    line: Option<Box<Line>>,
+    connection: Option<Box<Connection>>,
     pool: Arc<Pool>,
     /// What came together with the last piece, and could not be joined to it. Rare, and large.
     next: Option<Box<Piece>>,
@@ -252,10 +252,10 @@ impl Answer {
 impl Answer {
     /// What has arrived, if anything.
     fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
-        let Some(line) = self.line.as_mut().filter(|_| !self.ended) else {
+        let Some(connection) = self.connection.as_mut().filter(|_| !self.ended) else {
             return Poll::Ready(None);
         };
-        let polled = ready!(line.poll_frame(&mut self.body, cx));
+        let polled = ready!(connection.poll_frame(&mut self.body, cx));
         self.ended = polled.is_none();
         self.silence.heard = true;
         Poll::Ready(polled.map(|piece| piece.map_err(Cut::Broken)))
@@ -266,7 +266,7 @@ impl Answer {
             return Poll::Ready(arrived);
         }
         ready!(self.silence.poll(cx));
-        self.line = None;
+        self.connection = None;
         Poll::Ready(Some(Err(Cut::Silent(self.silence.most))))
     }
 
@@ -330,8 +330,8 @@ impl Drop for Answer {
             // Its end may have come, and nobody has asked for it.
             drop(self.poll_arrived(&mut Context::from_waker(Waker::noop())));
         }
-        if let Some(line) = self.line.take().filter(|_| is_over(self)) {
-            self.pool.keep(line);
+        if let Some(connection) = self.connection.take().filter(|_| is_over(self)) {
+            self.pool.keep(connection);
         }
     }
 }

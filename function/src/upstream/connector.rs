@@ -20,7 +20,7 @@ use super::{CONNECT_TIMEOUT, roots};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-pub(super) type Connection = MaybeHttpsStream<TokioIo<TcpStream>>;
+pub(super) type Transport = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// A peer that says nothing for so long is asked whether it is there.
 const ASK_AFTER: Duration = Duration::from_secs(60);
@@ -53,7 +53,7 @@ impl Connector {
     }
 
     /// Makes one connection; nothing is sent on it yet.
-    pub(super) async fn connect(mut self, uri: Uri) -> Result<Connection, BoxError> {
+    pub(super) async fn connect(mut self, uri: Uri) -> Result<Transport, BoxError> {
         let connecting = async move {
             if uri.scheme() == Some(&Scheme::HTTP) {
                 return Ok(MaybeHttpsStream::Http(self.tcp.call(uri).await?));
@@ -80,9 +80,9 @@ impl Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = Connection;
+    type Response = Transport;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Connection, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Transport, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))

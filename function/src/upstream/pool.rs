@@ -34,8 +34,8 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 
 use super::CONNECT_TIMEOUT;
+use super::connection::Connection;
 use super::connector::{BoxError, Connector};
-use super::line::Line;
 use crate::clock;
 use crate::room::Space;
 
@@ -53,7 +53,7 @@ const AHEAD_FOR: Duration = Duration::from_secs(10);
 /// As many as there may be requests: a crowd finds its connections again.
 const MOST_KEPT: usize = Space::MOST.places;
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Box<Line>, Failed>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Box<Connection>, Failed>> + Send>>;
 
 /// The connections to one host.
 #[derive(Debug)]
@@ -62,11 +62,11 @@ pub(super) struct Pool {
     base: Uri,
     host: HeaderValue,
     kept_for: Duration,
-    kept: Mutex<Kept>,
+    idle: Mutex<Idle>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Idle {
     /// Nobody uses these; the one that was used last is the last.
     free: VecDeque<Free>,
     /// The connection that the start has begun to make, and when.
@@ -74,7 +74,7 @@ struct Kept {
 }
 
 struct Free {
-    line: Box<Line>,
+    connection: Box<Connection>,
     /// The end of its last answer.
     since: Timestamp,
     good_for: Duration,
@@ -91,7 +91,7 @@ impl Pool {
     pub(super) fn new(base: Uri, kept_for: Duration) -> Self {
         let host = HeaderValue::from_str(&host(&base));
         let host = host.unwrap_or_else(|_| HeaderValue::from_static(""));
-        Self { connector: Connector::new(), base, host, kept_for, kept: Mutex::default() }
+        Self { connector: Connector::new(), base, host, kept_for, idle: Mutex::default() }
     }
 
     pub(super) const fn base(&self) -> &Uri {
@@ -105,12 +105,12 @@ impl Pool {
         let mut connecting = self.open();
         // A start without it is only slower.
         match tokio::time::timeout(within, &mut connecting).await {
-            Ok(Ok(line)) => {
-                let ahead = Free { line, since: clock::now(), good_for: AHEAD_FOR };
-                self.kept().free.push_back(ahead);
+            Ok(Ok(connection)) => {
+                let ahead = Free { connection, since: clock::now(), good_for: AHEAD_FOR };
+                self.idle().free.push_back(ahead);
             }
             Ok(Err(_)) => {}
-            Err(_) => self.kept().ahead = Some((begun, connecting)),
+            Err(_) => self.idle().ahead = Some((begun, connecting)),
         }
     }
 
@@ -119,60 +119,60 @@ impl Pool {
     pub(super) async fn send(
         &self,
         mut request: Request<Full<Bytes>>,
-    ) -> Result<(Response<Incoming>, Box<Line>), Failed> {
+    ) -> Result<(Response<Incoming>, Box<Connection>), Failed> {
         request.headers_mut().insert(header::HOST, self.host.clone());
-        if let Some(mut line) = self.take() {
+        if let Some(mut connection) = self.take() {
             let again = only_reads(request.method()).then(|| request.clone());
-            match line.send(request).await {
-                Ok(answer) => return Ok((answer, line)),
+            match connection.send(request).await {
+                Ok(answer) => return Ok((answer, connection)),
                 Err(mut refused) => match refused.take_message().or(again) {
                     Some(unanswered) => request = unanswered,
                     None => return Err(Failed::Asking(refused.into_error())),
                 },
             }
         }
-        let mut line = self.connect().await?;
-        let sent = line.send(request).await;
+        let mut connection = self.connect().await?;
+        let sent = connection.send(request).await;
         let answer = sent.map_err(|refused| Failed::Asking(refused.into_error()))?;
-        Ok((answer, line))
+        Ok((answer, connection))
     }
 
     /// Keeps a connection whose answer has come to its end.
-    pub(super) fn keep(&self, line: Box<Line>) {
-        let good_for = line.kept_for().unwrap_or(self.kept_for);
-        let mut kept = self.kept();
-        if kept.free.len() >= MOST_KEPT {
-            drop(kept.free.pop_front());
+    pub(super) fn keep(&self, connection: Box<Connection>) {
+        let good_for = connection.kept_for().unwrap_or(self.kept_for);
+        let mut idle = self.idle();
+        if idle.free.len() >= MOST_KEPT {
+            drop(idle.free.pop_front());
         }
-        kept.free.push_back(Free { line, since: clock::now(), good_for });
+        idle.free.push_back(Free { connection, since: clock::now(), good_for });
     }
 
     /// Throws away what has grown old, or was closed meanwhile.
     pub(super) fn tidy(&self) {
         let now = clock::now();
-        self.kept().free.retain_mut(|free| free.is_good(now));
+        self.idle().free.retain_mut(|free| free.is_good(now));
     }
 
     /// A kept connection that can be used at once.
-    fn take(&self) -> Option<Box<Line>> {
+    fn take(&self) -> Option<Box<Connection>> {
         let now = clock::now();
-        let mut kept = self.kept();
-        while let Some(mut free) = kept.free.pop_back() {
+        let mut idle = self.idle();
+        while let Some(mut free) = idle.free.pop_back() {
             if free.is_good(now) {
-                return Some(free.line);
+                return Some(free.connection);
             }
         }
         None
     }
 
     /// The connection that the start has begun, or a new one.
-    async fn connect(&self) -> Result<Box<Line>, Failed> {
-        let ahead = self.kept().ahead.take();
+    async fn connect(&self) -> Result<Box<Connection>, Failed> {
+        let ahead = self.idle().ahead.take();
         if let Some((begun, connecting)) = ahead
             && is_within(begun, CONNECT_TIMEOUT, clock::now())
-            && let Ok(line) = connecting.await
+            && let Ok(connection) = connecting.await
         {
-            return Ok(line);
+            return Ok(connection);
         }
         self.open().await
     }
@@ -181,24 +181,24 @@ impl Pool {
         let connecting = self.connector.clone().connect(self.base.clone());
         Box::pin(async move {
             let connection = connecting.await.map_err(Failed::Connecting)?;
-            Ok(Box::new(Line::new(connection).await.map_err(Failed::Asking)?))
+            Ok(Box::new(Connection::new(connection).await.map_err(Failed::Asking)?))
         })
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Free {
     fn is_good(&mut self, now: Timestamp) -> bool {
-        is_within(self.since, self.good_for, now) && self.line.is_free()
+        is_within(self.since, self.good_for, now) && self.connection.is_free()
     }
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for Idle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").field("free", &self.free.len()).finish_non_exhaustive()
+        f.debug_struct("Idle").field("free", &self.free.len()).finish_non_exhaustive()
     }
 }
 

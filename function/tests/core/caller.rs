@@ -8,7 +8,7 @@
 
 use function::access::Shown;
 use function::caller::{
-    Call, Place, Refused, Target, User, client_headers, fingerprint, seal, told_apart_by,
+    Call, Refused, Source, Target, User, client_headers, fingerprint, seal, told_apart_by,
     upstream_headers,
 };
 use function::failover::cooldown::Fingerprint;
@@ -355,7 +355,7 @@ fn a_swallowed_target_that_no_client_can_have_meant_is_refused() {
 #[test]
 fn nothing_is_recovered_behind_a_path_of_its_own() {
     let uri = "/p?claude-code-user=alice%2Fv1%2Fmessages%3Fbeta%3Dtrue";
-    assert_refused(uri, Refused::User(Place::Query));
+    assert_refused(uri, Refused::User(Source::Query));
 }
 
 // Users
@@ -376,19 +376,19 @@ fn a_user_is_1_to_64_of_a_few_characters() {
 #[test]
 fn a_name_that_is_none_is_refused_wherever_it_stands() {
     for name in ["", "a%20b", "a%2540b", "a%00", "a!b", "%FF", "a%", &"a".repeat(65)] {
-        let query = Refused::User(Place::Query);
+        let query = Refused::User(Source::Query);
         assert_refused(&format!("/v1/messages?claude-code-user={name}"), query);
         assert_refused(&format!("/?claude-code-user={name}%2Fv1%2Fmessages"), query);
         assert_refused(&format!("/?claude-code-user={name}/v1/messages"), query);
         assert_refused(&format!("/u/alice?claude-code-user={name}/v1/messages"), query);
     }
-    assert_refused("/v1/messages?claude-code-user", Refused::User(Place::Query));
+    assert_refused("/v1/messages?claude-code-user", Refused::User(Source::Query));
     for path in ["/u", "/u/", "/u/a%20b/v1/messages", "/u/a!b", "/u/%C3%A9/v1/messages"] {
-        assert_refused(path, Refused::User(Place::Path));
+        assert_refused(path, Refused::User(Source::Path));
     }
     for name in ["", "a b", "a%40b", "é"] {
         let refused = parse("POST", "/v1/messages", &user_header(name)).unwrap_err();
-        assert_eq!(refused, Refused::User(Place::Header), "{name:?}");
+        assert_eq!(refused, Refused::User(Source::Header), "{name:?}");
     }
 }
 

@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use tokio::task::coop::unconstrained;
 
-use super::connector::Connection;
+use super::connector::Transport;
 
 pub(super) type Refused = TrySendError<Request<Full<Bytes>>>;
 
@@ -32,17 +32,17 @@ const EARLIER: Duration = Duration::from_secs(1);
 const LONGEST_KEPT: Duration = Duration::from_secs(330);
 
 /// One HTTP/1.1 connection and what it takes to drive it.
-pub(super) struct Line {
+pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    connection: http1::Connection<Connection, Full<Bytes>>,
+    driver: http1::Connection<Transport, Full<Bytes>>,
     turn: Turn,
     kept_for: Option<Duration>,
 }
 
-impl Line {
-    pub(super) async fn new(connection: Connection) -> hyper::Result<Self> {
-        let (sender, connection) = http1::handshake(connection).await?;
-        Ok(Self { sender, connection, turn: Turn::new(), kept_for: None })
+impl Connection {
+    pub(super) async fn new(transport: Transport) -> hyper::Result<Self> {
+        let (sender, driver) = http1::handshake(transport).await?;
+        Ok(Self { sender, driver, turn: Turn::new(), kept_for: None })
     }
 
     /// Sends one request and waits for the head of its answer.
@@ -50,13 +50,13 @@ impl Line {
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Refused> {
-        let Self { sender, connection, turn, kept_for } = self;
+        let Self { sender, driver, turn, kept_for } = self;
         let mut answer = std::pin::pin!(sender.try_send_request(request));
         turn.begin();
         let answer = std::future::poll_fn(|cx| {
             turn.drive(cx, |cx| {
                 // It ends by telling the answer why.
-                let _ended = Pin::new(&mut *connection).poll(cx);
+                let _ended = Pin::new(&mut *driver).poll(cx);
                 answer.as_mut().poll(cx)
             })
         });
@@ -76,12 +76,12 @@ impl Line {
         body: &mut Incoming,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self { connection, turn, .. } = self;
+        let Self { driver, turn, .. } = self;
         turn.drive(cx, |cx| {
             if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
                 return Poll::Ready(frame);
             }
-            let _ended = Pin::new(&mut *connection).poll(cx);
+            let _ended = Pin::new(&mut *driver).poll(cx);
             Pin::new(&mut *body).poll_frame(cx)
         })
     }
@@ -90,7 +90,7 @@ impl Line {
     pub(super) fn is_free(&mut self) -> bool {
         let quiet = &mut Context::from_waker(Waker::noop());
         // A task that has used up its turn would be told that nothing has come.
-        let looked = std::pin::pin!(unconstrained(&mut self.connection));
+        let looked = std::pin::pin!(unconstrained(&mut self.driver));
         looked.poll(quiet).is_pending() && self.sender.is_ready()
     }
 }
@@ -100,26 +100,26 @@ impl Line {
 /// A connection and its answer talk to each other through channels, which would wake their task for
 /// each word although it is awake and listening.
 struct Turn {
-    bell: Arc<Bell>,
+    own: Arc<TurnWaker>,
     waker: Waker,
 }
 
 #[derive(Default)]
-struct Bell {
+struct TurnWaker {
     task: AtomicWaker,
-    rung: AtomicBool,
+    woken: AtomicBool,
     driving: AtomicBool,
 }
 
 impl Turn {
     fn new() -> Self {
-        let bell = Arc::<Bell>::default();
-        Self { waker: Waker::from(Arc::clone(&bell)), bell }
+        let own = Arc::<TurnWaker>::default();
+        Self { waker: Waker::from(Arc::clone(&own)), own }
     }
 
     /// There is something to do, whatever was heard.
     fn begin(&self) {
-        self.bell.rung.store(true, Ordering::SeqCst);
+        self.own.woken.store(true, Ordering::SeqCst);
     }
 
     /// Polls as long as that brings anything about; not at all, if nothing was heard since.
@@ -128,14 +128,14 @@ impl Turn {
         cx: &mut Context<'_>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        self.bell.task.register(cx.waker());
+        self.own.task.register(cx.waker());
         for _ in 0..MOST_ROUNDS {
-            if !self.bell.rung.swap(false, Ordering::SeqCst) {
+            if !self.own.woken.swap(false, Ordering::SeqCst) {
                 return Poll::Pending;
             }
-            self.bell.driving.store(true, Ordering::SeqCst);
+            self.own.driving.store(true, Ordering::SeqCst);
             let polled = poll(&mut Context::from_waker(&self.waker));
-            self.bell.driving.store(false, Ordering::SeqCst);
+            self.own.driving.store(false, Ordering::SeqCst);
             if polled.is_ready() {
                 self.begin();
                 return polled;
@@ -147,13 +147,13 @@ impl Turn {
     }
 }
 
-impl Wake for Bell {
+impl Wake for TurnWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Ordering::SeqCst);
+        self.woken.store(true, Ordering::SeqCst);
         // Whoever drives looks again before it rests.
         if !self.driving.load(Ordering::SeqCst) {
             self.task.wake();
@@ -161,9 +161,9 @@ impl Wake for Bell {
     }
 }
 
-impl std::fmt::Debug for Line {
+impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Line").finish_non_exhaustive()
+        f.debug_struct("Connection").finish_non_exhaustive()
     }
 }
 
