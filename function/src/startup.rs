@@ -1,8 +1,8 @@
 //! What a program does before everything else, and what is left to do when it has a fault.
 //!
-//! A variable that is set to nothing is not set: not to this program, nor to a library that reads the
-//! environment itself (an empty `AWS_ENDPOINT_URL` is a panic in the AWS SDK), nor to a program that
-//! is started. And whatever goes wrong, a person reads a sentence.
+//! A variable that is set to nothing is not set: not to this program, nor to a library that reads
+//! the environment itself (an empty `AWS_ENDPOINT_URL` is a panic in the AWS SDK), nor to a program
+//! that is started. And whatever goes wrong, a person reads a sentence.
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, set_hook, take_hook};

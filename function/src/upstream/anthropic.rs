@@ -1,7 +1,7 @@
 //! Anthropic's API over HTTP: a request goes out as it is given, the answer comes back as it is.
 //!
-//! Over HTTP/1.1, on connections that are kept. No redirect is followed, nothing is decompressed, and
-//! an answer that has begun is given up only when it has fallen silent.
+//! Over HTTP/1.1, on connections that are kept. No redirect is followed, nothing is decompressed,
+//! and an answer that has begun is given up only when it has fallen silent.
 
 use std::pin::Pin;
 use std::sync::Arc;

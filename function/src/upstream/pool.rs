@@ -41,12 +41,10 @@ use crate::room::Space;
 
 /// How long a connection is kept of which the server does not say how long it keeps it.
 ///
-/// What stands in front of Anthropic closes one after 400 s ([Cloudflare, *Connection limits*]),
+/// What stands in front of Anthropic closes one after 400 s (Cloudflare, *Connection limits*),
 /// and what translates addresses on the way forgets one after 240 s (Azure) to 350 s (AWS). Others
 /// close earlier, nginx after 75 s and Amazon's load balancers after 60 s: that is seen before the
 /// next request is written.
-///
-/// [Cloudflare, *Connection limits*]: https://developers.cloudflare.com/fundamentals/reference/connection-limits/
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(230);
 /// The same for one on which nothing was ever sent.
 const AHEAD_FOR: Duration = Duration::from_secs(10);
