@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -26,6 +26,8 @@ pub(super) type Refused = TrySendError<Request<Full<Bytes>>>;
 /// After so many rounds without a result the other tasks have their turn.
 const MOST_ROUNDS: usize = 8;
 
+/// Where a server says how long it keeps a connection.
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// A server that names its time means its own clock: by then the request must have arrived.
 const EARLIER: Duration = Duration::from_secs(1);
 /// The longest that a server is believed to keep a connection, whatever it promises.
@@ -170,7 +172,7 @@ impl std::fmt::Debug for Connection {
 /// How long the server keeps a connection open on which nothing happens, if its answer says so;
 /// no time at all, where it was the last answer.
 fn kept_for_by(headers: &HeaderMap) -> Option<Duration> {
-    let named = headers.get("keep-alive")?.to_str().ok()?;
+    let named = headers.get(&KEEP_ALIVE)?.to_str().ok()?;
     let of = |wanted: &str| {
         named.split(',').find_map(|part| {
             let (name, value) = part.split_once('=')?;
@@ -187,8 +189,6 @@ fn kept_for_by(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-
     use super::*;
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
             ("timeout", None),
             ("", None),
         ] {
-            let headers = [(HeaderName::from_static("keep-alive"), named.parse().unwrap())];
+            let headers = [(KEEP_ALIVE.clone(), named.parse().unwrap())];
             let headers = HeaderMap::from_iter(headers);
             assert_eq!(kept_for_by(&headers), seconds.map(Duration::from_secs), "{named}");
         }

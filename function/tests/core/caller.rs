@@ -553,7 +553,6 @@ fn only_the_two_messages_calls_ask_for_an_uncompressed_answer() {
 fn an_answer_keeps_every_end_to_end_header() {
     let kept = &[
         ("content-type", "text/event-stream"),
-        ("content-length", "17"),
         ("content-encoding", "gzip"),
         ("request-id", "req_test"),
         ("retry-after", "30"),
@@ -573,6 +572,14 @@ fn an_answer_keeps_every_end_to_end_header() {
         ("x-claude-proxy-until", "2030-01-01T00:00:00Z"),
     ];
     assert_eq!(list(&client_headers(map(&interleaved(kept, dropped)))), list(&map(kept)));
+}
+
+#[test]
+fn of_two_lengths_of_an_answer_the_coding_is_true() {
+    let length = ("content-length", "17");
+    let both = client_headers(map(&[length, ("transfer-encoding", "chunked")]));
+    assert_eq!(list(&both), list(&map(&[])));
+    assert_eq!(list(&client_headers(map(&[length]))), list(&map(&[length])));
 }
 
 // Properties
