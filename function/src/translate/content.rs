@@ -23,7 +23,7 @@ const OPERATOR: &str =
 
 /// Edits content for one line of models, and notes what it meets.
 #[derive(Debug)]
-pub(super) struct Content<'r> {
+pub(super) struct ContentEditor<'r> {
     pub(super) reader: &'r Reader<'r>,
     pub(super) line: Line,
     pub(super) holds: Holds,
@@ -42,7 +42,7 @@ struct Turn<'a> {
     calls_tools: Option<bool>,
 }
 
-impl Content<'_> {
+impl ContentEditor<'_> {
     /// Edits `messages`. Where the line takes no system messages, those before the first turn are
     /// put into `leading` as blocks for `system`, and later ones become turns of the user.
     pub(super) fn messages(

@@ -2,7 +2,7 @@
 //!
 //! An allow list of places: a message, a content block, a source, a cache marker, a tool, and
 //! `thinking`. Out of these goes only what is no part of the thing itself; what the user or the
-//! model has said lies in none of them. A place is known by its path without the numbers, since
+//! model has said lies in none of them. A node is known by its path without the numbers, since
 //! what is refused in one tool is refused in the next.
 
 use super::Untranslatable;
@@ -13,7 +13,7 @@ use super::reader::Reader;
 /// a result has 15.
 const LONGEST_PATH: usize = 20;
 
-/// One field in every place of one kind.
+/// One field in every node of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cut {
     /// The path without numbers.
@@ -36,18 +36,18 @@ impl Cut {
         }
         let path: Vec<_> = path.iter().copied().filter(|part| !is_number(part)).collect();
         let (root, mut rest) = path.split_first()?;
-        let mut place = Place::at_root(root)?;
+        let mut node = Node::at_root(root)?;
         let mut steps = vec![Step::Key((*root).to_owned())];
         loop {
-            let kind = place.variant(rest);
+            let kind = node.variant(rest);
             rest = &rest[usize::from(kind.is_some())..];
-            if place.is_in_a_list() {
+            if node.is_in_a_list() {
                 steps.push(Step::Each(kind.map(str::to_owned)));
             }
             let (key, deeper) = rest.split_first()?;
-            match place.within(key).filter(|_| !deeper.is_empty()) {
-                Some(inner) => (place, rest) = (inner, deeper),
-                None if place.owns(kind, key) => return None,
+            match node.within(key).filter(|_| !deeper.is_empty()) {
+                Some(inner) => (node, rest) = (inner, deeper),
+                None if node.owns(kind, key) => return None,
                 None => {
                     steps.push(Step::Key((*key).to_owned()));
                     return Some(Self { name: path.join("."), steps });
@@ -67,9 +67,9 @@ impl Cut {
     }
 }
 
-/// Where a field stands.
+/// What a field stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Node {
     Message,
     Block,
     Source,
@@ -78,7 +78,7 @@ enum Place {
     Thinking,
 }
 
-impl Place {
+impl Node {
     fn at_root(key: &str) -> Option<Self> {
         Some(match key {
             "messages" => Self::Message,
@@ -93,7 +93,7 @@ impl Place {
         matches!(self, Self::Message | Self::Block | Self::Tool)
     }
 
-    /// The name of a variant, which stands between a place and its key and is a key of nothing.
+    /// The name of a variant, which stands between a node and its key and is a key of nothing.
     fn variant<'p>(self, rest: &[&'p str]) -> Option<&'p str> {
         let [first, next, ..] = rest else { return None };
         let is_one = match self {
@@ -114,7 +114,7 @@ impl Place {
         is_one.then_some(first)
     }
 
-    /// The place behind a key.
+    /// The node behind a key.
     fn within(self, key: &str) -> Option<Self> {
         match (self, key) {
             (Self::Message | Self::Block | Self::Source, "content") => Some(Self::Block),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::models::{ALL, COUNTED, Known, MODELS};
+use super::models::{ALL, COUNTED, KnownModel, MODELS};
 use super::table::{Line, OPUS_5_5};
 
 pub use super::models::{Prefix, UnknownPrefix};
@@ -26,7 +26,7 @@ pub struct Model(Kind);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    Known(&'static Known),
+    Known(&'static KnownModel),
     /// The foundation model id of a model that is newer than the tables.
     New(Arc<str>),
 }
@@ -102,7 +102,7 @@ impl Model {
     }
 
     fn known(name: &str) -> Option<Self> {
-        let exactly = |known: &&Known| known.name == name || known.aliases.contains(&name);
+        let exactly = |known: &&KnownModel| known.name == name || known.aliases.contains(&name);
         let undated = without_date(name);
         MODELS
             .iter()

@@ -8,13 +8,13 @@ use std::fmt;
 use std::mem;
 
 use super::betas::betas;
-use super::content::{Content, named};
+use super::content::{ContentEditor, named};
 use super::json::{Edit, Object, Writer, edit_all, is_blank, opens_with, text};
 use super::markers::marked;
 use super::mend::Mends;
 use super::model::Model;
 use super::reader::Reader;
-use super::table::{FIELDS, Holds, MOST_BYTES, MOST_MARKERS, Place, TOOL_SEARCH, TOOLS};
+use super::table::{FIELDS, Handling, Holds, MOST_BYTES, MOST_MARKERS, TOOL_SEARCH, TOOLS};
 
 pub use super::Untranslatable;
 
@@ -88,7 +88,7 @@ impl Request<'_> {
         let body = str::from_utf8(self.body);
         let body = body.map_err(|_| Untranslatable::Shape("it is not UTF-8"))?;
         let body = reader.object(body)?.ok_or(Untranslatable::Shape("it is no object"))?;
-        let content = Content {
+        let content = ContentEditor {
             reader: &reader,
             line: mends.applied_to(self.model.line()),
             holds: Holds::default(),
@@ -133,7 +133,7 @@ pub fn to_count(
 
 struct Translation<'a> {
     body: &'a Object<'a>,
-    content: Content<'a>,
+    content: ContentEditor<'a>,
     mends: &'a Mends,
     purpose: Purpose,
     /// Blocks for `system` that stood in `messages`.
@@ -183,9 +183,9 @@ impl Translation<'_> {
 
     /// Refuses what names a state that only Anthropic keeps.
     fn refuse(&self) -> Result<(), Untranslatable> {
-        for (key, place) in FIELDS {
+        for (key, handling) in FIELDS {
             let named = self.body.get(key).is_some_and(|value| !is_blank(value));
-            if *place == Place::Anthropic && named {
+            if *handling == Handling::Anthropic && named {
                 return Err(Untranslatable::Kept(key));
             }
         }
@@ -200,10 +200,10 @@ impl Translation<'_> {
 
     fn field(&mut self, key: &str, json: &str) -> Result<Edit, Untranslatable> {
         let line = self.content.line;
-        match FIELDS.iter().find(|(name, _)| *name == key).map(|(_, place)| place) {
-            Some(Place::Everywhere) => {}
-            Some(Place::Message) if self.purpose == Purpose::Message => {}
-            Some(Place::Message | Place::Anthropic) | None => return Ok(Edit::Drop),
+        match FIELDS.iter().find(|(name, _)| *name == key).map(|(_, handling)| handling) {
+            Some(Handling::Everywhere) => {}
+            Some(Handling::Message) if self.purpose == Purpose::Message => {}
+            Some(Handling::Message | Handling::Anthropic) | None => return Ok(Edit::Drop),
         }
         match key {
             "system" => self.content.system(json, &self.leading),
