@@ -17,7 +17,8 @@ use crate::upstream::anthropic::Anthropic;
 
 /// A refusal is not asked for again within this time.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
-/// More credentials than this are not kept; the oldest results go first.
+/// When more credentials than this were kept, all that nobody waits for are forgotten; each can be
+/// found out again by one free call.
 const MOST: usize = 10_000;
 
 type Slot = Arc<tokio::sync::Mutex<Option<Checked>>>;

@@ -9,7 +9,7 @@ mod answer;
 pub mod event;
 mod runtime;
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,15 +121,19 @@ where
     F: Future<Output = Response<Body>>,
 {
     let event = std::mem::take(&mut invocation.event);
-    let request = event::request(&event);
+    let request = catch_unwind(AssertUnwindSafe(|| event::request(&event)));
     // Both may be megabytes, and the answer takes minutes.
     drop(event);
     let failure = match request {
-        Err(failure) => {
+        Err(_) => {
+            Cut::Panic.note(record);
+            Cut::Panic.failure()
+        }
+        Ok(Err(failure)) => {
             record.asked("refused", None, None);
             failure
         }
-        Ok(mut request) => {
+        Ok(Ok(mut request)) => {
             request.extensions_mut().insert(record.clone());
             let cut = tokio::select! {
                 biased;

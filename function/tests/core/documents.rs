@@ -180,7 +180,8 @@ fn read(path: &Path) -> String {
 
 /// All Markdown of the repository but the Korean page, which another test holds to the English one.
 fn pages() -> Vec<(String, String)> {
-    let mut pages = vec![root().join("README.md"), root().join("ARCHITECTURE.md")];
+    let mut pages =
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|page| root().join(page)).to_vec();
     for folder in ["scripts", "function/docs", "provisioner/docs"] {
         pages.extend(files(&root().join(folder), "md"));
     }
