@@ -84,8 +84,11 @@ impl ContentEditor<'_> {
                 out.item(&message);
             }
             // A tool's result must follow its call directly: what was said in between comes after.
-            held.drain(..).for_each(|turn: String| out.item(&turn));
-            before = Some(Turn { message, calls_tools: None });
+            let mut turn = Turn { message, calls_tools: None };
+            if !held.is_empty() && !self.calls_tools(&mut turn)? {
+                held.drain(..).for_each(|turn: String| out.item(&turn));
+            }
+            before = Some(turn);
         }
         held.iter().for_each(|turn| out.item(turn));
         Ok(if changed { Edit::Put(out.finish()) } else { Edit::Keep })

@@ -4,10 +4,13 @@
 //! a line: they are cut, joined and mixed with pieces that mean something, and whole JSON is grown
 //! from random bytes so that the editing is reached behind the parser. Every line is also tried as
 //! it is, in each run: an input that has once failed becomes a line. Here are the bodies that are
-//! rewritten; `outside` has what comes before and beside them.
+//! rewritten; `mends` and `history` ask what becomes of what was said, `outside` has what comes before
+//! and beside all that.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where its own material is broken")]
 
+mod history;
+mod mends;
 mod outside;
 
 use std::collections::BTreeMap;
