@@ -22,7 +22,7 @@ use http::{HeaderMap, StatusCode};
 const MODELS: [&str; 2] = ["claude-opus-5-5", "claude-opus-4-6"];
 
 /// The parser's own limit for what it reads into values is 128.
-const DEPTHS: [usize; 3] = [127, 129, 50_000];
+const DEPTHS: [usize; 3] = [127, 129, 30_000];
 
 /// What Bedrock may say, so that a mend goes through every part of a body.
 const REFUSALS: [&str; 12] = [

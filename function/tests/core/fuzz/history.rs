@@ -88,7 +88,7 @@ fn assert_told(messages: &str, line: &str, mends: &Mends) {
             let place = turns.iter().position(|turn| words(turn) == words(message)).unwrap();
             match turns.get(place + 1) {
                 Some(turn) => {
-                    assert_eq!(next.filter(|next| own(next)).map(words), Some(words(turn)))
+                    assert_eq!(next.filter(|next| own(next)).map(words), Some(words(turn)));
                 }
                 None => assert!(next.is_none_or(|next| !own(next))),
             }
