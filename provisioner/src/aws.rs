@@ -41,7 +41,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use crate::engine::words::quoted;
 use crate::engine::{self, Changed, Say};
 
-pub use account::Account;
+pub use account::{Account, Room};
 
 use calls::Calls;
 use credentials::Once;

@@ -13,6 +13,7 @@ mod costs;
 mod counting;
 mod crowd;
 mod drill;
+mod empty;
 mod encrypted;
 mod hostile;
 mod keys;

@@ -10,6 +10,26 @@ pub struct Account {
     pub partition: String,
 }
 
+/// How many requests at once Lambda answers in an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    pub all: i32,
+    /// Not reserved for any function.
+    pub free: i32,
+}
+
+impl Room {
+    /// Lambda keeps so many for all functions without a reservation, or all where there are fewer
+    /// (AWS, *Configuring reserved concurrency*).
+    const KEPT: i32 = 100;
+
+    /// Whether `number` can be reserved for a function that has `already`.
+    #[must_use]
+    pub fn takes(self, number: i32, already: i32) -> bool {
+        number <= already || self.free + already - number >= self.all.min(Self::KEPT)
+    }
+}
+
 impl Account {
     /// An ARN of this account.
     #[must_use]

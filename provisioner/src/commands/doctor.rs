@@ -11,6 +11,7 @@ use crate::doctor::bedrock::{self, Route};
 use crate::doctor::{Check, account, deployed, rights, summary, tools};
 use crate::engine::plan;
 use crate::engine::walk;
+use crate::stack::for_strangers;
 use crate::stack::names::Names;
 use crate::stack::settings::Settings;
 
@@ -40,6 +41,9 @@ async fn look(session: &Session, cloud: &Cloud, settings: &Settings, spend: bool
     let observed = Box::pin(session.look(cloud, settings, Source::NotCompared)).await;
     let environment = observed.as_ref().map(|(stack, _)| stack.function.environment.clone());
     let environment = environment.unwrap_or_default();
+    let reserved =
+        observed.as_ref().ok().and_then(|(_, there)| there.function.as_ref()?.concurrency);
+    let strangers = for_strangers(&environment).map(|number| (number.get(), reserved.unwrap_or(0)));
     let pairs = environment.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let route = Route::of(pairs, &cloud.account.region);
     let bought = async { if spend { Some(bedrock::spend(&route, &writer).await) } else { None } };
@@ -54,7 +58,7 @@ async fn look(session: &Session, cloud: &Cloud, settings: &Settings, spend: bool
     };
     let (credentials, clock, rights, tools, bedrock, bought, deployed) = tokio::join!(
         account::credentials(cloud),
-        account::clock_and_concurrency(&reader),
+        account::clock_and_concurrency(&reader, strangers),
         rights::permissions(cloud, &names),
         Box::pin(tools::tools()),
         Box::pin(bedrock::access(&route, &reader)),

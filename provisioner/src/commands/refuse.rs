@@ -14,8 +14,11 @@ pub(super) fn refuse_foreign(survey: &[Found], adopt: bool) -> Result<(), Failur
         foreign.filter(|(_, why)| !(adopt && why.adoptable())).collect();
     let Some((first, _)) = refused.first() else { return Ok(()) };
     let lines = refused.iter().map(|(address, why)| format!("{address} is not ours: {why}"));
+    let elsewhere = |(_, why): &(&Address, &Foreign)| matches!(why, Foreign::OtherStack(_));
     let hint = if refused.iter().all(|(_, why)| why.adoptable()) {
         "use another --name, or take it over with --adopt"
+    } else if refused.iter().any(elsewhere) {
+        "name the region of that stack (--region), or use another --name for one here"
     } else {
         "use another --name"
     };

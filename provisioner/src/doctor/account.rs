@@ -12,7 +12,7 @@ use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Check;
-use crate::aws::Account;
+use crate::aws::{Account, Room};
 use crate::aws::{Cloud, CloudError, Kind, Reader, call};
 use crate::proxy::logs::span;
 
@@ -96,7 +96,10 @@ pub fn partition(account: &Account) -> Check {
 }
 
 /// The account's clock and its concurrency: one question.
-pub(crate) async fn clock_and_concurrency(reader: &Reader) -> Vec<Check> {
+pub(crate) async fn clock_and_concurrency(
+    reader: &Reader,
+    wanted: Option<(i32, i32)>,
+) -> Vec<Check> {
     let seen = Arc::new(Mutex::new(None));
     let asking = reader.clients().lambda.get_account_settings().customize();
     let asking = asking.interceptor(Heard(Arc::clone(&seen))).send();
@@ -107,7 +110,11 @@ pub(crate) async fn clock_and_concurrency(reader: &Reader) -> Vec<Check> {
         Ok(limit) => {
             let all = limit.as_ref().map(|limit| limit.concurrent_executions);
             let free = limit.and_then(|limit| limit.unreserved_concurrent_executions);
-            of_concurrency(all.unwrap_or_default(), free)
+            let all = all.unwrap_or_default();
+            match wanted {
+                Some(wanted) => of_reservation(Room { all, free: free.unwrap_or(all) }, wanted),
+                None => of_concurrency(all, free),
+            }
         }
         Err(error) => Check::unknown("concurrency", &error),
     };
@@ -141,6 +148,23 @@ pub fn of_concurrency(all: i32, free: Option<i32>) -> Check {
         return Check::warn("concurrency", cause, cure);
     }
     Check::ok("concurrency", cause)
+}
+
+/// Judges whether so many can be reserved for a function that has so many already: where strangers may
+/// knock, they find no more than that.
+#[must_use]
+pub fn of_reservation(room: Room, (number, already): (i32, i32)) -> Check {
+    let check = of_concurrency(room.all, Some(room.free));
+    if room.takes(number, already) {
+        return check;
+    }
+    let cause = format!(
+        "{}: too few to reserve the {number} that bound what strangers may use up, so nothing is \
+         reserved",
+        check.cause
+    );
+    let cure = "ask AWS for more (Service Quotas, Lambda, concurrent executions), then `up`";
+    Check::warn("concurrency", cause, cure)
 }
 
 /// Hears how far this clock is ahead of the one that answers.

@@ -33,8 +33,8 @@ pub enum Foreign {
     Untagged,
     /// It belongs to a stack of another name.
     OtherName(String),
-    /// It belongs to the stack of this name in another region or account.
-    OtherStack,
+    /// It belongs to the stack of this name in another region or account, which has this id.
+    OtherStack(String),
     /// It could never become ours, whatever its tags.
     Unfit(&'static str),
 }
@@ -52,7 +52,7 @@ impl fmt::Display for Foreign {
         match self {
             Self::Untagged => f.write_str("it does not carry our tags"),
             Self::OtherName(name) => write!(f, "it belongs to the stack named \"{name}\""),
-            Self::OtherStack => {
+            Self::OtherStack(_) => {
                 f.write_str("it belongs to the stack of this name in another region or account")
             }
             Self::Unfit(why) => f.write_str(why),
@@ -93,7 +93,7 @@ impl Tags {
                 Ownership::Foreign(Foreign::OtherName(name.clone()))
             }
             (Some(_), Some(stack)) if *stack != self.stack.1 => {
-                Ownership::Foreign(Foreign::OtherStack)
+                Ownership::Foreign(Foreign::OtherStack(stack.clone()))
             }
             (Some(_), _) => Ownership::Ours,
         }

@@ -113,11 +113,7 @@ impl Alarm {
     fn differences(&self, live: &AlarmLive) -> Fields {
         let fields = self.fields().into_iter().fold(Fields::new(), |fields, (key, after)| {
             let before = live.fields.get(&key).cloned().unwrap_or_default();
-            // A whole number comes back as one, or as a fraction.
-            if before.as_f64().is_some() && before.as_f64() == after.as_f64() {
-                return fields;
-            }
-            fields.field(key, before, after)
+            if is_as_wanted(&before, &after) { fields } else { fields.field(key, before, after) }
         });
         fields.at_least("Tags", &live.tags, self.tags.wanted())
     }
@@ -128,6 +124,25 @@ impl Alarm {
             .map(|(key, value)| json!({"Key": key, "Value": value}))
             .into_iter()
             .collect()
+    }
+}
+
+/// Whether what AWS gives back is what it was told: more than that may stand in it, metrics may come
+/// in another order, and a whole number as a fraction.
+fn is_as_wanted(there: &Value, wanted: &Value) -> bool {
+    match (there, wanted) {
+        (Value::Object(there), Value::Object(wanted)) => {
+            let is = |(key, value): (&String, &Value)| {
+                there.get(key).is_some_and(|there| is_as_wanted(there, value))
+            };
+            wanted.iter().all(is)
+        }
+        (Value::Array(there), Value::Array(wanted)) => {
+            there.len() == wanted.len()
+                && wanted.iter().all(|one| there.iter().any(|there| is_as_wanted(there, one)))
+        }
+        (Value::Number(there), Value::Number(wanted)) => there.as_f64() == wanted.as_f64(),
+        (there, wanted) => there == wanted,
     }
 }
 
@@ -206,5 +221,29 @@ impl Resource<Clients> for Alarm {
             cloud.clients().direct.call(ask).await.or_absent()
         };
         cloud.persist(delete).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_that_aws_writes_otherwise_is_the_same() {
+        let wanted = json!([{"Id": "a", "Period": 300}, {"Id": "b", "Label": "x"}]);
+        let there = json!([
+            {"Id": "b", "Label": "x", "ReturnData": true},
+            {"Id": "a", "Period": 300.0, "AccountId": "1"},
+        ]);
+        assert!(is_as_wanted(&there, &wanted));
+        for other in [
+            json!([{"Id": "a", "Period": 300}]),
+            json!([{"Id": "a", "Period": 60}, {"Id": "b", "Label": "x"}]),
+            json!([{"Id": "a", "Period": 300}, {"Id": "b"}]),
+            json!([{"Id": "a", "Period": 300}, {"Id": "b", "Label": "x"}, {"Id": "c"}]),
+            json!(null),
+        ] {
+            assert!(!is_as_wanted(&other, &wanted), "{other}");
+        }
     }
 }

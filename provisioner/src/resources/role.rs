@@ -291,7 +291,8 @@ impl Resource<Clients> for Role {
         let attached = iam.list_attached_role_policies().role_name(&self.name);
         let attached = attached.into_paginator().items().send().collect::<Result<Vec<_>, _>>();
         let attached = async { call("IAM", "ListAttachedRolePolicies", attached).await };
-        let tags = iam.list_role_tags().role_name(&self.name).send();
+        let tags = iam.list_role_tags().role_name(&self.name).into_paginator().items().send();
+        let tags = tags.collect::<Result<Vec<_>, _>>();
         let tags = async { super::tags(call("IAM", "ListRoleTags", tags).await) };
         let Some((policies, attached, tags)) =
             tokio::try_join!(self.read_policies(cloud), attached, tags).or_absent()?
@@ -303,7 +304,7 @@ impl Resource<Clients> for Role {
             policies,
             attached: attached.into_iter().filter_map(|policy| policy.policy_arn).collect(),
             boundary: role.permissions_boundary.and_then(|bound| bound.permissions_boundary_arn),
-            tags: tags.tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
+            tags: tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
         }))
     }
 

@@ -140,10 +140,13 @@ impl Table {
             let expiry = expiry.build().expect("it has an attribute");
             let update = cloud.clients().dynamodb.update_time_to_live().table_name(&self.name);
             let update = update.time_to_live_specification(expiry).send();
-            match call("DynamoDB", "UpdateTimeToLive", update).await {
-                // The answer to the first try was lost.
-                Err(error) if error.message.contains("already enabled") => Ok(()),
-                other => other.map(drop),
+            let Err(error) = call("DynamoDB", "UpdateTimeToLive", update).await else {
+                return Ok(());
+            };
+            // It refuses what is so already: the answer to the first try may have been lost.
+            match self.read(cloud.reader()).await? {
+                Some(live) if live.expiry.as_deref() == Some(self.expiry.as_str()) => Ok(()),
+                Some(_) | None => Err(error),
             }
         };
         cloud.persist(update).await
@@ -198,12 +201,11 @@ impl Resource<Clients> for Table {
         let arn = table.table_arn().unwrap_or_default().to_owned();
         let expiry = dynamodb.describe_time_to_live().table_name(&self.name).send();
         let expiry = async { call("DynamoDB", "DescribeTimeToLive", expiry).await };
-        let tags = dynamodb.list_tags_of_resource().resource_arn(&arn).send();
-        let tags = async { super::tags(call("DynamoDB", "ListTagsOfResource", tags).await) };
         let status = table.table_status().map_or(ACTIVE, TableStatus::as_str).to_owned();
         if status == DELETING {
             return Ok(Some(TableLive { arn, status, ..TableLive::default() }));
         }
+        let tags = async { super::tags(tags_of(&arn, cloud).await) };
         let Some((expiry, tags)) = tokio::try_join!(expiry, tags).or_absent()? else {
             return Ok(None);
         };
@@ -231,7 +233,7 @@ impl Resource<Clients> for Table {
             protected: table.deletion_protection_enabled.unwrap_or_default(),
             items: table.item_count,
             status,
-            tags: tags.tags.into_iter().flatten().map(|tag| (tag.key, tag.value)).collect(),
+            tags: tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
             arn,
         }))
     }
@@ -284,6 +286,22 @@ impl Resource<Clients> for Table {
             cloud.persist(delete).await?;
         }
         self.gone(cloud).await
+    }
+}
+
+/// All tags, on however many pages.
+async fn tags_of(arn: &str, cloud: &Reader) -> Result<Vec<Tag>, CloudError> {
+    let (mut tags, mut next) = (Vec::new(), None);
+    loop {
+        let page = cloud.clients().dynamodb.list_tags_of_resource().resource_arn(arn);
+        let page = page.set_next_token(next.clone()).send();
+        let page = call("DynamoDB", "ListTagsOfResource", page).await?;
+        tags.extend(page.tags.into_iter().flatten());
+        // The same page for ever would be a fault, not more tags.
+        match page.next_token.filter(|token| Some(token) != next.as_ref()) {
+            None => return Ok(tags),
+            token => next = token,
+        }
     }
 }
 

@@ -4,11 +4,12 @@
 use std::fmt::Write as _;
 
 use super::Scope;
-use crate::engine::State;
 use crate::engine::plan::{self, Action, Style};
 use crate::engine::words::clean;
+use crate::engine::{Foreign, State};
 use crate::proxy::probe::Health;
 use crate::stack::Found;
+use crate::stack::names::region_of;
 
 /// The contract's word for how a resource is.
 #[must_use]
@@ -90,6 +91,17 @@ fn summary(survey: &[Found], scope: &Scope<'_>) -> String {
         .collect();
     if parts.is_empty() {
         return format!("All {all} are there and as wanted. (The image is not compared.)");
+    }
+    let elsewhere = survey.iter().find_map(|found| match &found.foreign {
+        Some(Foreign::OtherStack(id)) => Some(region_of(id, &scope.global.name, scope.account)),
+        Some(Foreign::Untagged | Foreign::OtherName(_) | Foreign::Unfit(_)) | None => None,
+    });
+    if let Some(region) = elsewhere {
+        let (all, parts) = (all.to_string(), parts.join(", "));
+        let name = region.map_or_else(|| "that of the stack".to_owned(), str::to_owned);
+        return format!(
+            "Of {all}: {parts}. The stack of this name is in another region: --region {name}"
+        );
     }
     let mend = scope.command("up");
     format!(

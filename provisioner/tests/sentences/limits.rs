@@ -69,3 +69,51 @@ fn a_policy_that_iam_would_refuse_is_refused_first() {
     let (fits, _) = told(&["plan", "--no-build", "--env", &format!("BEDROCK_REGIONS={fewer}")]);
     assert_eq!(fits.code, 0, "{fits:?}");
 }
+
+/// Roles belong to all regions at once: that of the stack in another region is seen, and says where
+/// the stack is. Making one here would be refused, so nobody is sent there.
+#[test]
+fn a_stack_in_another_region_is_found_by_its_role() {
+    use provisioner::aws::Account;
+    let account = |region: &str| Account {
+        id: "123456789012".to_owned(),
+        region: region.to_owned(),
+        partition: "aws".to_owned(),
+    };
+    let name = "claude-proxy".parse().unwrap();
+    let tags = provisioner::stack::names::tags(&name, &account("ap-northeast-2"));
+    let tags: String = tags
+        .wanted()
+        .iter()
+        .map(|(key, value)| format!("<member><Key>{key}</Key><Value>{value}</Value></member>"))
+        .collect();
+    let fake = Fake::start(move |asked| {
+        let action = asked.action.strip_prefix("iam.")?;
+        let result = match action {
+            "GetRole" => "<Role><RoleName>r</RoleName><RoleId>R</RoleId><Path>/</Path><Arn>a</Arn>\
+                          <CreateDate>2026-01-01T00:00:00Z</CreateDate></Role>"
+                .to_owned(),
+            "ListRoleTags" => format!("<Tags>{tags}</Tags><IsTruncated>false</IsTruncated>"),
+            "ListRolePolicies" => "<PolicyNames/><IsTruncated>false</IsTruncated>".to_owned(),
+            "ListAttachedRolePolicies" => {
+                "<AttachedPolicies/><IsTruncated>false</IsTruncated>".to_owned()
+            }
+            _ => return None,
+        };
+        let body = format!(
+            "<{action}Response><{action}Result>{result}</{action}Result></{action}Response>"
+        );
+        Some(Some((200, "text/xml", body)))
+    });
+    let status = finish(&mut command(&["status"], &fake.url()));
+    assert_eq!(status.code, 0, "{status:?}");
+    assert!(status.stdout.contains("--region ap-northeast-2"), "{}", status.stdout);
+    assert!(!status.stdout.contains("provisioner up"), "{}", status.stdout);
+    // What it says to do leads to the stack.
+    let mut there = command(&["status", "--region", "ap-northeast-2"], &fake.url());
+    let there = finish(&mut there);
+    assert!(!there.stdout.contains("not ours"), "{}", there.stdout);
+    let up = finish(&mut command(&["plan", "--no-build"], &fake.url()));
+    assert_eq!(up.code, 3, "{up:?}");
+    assert!(up.error().contains("--region"), "{}", up.error());
+}

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use function::translate::model::{Model, Prefix};
 use jiff::SignedDuration;
 use provisioner::aws::Account;
-use provisioner::doctor::account::{of_clock, of_concurrency, of_credentials, partition, region};
+use provisioner::aws::Room;
+use provisioner::doctor::account::{
+    of_clock, of_concurrency, of_credentials, of_reservation, partition, region,
+};
 use provisioner::doctor::bedrock::{Route, of_profiles, unavailable};
 use provisioner::doctor::deployed::{of_health, of_identity};
 use provisioner::doctor::rights::{Source, context, of_denied, source};
@@ -14,6 +17,25 @@ use provisioner::engine::plan::Style;
 use provisioner::proxy::probe::Health;
 use provisioner::resources::function::FunctionLive;
 use serde_json::json;
+
+#[test]
+fn what_strangers_may_use_up_is_reserved_only_where_enough_is_left() {
+    for (all, free, already, fits) in [
+        (1000, 1000, 0, true),
+        (1000, 150, 0, true),
+        (1000, 149, 0, false),
+        (1000, 100, 50, true),
+        (10, 10, 0, false),
+        (100, 100, 0, false),
+    ] {
+        let room = Room { all, free };
+        assert_eq!(room.takes(50, already), fits, "{room:?} {already}");
+        let check = of_reservation(room, (50, already));
+        assert_eq!(check.cause.contains("nothing is reserved"), !fits, "{check:?}");
+    }
+    // None at all can always be reserved: that stops the function.
+    assert!(Room { all: 10, free: 10 }.takes(0, 0));
+}
 
 #[test]
 fn credentials_that_end_soon_are_a_warning() {
