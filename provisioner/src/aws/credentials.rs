@@ -1,5 +1,5 @@
-//! Credentials are fetched once, whoever needs them: each time may be a question to a person, such as
-//! for the digits of a second factor.
+//! Credentials are fetched once, whoever needs them: each time may be a question to a person, such
+//! as for the digits of a second factor.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,6 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::{
     ProvideCredentials, Result as Provided, SharedCredentialsProvider, future,
 };
-use function::clock;
 use tokio::sync::Mutex;
 
 /// Credentials that end sooner are fetched anew.
@@ -30,9 +29,10 @@ impl Once {
         config.into_builder().credentials_provider(SharedCredentialsProvider::new(once)).build()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "credentials end by the clock of the machine")]
     async fn credentials(&self) -> Provided {
         let mut known = self.known.lock().await;
-        let soon = SystemTime::from(clock::now()) + SOON;
+        let soon = SystemTime::now() + SOON;
         let good = |one: &&Credentials| one.expiry().is_none_or(|ends| ends > soon);
         if let Some(known) = known.as_ref().filter(good) {
             return Ok(known.clone());

@@ -1,8 +1,8 @@
-//! What became of a call that failed: a refusal of AWS's, no way to AWS, no credentials, or an answer
-//! that is none?
+//! What became of a call that failed: a refusal of AWS's, no way to AWS, no credentials, or an
+//! answer that is none?
 //!
-//! Told apart by types, codes and status. A library's own words about its values are never repeated:
-//! what is told of its errors is written here, beside the system's own sentences.
+//! Told apart by types, codes and status. A library's own words about its values are never
+//! repeated: what is told of its errors is written here, beside the system's own sentences.
 
 use std::error::Error;
 

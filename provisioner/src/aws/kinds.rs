@@ -1,8 +1,8 @@
 //! What does AWS mean by a code?
 //!
 //! The code decides, and where one code has several meanings, the action: whoever makes something
-//! and is told of a conflict looks whether it is there. Only where neither tells the meanings apart,
-//! a whole sentence of AWS's does, by how it begins and ends: a name inside it never can.
+//! and is told of a conflict looks whether it is there. Only where neither tells the meanings
+//! apart, a whole sentence of AWS's does, by how it begins and ends: a name inside it never can.
 
 use super::Kind;
 
@@ -68,8 +68,8 @@ fn of_action((service, action): Asked, code: &str, said: &str) -> Option<Kind> {
     match code {
         "ResourceConflict" | "ResourceInUse" if makes => Some(Kind::Exists),
         "ResourceConflict" | "ResourceInUse" => Some(Kind::Busy),
-        // Of so many operations at once (DynamoDB, *CreateTable*); of so many in all is a quota, and
-        // does not pass.
+        // Of so many operations at once (DynamoDB, *CreateTable*); of so many in all is a quota,
+        // and does not pass.
         "LimitExceeded" if service == "DynamoDB" => {
             Some(if OF_A_QUOTA.iter().any(|one| one.is(said)) { Kind::Other } else { Kind::Busy })
         }
@@ -93,7 +93,8 @@ const PASSING: [Sentence; 4] = [
     Sentence("The role defined for the function cannot be assumed by Lambda", ""),
     Sentence("Lambda does not have permission to access the ECR image", ""),
     Sentence(
-        "Lambda was unable to configure access to your environment variables because the KMS key is invalid for CreateGrant",
+        "Lambda was unable to configure access to your environment variables because the KMS key \
+         is invalid for CreateGrant",
         "",
     ),
     Sentence("Source image ", "Provide a valid source image"),
@@ -168,21 +169,24 @@ mod tests {
             ("Lambda", "UpdateFunctionCode"),
             "ResourceConflictException",
             409,
-            "The operation cannot be performed at this time. An update is in progress for resource: arn:aws:lambda:us-east-1:1:function:NAME-api",
+            "The operation cannot be performed at this time. An update is in progress for \
+             resource: arn:aws:lambda:us-east-1:1:function:NAME-api",
             Kind::Busy,
         ),
         (
             ("Lambda", "DeleteFunction"),
             "ResourceConflictException",
             409,
-            "The operation cannot be performed at this time. The function NAME-api is currently in the following state: 'Pending'",
+            "The operation cannot be performed at this time. The function NAME-api is currently \
+             in the following state: 'Pending'",
             Kind::Busy,
         ),
         (
             ("Lambda", "AddPermission"),
             "ResourceConflictException",
             409,
-            "The statement id (FunctionURLAllowPublicAccess) provided already exists. Please provide a new statement id, or remove the existing statement.",
+            "The statement id (FunctionURLAllowPublicAccess) provided already exists. Please \
+             provide a new statement id, or remove the existing statement.",
             Kind::Exists,
         ),
         (
@@ -196,7 +200,8 @@ mod tests {
             ("Lambda", "PutFunctionConcurrency"),
             "InvalidParameterValueException",
             400,
-            "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [10].",
+            "Specified ReservedConcurrentExecutions for function decreases account's \
+             UnreservedConcurrentExecution below its minimum value of [10].",
             Kind::Other,
         ),
         (
@@ -217,7 +222,8 @@ mod tests {
             CREATE_FUNCTION,
             "InvalidParameterValueException",
             400,
-            "Source image 1.dkr.ecr.us-east-1.amazonaws.com/NAME@sha256:00 does not exist. Provide a valid source image.",
+            "Source image 1.dkr.ecr.us-east-1.amazonaws.com/NAME@sha256:00 does not exist. \
+             Provide a valid source image.",
             Kind::NotYet,
         ),
         (
@@ -238,7 +244,8 @@ mod tests {
             ("DynamoDB", "UpdateTable"),
             "ResourceInUseException",
             400,
-            "Attempt to change a resource which is still in use: Table is being updated: NAME-rate-limits",
+            "Attempt to change a resource which is still in use: Table is being updated: \
+             NAME-rate-limits",
             Kind::Busy,
         ),
         (
@@ -252,7 +259,8 @@ mod tests {
             ("DynamoDB", "UpdateTable"),
             "LimitExceededException",
             400,
-            "Subscriber limit exceeded: Update to PayPerRequest mode are limited to once in 1 day(s). Last update at NAME",
+            "Subscriber limit exceeded: Update to PayPerRequest mode are limited to once in 1 \
+             day(s). Last update at NAME",
             Kind::Other,
         ),
         (
@@ -280,7 +288,9 @@ mod tests {
             ("IAM", "CreateRole"),
             "AccessDenied",
             403,
-            "User: arn:aws:iam::1:user/NAME is not authorized to perform: iam:CreateRole on resource: arn:aws:iam::1:role/NAME-api-role with an explicit deny in a service control policy",
+            "User: arn:aws:iam::1:user/NAME is not authorized to perform: iam:CreateRole on \
+             resource: arn:aws:iam::1:role/NAME-api-role with an explicit \
+             deny in a service control policy",
             Kind::Denied,
         ),
         (

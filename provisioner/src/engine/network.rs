@@ -1,5 +1,5 @@
-//! Why did a connection not come about, or break? Read off the types of what failed, whichever library
-//! it was that failed.
+//! Why did a connection not come about, or break? Read off the types of what failed, whichever
+//! library it was that failed.
 
 use std::error::Error;
 use std::io;
@@ -32,8 +32,8 @@ fn of_tls(error: &rustls::Error) -> &'static str {
     match error {
         rustls::Error::InvalidCertificate(bad) => match bad {
             Bad::UnknownIssuer => {
-                "the TLS certificate is by nobody that this machine trusts: something on the way may \
-                 have put in its own"
+                "the TLS certificate is by nobody that this machine trusts: something on the way \
+                 may have put in its own"
             }
             Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
                 "the TLS certificate is for another name"
@@ -60,7 +60,8 @@ fn last<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     Some(found)
 }
 
-/// Looks for the first error of this type behind `error`, also where the system's errors carry others.
+/// Looks for the first error of this type behind `error`, also where the system's errors carry
+/// others.
 pub fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {

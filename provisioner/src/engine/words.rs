@@ -1,5 +1,6 @@
 //! What others say (AWS, a registry, a library, another program), fit to be repeated: on one line,
-//! with what would steer a terminal written out, without secrets and without a library's debug text.
+//! with what would steer a terminal written out, without secrets and without a library's debug
+//! text.
 //!
 //! Somebody else's sentence is data. Nothing is ever decided by a word in it.
 
@@ -33,8 +34,8 @@ const LABELS: [&str; 11] = [
     "token",
 ];
 
-/// How secrets begin: a key of this proxy, one of Anthropic's, JSON in base64 (so do JSON web tokens
-/// and those of ECR).
+/// How secrets begin: a key of this proxy, one of Anthropic's, JSON in base64 (so do JSON web
+/// tokens and those of ECR).
 const STARTS: [&str; 3] = ["ccp_", "sk-ant-", "eyJ"];
 
 /// One sentence of somebody else's.
@@ -210,8 +211,9 @@ mod tests {
         for text in [
             "The security token included in the request is expired",
             "Signature expired: 20261129T200000Z is now earlier than 20261129T210000Z",
-            "User: arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Admin_0123456789abcdef/al is \
-             not authorized to perform: iam:PassRole on resource: \
+            "User: \
+             arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Admin_0123456789abcdef/al \
+             is not authorized to perform: iam:PassRole on resource: \
              arn:aws:iam::123456789012:role/claude-proxy-api-role",
             "Value '{\"a\": 1}' at 'document' failed to satisfy constraint",
             "the log group /aws/lambda/claude-proxy-claude-proxy-claude-proxy-claude-api is gone",
