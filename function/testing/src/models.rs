@@ -396,7 +396,7 @@ fn markers(model: &Model, value: &Value, path: &str) -> Option<String> {
 }
 
 /// What may be marked, and how often.
-pub(crate) fn marked(body: &Value) -> Option<String> {
+pub fn marked(body: &Value) -> Option<String> {
     let mut found = 0;
     let mut left: Vec<&Value> = vec![&body["system"], &body["tools"], &body["messages"]];
     while let Some(value) = left.pop() {
