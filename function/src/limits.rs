@@ -28,6 +28,10 @@ pub const PROOF_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 /// How long a lesson about a model is kept: Bedrock learns too.
 pub const LESSON_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
+/// What two right writers write is never so far apart. What is written there by one whose clock was
+/// ahead by more would otherwise stay until all others have caught up.
+const AHEAD: SignedDuration = SignedDuration::from_mins(2);
+
 /// How many limits, and how many proofs, a local store keeps unless it is told otherwise.
 pub const CAPACITY: usize = 10_000;
 
@@ -43,7 +47,7 @@ pub trait RateLimitStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Known, StoreError>> + Send;
 
-    /// Records `cooldown`, keeping whichever of the two ends later.
+    /// Records `cooldown`, keeping whichever of the two ends later, unless a wrong clock wrote it.
     fn remember_limit(
         &self,
         key: &LimitKey,
@@ -57,7 +61,8 @@ pub trait RateLimitStore: Send + Sync {
         recorded_at: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Records `proof`, keeping whichever of the two is newer. It expires after 24 hours.
+    /// Records `proof`, keeping whichever of the two is newer, unless a wrong clock wrote it. It
+    /// expires after 24 hours.
     fn remember_proof(
         &self,
         fingerprint: &Fingerprint,
@@ -271,5 +276,18 @@ fn proof_ends(proof: &Proof) -> Timestamp {
 
 /// Whether the limit that is stored stays, because `new` would not extend it.
 fn outlasts(stored: &Cooldown, new: &Cooldown) -> bool {
-    stored.is_in_force(new.recorded_at) && stored.until >= new.until
+    let seen_from = new.recorded_at.max(stored.recorded_at);
+    !is_ahead(stored.recorded_at, new.recorded_at)
+        && stored.is_in_force(seen_from)
+        && stored.until >= new.until
+}
+
+/// Whether the proof that is stored stays, because `new` is no newer.
+fn is_newer(stored: &Proof, new: &Proof) -> bool {
+    !is_ahead(stored.proven_at, new.proven_at) && stored.proven_at >= new.proven_at
+}
+
+/// Whether a clock was wrong when the one was written, seen from the other.
+fn is_ahead(stored: Timestamp, new: Timestamp) -> bool {
+    stored.duration_since(new) > AHEAD
 }

@@ -12,6 +12,19 @@ use sha2::{Digest, Sha256};
 
 pub use jiff::Timestamp;
 
+/// Right clocks of two machines, or one clock that is set a little, are apart by so much at most.
+pub const SKEW: Duration = Duration::from_secs(1);
+
+/// How long ago a moment was; `None` where it lies ahead by more than [`SKEW`].
+///
+/// A clock was wrong then, or is wrong now: what was written at such a moment is of no known age.
+#[must_use]
+pub fn age(moment: Timestamp, now: Timestamp) -> Option<Duration> {
+    let age = now.duration_since(moment);
+    let ahead = age.is_negative() && age.unsigned_abs() > SKEW;
+    (!ahead).then(|| age.try_into().unwrap_or_default())
+}
+
 /// No remembered limit lasts longer than this, whatever a header says.
 pub const LONGEST_COOLDOWN: Duration = Duration::from_secs(6 * 60 * 60);
 
@@ -170,12 +183,13 @@ pub struct Cooldown {
 impl Cooldown {
     /// Whether the limit still holds at `now`.
     ///
-    /// A limit that is over is no limit; nor is one that would last longer than any does: it was
-    /// written while a clock was wrong.
+    /// A limit that is over is no limit; nor is one that would last longer than any does, or was
+    /// met in the future: it was written while a clock was wrong.
     #[must_use]
     pub fn is_in_force(&self, now: Timestamp) -> bool {
         let left = self.until.duration_since(now);
-        left.is_positive() && left.unsigned_abs() <= LONGEST_COOLDOWN + Duration::from_secs(1)
+        let is_right = left.unsigned_abs() <= LONGEST_COOLDOWN + Duration::from_secs(1);
+        left.is_positive() && is_right && age(self.recorded_at, now).is_some()
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::cooldown::{Known, Proof, Timestamp};
+use super::cooldown::{Known, Proof, Timestamp, age};
 use super::hint;
 use crate::wire::names;
 
@@ -29,7 +29,8 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// Judges what is known; a limit that Anthropic reported is proof as of that moment.
+    /// Judges what is known; a limit that Anthropic reported is proof as of that moment. What is of
+    /// the future proves nothing: a clock was wrong, and nobody knows how old it is.
     ///
     /// Where only `listed` organizations count, the proof must name one of them: a limit alone does
     /// not say whose it is.
@@ -44,10 +45,10 @@ impl Standing {
         }
         let limits = [&known.class, &known.account];
         let recorded = limits.into_iter().flatten().map(|cooldown| cooldown.recorded_at);
-        let Some(proven_at) = recorded.chain(known.proof.iter().map(|p| p.proven_at)).max() else {
-            return Self::Unknown;
-        };
-        if age(proven_at, now) <= max_age { Self::Proven } else { Self::Stale { proven_at } }
+        let moments = recorded.chain(known.proof.iter().map(|proof| proof.proven_at));
+        let aged = moments.filter_map(|moment| Some((age(moment, now)?, moment)));
+        let Some((age, proven_at)) = aged.min() else { return Self::Unknown };
+        if age <= max_age { Self::Proven } else { Self::Stale { proven_at } }
     }
 
     /// Whether a call that has shown `renewal` leaves the credential with a right to Bedrock.
@@ -81,7 +82,9 @@ impl Renewal {
             (Some(StatusCode::OK), _) => Self::Proven,
             (Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), _) => Self::Unproven,
             (_, Standing::Proven) => Self::Kept,
-            (_, Standing::Stale { proven_at }) if age(proven_at, now) <= LONGEST_UNRENEWED => {
+            (_, Standing::Stale { proven_at })
+                if age(proven_at, now).is_some_and(|age| age <= LONGEST_UNRENEWED) =>
+            {
                 Self::Kept
             }
             (_, Standing::Stale { .. } | Standing::Unknown | Standing::Foreign) => Self::Unproven,
@@ -119,16 +122,12 @@ pub fn joined(known: &Known, new: Proof) -> Proof {
     Proof { organization: new.organization.or_else(older), ..new }
 }
 
-/// Whether a proof is worth writing: nothing newer than half the maximum age is known, or no
-/// organization yet.
+/// Whether a proof is worth writing: nothing newer than half the maximum age is known, or only
+/// something of the future, or no organization yet.
 #[must_use]
 pub fn is_worth_writing(known: &Known, new: &Proof, max_age: Duration, now: Timestamp) -> bool {
     known.proof.as_ref().is_none_or(|proof| {
-        age(proof.proven_at, now) > max_age / 2
+        age(proof.proven_at, now).is_none_or(|age| age > max_age / 2)
             || (proof.organization.is_none() && new.organization.is_some())
     })
-}
-
-fn age(moment: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(moment)).unwrap_or_default()
 }

@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use self::item::{EXPIRES_AT, Item, LIMITED_UNTIL_EPOCH, RECORDED_AT, REFUSED};
-use super::{Query, RateLimitStore, StoreError, outlasts};
+use super::{Query, RateLimitStore, StoreError, is_newer, outlasts};
 use crate::drill::Drill;
 use crate::failover::cooldown::{Cooldown, Fingerprint, Known, LimitKey, Proof, Timestamp};
 use crate::translate::error::scrub;
@@ -175,7 +175,7 @@ impl RateLimitStore for DynamoStore {
     ) -> Result<(), StoreError> {
         let item = item::proof_item(fingerprint, proof);
         self.put("remember the proof", item, EXPIRES_AT, |stored| {
-            item::proof(stored).is_some_and(|stored| stored.proven_at >= proof.proven_at)
+            item::proof(stored).is_some_and(|stored| is_newer(&stored, proof))
         })
         .await
     }

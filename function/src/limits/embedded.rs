@@ -18,7 +18,7 @@ use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, 
 
 use self::seen::Seen;
 use self::shelf::{Kind, LIMITS, PROOFS, Shelf, read};
-use super::{CAPACITY, Query, RateLimitStore, StoreError, outlasts, proof_ends};
+use super::{CAPACITY, Query, RateLimitStore, StoreError, is_newer, outlasts, proof_ends};
 use crate::failover::cooldown::{
     Cooldown, Fingerprint, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
 };
@@ -192,7 +192,7 @@ impl RateLimitStore for EmbeddedStore {
         self.write(action, &PROOFS, move |shelf| {
             let item = (pk.as_str(), PROOF);
             let stored: Option<Proof> = read(&shelf.items, item)?;
-            if stored.is_some_and(|stored| stored.proven_at >= proof.proven_at) {
+            if stored.is_some_and(|stored| is_newer(&stored, &proof)) {
                 return Ok(false);
             }
             shelf.put(item, (proof_ends(&proof), &json), proof.proven_at)?;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{CAPACITY, Query, RateLimitStore, StoreError, outlasts, proof_ends};
+use super::{CAPACITY, Query, RateLimitStore, StoreError, is_newer, outlasts, proof_ends};
 use crate::failover::cooldown::{Cooldown, Fingerprint, Known, LimitKey, Proof, Scope, Timestamp};
 
 /// Remembers in memory, at most [`CAPACITY`] limits and as many proofs.
@@ -83,7 +83,7 @@ impl RateLimitStore for MemoryStore {
         proof: &Proof,
     ) -> Result<(), StoreError> {
         let proofs = &mut self.shelves().proofs;
-        if proofs.get(fingerprint).is_none_or(|stored| stored.proven_at < proof.proven_at) {
+        if proofs.get(fingerprint).is_none_or(|stored| !is_newer(stored, proof)) {
             let now = proof.proven_at;
             keep(proofs, (*fingerprint, proof.clone()), proof_ends, now, self.capacity);
         }

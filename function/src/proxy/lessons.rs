@@ -6,17 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use jiff::SignedDuration;
-
-use super::memory::{Memory, Write};
+use super::memory::{Memory, Write, elapsed};
 use crate::failover::cooldown::Timestamp;
 use crate::limits::LESSON_LIFETIME;
 use crate::translate::mend::{Lesson, Mends};
 use crate::translate::model::Model;
 
 /// What others know is not asked for again within this time.
-const READ_EVERY: SignedDuration = SignedDuration::from_mins(5);
+const READ_EVERY: Duration = Duration::from_secs(5 * 60);
 /// Lessons about more models than this are not kept.
 const MOST: usize = 256;
 
@@ -28,15 +27,22 @@ pub(super) struct Lessons(Mutex<BTreeMap<String, Page>>);
 struct Page {
     lesson: Lesson,
     until: Timestamp,
-    /// When others may be asked again.
-    read_again: Timestamp,
+    /// When others were asked last.
+    read_at: Option<Timestamp>,
 }
 
 impl Page {
+    /// Whether it holds at `now`. A lesson that would hold for longer than any was learnt while a
+    /// clock was wrong.
+    fn holds(&self, now: Timestamp) -> bool {
+        let left = self.until.duration_since(now);
+        left.is_positive() && left <= LESSON_LIFETIME
+    }
+
     /// Adds to what still holds; false if that is nothing new.
     fn add(&mut self, lesson: &Lesson, until: Timestamp, now: Timestamp) -> bool {
-        if self.until <= now {
-            self.lesson = Lesson::default();
+        if !self.holds(now) {
+            (self.until, self.lesson) = (Timestamp::UNIX_EPOCH, Lesson::default());
         }
         let news = self.lesson.join(lesson);
         if news {
@@ -50,7 +56,7 @@ impl Lessons {
     /// How a request for a model is translated from the start.
     pub(super) fn mends(&self, model: &Model, now: Timestamp) -> Mends {
         let mut lesson = Lesson::known(model);
-        if let Some(page) = self.pages().get(model.name()).filter(|page| page.until > now) {
+        if let Some(page) = self.pages().get(model.name()).filter(|page| page.holds(now)) {
             lesson.join(&page.lesson);
         }
         Mends::from_lesson(&lesson)
@@ -59,9 +65,9 @@ impl Lessons {
     /// Takes over what other instances have found out, where that was not done lately.
     pub(super) async fn read(&self, model: &Model, memory: &Memory, now: Timestamp) {
         let is_due = |page: &mut Page| {
-            let due = page.read_again <= now;
+            let due = elapsed(page.read_at, READ_EVERY, now);
             if due {
-                page.read_again = now.saturating_add(READ_EVERY).unwrap_or(Timestamp::MAX);
+                page.read_at = Some(now);
             }
             due
         };
@@ -103,7 +109,7 @@ impl Lessons {
     ) -> Option<T> {
         let mut pages = self.pages();
         if pages.len() >= MOST {
-            pages.retain(|_, page| page.until > now);
+            pages.retain(|_, page| page.holds(now));
         }
         let room = pages.len() < MOST || pages.contains_key(model.name());
         room.then(|| change(pages.entry(model.name().to_owned()).or_default()))

@@ -8,18 +8,16 @@ mod gone;
 mod recall;
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use jiff::SignedDuration;
 
 use self::gone::Gone;
 use self::recall::{Faith, Recall};
 use crate::clock;
 use crate::drill::Drill;
 use crate::failover::cooldown::{
-    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, Proof, Timestamp, Unread,
+    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, Proof, Timestamp, Unread, age,
 };
 use crate::limits::{Query, RateLimitStore, Store, StoreError};
 use crate::translate::mend::Lesson;
@@ -30,12 +28,12 @@ const BUDGET: Duration = Duration::from_millis(250);
 const KEY_BUDGET: Duration = Duration::from_secs(1);
 /// What a write may take, while the store answers at all.
 const WRITE_BUDGET: Duration = Duration::from_secs(1);
-/// Seconds between two warnings.
-const WARN_EVERY: i64 = 60;
+/// Between two warnings.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 /// What may be waiting to be seen to its end.
 const MOST_LATE: usize = 64;
 /// A look-up that came too late is seen to its end this often at most.
-const LATE_EVERY: SignedDuration = SignedDuration::from_secs(10);
+const LATE_EVERY: Duration = Duration::from_secs(10);
 
 /// A call that is on its way. It is awaited beside the answer, never after it.
 pub(super) type Write = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -47,14 +45,15 @@ pub(super) struct Memory {
     gone: Gone,
     late: Mutex<Late>,
     failing: AtomicBool,
-    warned_at: AtomicI64,
+    warned_at: Mutex<Option<Timestamp>>,
 }
 
-/// Calls that nobody waits for, and when the next look-up that came too late may be one of them.
+/// Calls that nobody waits for.
 #[derive(Default)]
 struct Late {
     calls: Vec<Write>,
-    next: Timestamp,
+    /// When the last look-up that came too late became one of them.
+    kept_at: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for Memory {
@@ -66,8 +65,8 @@ impl std::fmt::Debug for Memory {
 impl Memory {
     pub(super) fn new(store: Store) -> Self {
         let recall = store.is_shared().then(Recall::default);
-        let (gone, late, failing) = (Gone::default(), Mutex::default(), AtomicBool::new(false));
-        Self { store, recall, gone, late, failing, warned_at: AtomicI64::new(i64::MIN) }
+        let (gone, late, warned_at) = (Gone::default(), Mutex::default(), Mutex::default());
+        Self { store, recall, gone, late, failing: AtomicBool::new(false), warned_at }
     }
 
     /// Whether other instances read and write the store too.
@@ -134,20 +133,21 @@ impl Memory {
         let this = Arc::clone(self);
         let subject = query.subject.map(|(whose, class)| (*whose, class.clone()));
         let key = query.key.copied();
+        let turn = self.recall.as_ref().map(Recall::begin);
         let mut reading = Box::pin(async move {
             let subject = subject.as_ref().map(|(whose, class)| (whose, class));
             let query = Query { subject, key: key.as_ref() };
             let known = this.store.look_up(&query, now).await?;
-            if let Some(recall) = &this.recall {
-                recall.saw(&query, &known, now);
+            if let (Some(recall), Some(turn)) = (&this.recall, turn) {
+                recall.saw(&query, &known, (turn, now));
             }
             Ok(known)
         });
         let answer = tokio::time::timeout(budget, &mut reading).await;
         if answer.is_err() {
             let mut late = self.late();
-            if late.next <= now {
-                late.next = now.saturating_add(LATE_EVERY).unwrap_or(Timestamp::MAX);
+            if elapsed(late.kept_at, LATE_EVERY, now) {
+                late.kept_at = Some(now);
                 drop(late);
                 self.leave(Box::pin(async move { drop(reading.await) }));
             }
@@ -204,6 +204,7 @@ impl Memory {
     }
 
     pub(super) fn remember_limit(self: &Arc<Self>, key: LimitKey, cooldown: Cooldown) -> Write {
+        self.gone.met(&key, cooldown.recorded_at);
         if let Some(recall) = &self.recall {
             recall.remember_limit(&key, &cooldown, clock::now());
         }
@@ -225,6 +226,7 @@ impl Memory {
     }
 
     pub(super) fn remember_proof(self: &Arc<Self>, whose: Fingerprint, proof: Proof) -> Write {
+        self.gone.accepted(&whose, proof.proven_at);
         if let Some(recall) = &self.recall {
             recall.remember_proof(whose, &proof, clock::now());
         }
@@ -273,15 +275,23 @@ impl Memory {
     }
 
     fn warn(&self, error: &StoreError) {
-        let now = clock::now().as_second();
-        let last = self.warned_at.load(Ordering::Relaxed);
-        if now.saturating_sub(last) < WARN_EVERY {
-            return;
+        let now = clock::now();
+        {
+            let mut warned_at = self.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
+            if !elapsed(*warned_at, WARN_EVERY, now) {
+                return;
+            }
+            *warned_at = Some(now);
         }
-        self.warned_at.store(now, Ordering::Relaxed);
         let cause = std::error::Error::source(error).map(ToString::to_string);
         tracing::warn!(%error, cause, "the store does not answer; going on without it");
     }
+}
+
+/// Whether so much time has passed since a moment, if there was one; also where a clock was set
+/// back meanwhile, so that nothing waits until it has caught up.
+pub(super) fn elapsed(since: Option<Timestamp>, time: Duration, now: Timestamp) -> bool {
+    since.and_then(|since| age(since, now)).is_none_or(|age| age >= time)
 }
 
 /// What is known where the store says nothing at all.

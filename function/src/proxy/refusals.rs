@@ -15,6 +15,7 @@ use http::{HeaderMap, Response};
 
 use super::Proxy;
 use super::exchange::Subject;
+use super::memory::elapsed;
 use crate::access::AccessMode;
 use crate::clock;
 use crate::failover::cooldown::{Fingerprint, Timestamp};
@@ -78,8 +79,8 @@ impl Refusals {
     /// Anthropic's refusal of this credential, if that was just now.
     fn recall(&self, whose: &Manner, now: Timestamp) -> Option<Response<Bytes>> {
         let kept = self.kept();
-        let (until, answer) = kept.get(whose)?;
-        (*until > now).then(|| answer.clone())
+        let (at, answer) = kept.get(whose)?;
+        (!elapsed(Some(*at), LIFETIME, now)).then(|| answer.clone())
     }
 
     fn remember(&self, whose: Manner, answer: Response<Bytes>, now: Timestamp) {
@@ -88,13 +89,39 @@ impl Refusals {
             return;
         }
         let mut kept = self.kept();
-        kept.retain(|_, (until, _)| *until > now);
+        kept.retain(|_, (at, _)| !elapsed(Some(*at), LIFETIME, now));
         if kept.len() < MOST {
-            kept.insert(whose, (now + LIFETIME, answer));
+            kept.insert(whose, (now, answer));
         }
     }
 
     fn kept(&self) -> MutexGuard<'_, BTreeMap<Manner, (Timestamp, Response<Bytes>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_good_for_a_minute_and_for_nothing_once_a_clock_was_set_back() {
+        let (refusals, fingerprint) = (Refusals::default(), Fingerprint::of(&[b"sk"]));
+        let fingerprint = fingerprint.expect("there is a credential");
+        let whose = Manner { fingerprint, as_key: true, as_token: false, named: false };
+        let mut answer = Response::new(Bytes::from_static(b"{}"));
+        answer.headers_mut().insert("request-id", http::HeaderValue::from_static("req_1"));
+        refusals.remember(whose, answer.clone(), at(3600));
+        let is_kept = |second| refusals.recall(&whose, at(second)).is_some();
+        assert_eq!([3600, 3659, 3660].map(is_kept), [true, true, false]);
+        assert_eq!([0, 3590].map(is_kept), [false, false], "it is of no known age");
+        refusals.remember(whose, answer, at(10));
+        assert_eq!([10, 70].map(is_kept), [true, false]);
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
     }
 }

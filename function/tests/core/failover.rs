@@ -540,6 +540,28 @@ fn a_proof_is_as_young_as_the_youngest_word_of_anthropic() {
 }
 
 #[test]
+fn what_was_said_in_the_future_proves_nothing_and_is_replaced() {
+    let max_age = Duration::from_secs(900);
+    let standing = |known: &Known| Standing::of(known, None, max_age, now());
+    let new = Proof { proven_at: now(), organization: None };
+    for (ahead, usable) in [(0, true), (1, true), (2, false), (3600, false), (1_000_000, false)] {
+        let proof = proven(-ahead);
+        let limit = Cooldown { recorded_at: at(ahead), ..cooldown(60) };
+        let limited = Known { class: Some(limit.clone()), ..Known::default() };
+        let stands = if usable { Standing::Proven } else { Standing::Unknown };
+        assert_eq!((standing(&proof), standing(&limited)), (stands, stands), "{ahead}");
+        assert_eq!(limit.is_in_force(now()), usable, "{ahead}");
+        assert_eq!(proof::is_worth_writing(&proof, &new, max_age, now()), !usable, "{ahead}");
+        // What is of the past counts beside it.
+        let both = Known { class: Some(limit), ..proven(1000) };
+        let aged = Standing::Stale { proven_at: at(-1000) };
+        assert_eq!(standing(&both), if usable { stands } else { aged }, "{ahead}");
+    }
+    let from_ahead = Standing::Stale { proven_at: at(60) };
+    assert_eq!(Renewal::of(from_ahead, None, now()), Renewal::Unproven);
+}
+
+#[test]
 fn a_stale_proof_is_renewed_by_anything_but_a_refusal_for_six_hours() {
     let judge = |age: i64, code: Option<u16>| {
         let standing = Standing::Stale { proven_at: at(-age) };

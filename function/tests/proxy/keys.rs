@@ -165,6 +165,21 @@ async fn a_key_that_is_known_is_good_while_the_table_fails_and_another_is_told_t
 }
 
 #[tokio::test]
+async fn a_removed_key_is_not_brought_back_by_a_read_that_ends_late() {
+    let (fake, world) = alone();
+    fake.next("BatchGetItem", [ok().head_after(Duration::from_millis(700))]);
+    let early = world.call(by_header(&alices()));
+    let late = async {
+        sleep(Duration::from_millis(200)).await;
+        fake.remove(&owned(&alices(), "alice"));
+        world.call(by_header(&alices())).await
+    };
+    let (early, late) = tokio::join!(early, late);
+    assert_eq!((early.status, late.status), (200, 401), "each hears what was true when it came");
+    assert_eq!(world.call(by_header(&alices())).await.status, 401);
+}
+
+#[tokio::test]
 async fn a_table_that_comes_back_is_asked_again() {
     let (fake, world) = alone();
     break_all(&fake, &throttling());

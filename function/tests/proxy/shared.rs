@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use function::failover::cooldown::Fingerprint;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use testing::{
-    answer::{Answer, access_denied, limited, ok, refused, too_many},
+    answer::{Answer, access_denied, limited, moment, ok, overloaded, refused, too_many},
     client::{ALICE, BOB, Call, Reply},
     dynamo::FakeDynamo,
     world::{Plan, World},
@@ -32,6 +33,37 @@ async fn a_limit_in_force_is_not_read_again_at_once_and_its_absence_is() {
     }
     assert_eq!(fake.calls("BatchGetItem").len(), 3);
     assert_eq!(fake.calls("GetItem").iter().filter(|get| is_of(get, "claude")).count(), 1);
+}
+
+#[tokio::test]
+async fn what_a_clock_that_was_ahead_has_written_spends_nothing() {
+    let whose = Fingerprint::of(&[ALICE.as_bytes()]).expect("there is a credential");
+    let (ahead, end) = (moment(3600).to_string(), moment(7200));
+    let text = |text: &str| json!({"S": text});
+    let proof = json!({
+        "pk": text(&format!("proof#{whose}")), "sk": text("proof"),
+        "proven_at": text(&ahead), "expires_at": {"N": moment(90_000).as_second().to_string()},
+    });
+    let limit = json!({
+        "pk": text(&format!("limit#{whose}")), "sk": text("sonnet"),
+        "limited_until": text(&end.to_string()), "recorded_at": text(&ahead),
+        "limited_until_epoch": {"N": end.as_second().to_string()},
+        "retry_after_seconds": {"N": "3600"}, "reason": text("5h"), "model": text("claude"),
+    });
+    for item in [proof, limit] {
+        let fake = FakeDynamo::start();
+        fake.put(item.clone());
+        let world = on(&fake);
+        world.anthropic.next_on("/v1/models", [refused(401, "authentication_error", "no")]);
+        world.anthropic.next([overloaded()]);
+        assert_eq!(world.call(Call::message()).await.status, 529, "{item}");
+        assert!(world.bedrock.requests().is_empty(), "{item}");
+        // A refusal of the free call is believed for two seconds.
+        sleep(Duration::from_millis(2100)).await;
+        world.anthropic.next([overloaded()]);
+        let proven = world.call(Call::message()).await;
+        assert_eq!((proven.status, proven.reason()), (200, "overloaded"), "{item}");
+    }
 }
 
 #[tokio::test]

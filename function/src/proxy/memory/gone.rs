@@ -34,6 +34,16 @@ impl Gone {
         note(&mut self.ends().credentials, whose, now);
     }
 
+    /// Anthropic has limited again: what ended was another limit, whatever the clock said then.
+    pub(super) fn met(&self, key: &LimitKey, recorded_at: Timestamp) {
+        undo(&mut self.ends().limits, key, recorded_at);
+    }
+
+    /// Anthropic has accepted the credential after all, whatever the clock said when it refused.
+    pub(super) fn accepted(&self, whose: &Fingerprint, proven_at: Timestamp) {
+        undo(&mut self.ends().credentials, whose, proven_at);
+    }
+
     /// Takes out of `known` what has ended.
     pub(super) fn sift(&self, query: &Query<'_>, mut known: Known) -> Known {
         let Some((fingerprint, class)) = query.subject else { return known };
@@ -52,6 +62,13 @@ impl Gone {
 
     fn ends(&self) -> MutexGuard<'_, Ends> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes an end back that lies ahead of what came after it: a clock was set back.
+fn undo<K: Ord>(ends: &mut BTreeMap<K, Timestamp>, key: &K, later: Timestamp) {
+    if ends.get(key).is_some_and(|end| *end >= later) {
+        ends.remove(key);
     }
 }
 
@@ -96,6 +113,20 @@ mod tests {
         assert_eq!(gone.sift(&query, known(11)), known(11));
         let other = fingerprint("b");
         let query = Query { subject: Some((&other, &class)), key: None };
+        assert_eq!(gone.sift(&query, known(10)), known(10));
+    }
+
+    #[test]
+    fn what_comes_after_an_end_counts_although_a_clock_was_set_back() {
+        let (gone, whose, class) = (Gone::default(), fingerprint("a"), class());
+        let query = Query { subject: Some((&whose, &class)), key: None };
+        let key = LimitKey { fingerprint: whose, scope: Scope::Class(class.clone()) };
+        gone.credential(whose, at(3600));
+        gone.limit(&key, at(3600));
+        assert_eq!(gone.sift(&query, known(10)), Known::default());
+        gone.accepted(&whose, at(10));
+        assert_eq!(gone.sift(&query, known(10)), Known { class: None, ..known(10) });
+        gone.met(&key, at(10));
         assert_eq!(gone.sift(&query, known(10)), known(10));
     }
 

@@ -1,14 +1,16 @@
 //! What a warm instance has seen in the shared table, and may go by for a while.
 //!
 //! A limit in force, a proof, a good key. Never their absence: what is not here has to be read. Far
-//! too little for a store, and it forgets what it likes: at most [`MOST`] entries of a kind.
+//! too little for a store, and it forgets what it likes.
 
-use std::collections::BTreeMap;
+mod shelf;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::shelf::Shelf;
 use crate::failover::cooldown::{
-    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, Proof, Scope, Timestamp,
+    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, Proof, Scope, Timestamp, age,
 };
 use crate::limits::Query;
 
@@ -16,9 +18,6 @@ use crate::limits::Query;
 const FRESH_FOR: Duration = Duration::from_secs(10);
 /// While the store fails, a key that was seen this lately is good.
 const KEY_FOR: Duration = Duration::from_secs(60 * 60);
-/// What was seen the longest ago makes room.
-const MOST: usize = 10_000;
-
 /// How far what was seen is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Faith {
@@ -36,12 +35,21 @@ struct Seen {
     limits: Shelf<LimitKey, Cooldown>,
     proofs: Shelf<Fingerprint, Proof>,
     owners: Shelf<Fingerprint, String>,
+    /// How many reads and writes have begun.
+    turns: u64,
 }
 
-/// Values, each with the moment at which it was seen.
-type Shelf<K, V> = BTreeMap<K, (V, Timestamp)>;
+/// The place of a read or a write among all others of this instance, taken when it begins: a read
+/// says nothing about what came after that. No clock knows this order, since clocks are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn(u64);
 
 impl Recall {
+    /// Begins a read.
+    pub(super) fn begin(&self) -> Turn {
+        self.seen().begin()
+    }
+
     /// What may be believed of that which is asked for.
     pub(super) fn known(&self, query: &Query<'_>, faith: Faith, now: Timestamp) -> Known {
         let seen = self.seen();
@@ -50,7 +58,8 @@ impl Recall {
             let limit = |scope| {
                 let (limit, at) =
                     seen.limits.get(&LimitKey { fingerprint: *fingerprint, scope })?;
-                let believed = faith == Faith::Blind || age(*at, now) < FRESH_FOR;
+                let fresh = age(at, now).is_some_and(|age| age < FRESH_FOR);
+                let believed = faith == Faith::Blind || fresh;
                 (believed && limit.is_in_force(now)).then(|| limit.clone())
             };
             known.class = limit(Scope::Class(class.clone()));
@@ -59,14 +68,15 @@ impl Recall {
         }
         let longest = if faith == Faith::Blind { KEY_FOR } else { FRESH_FOR };
         let owner = query.key.and_then(|digest| seen.owners.get(digest));
-        if let Some((user, _)) = owner.filter(|(_, at)| age(*at, now) < longest) {
+        let is_believed = |at| age(at, now).is_some_and(|age| age < longest);
+        if let Some((user, _)) = owner.filter(|(_, at)| is_believed(*at)) {
             known.key = KeyOwner::User(user.clone());
         }
         known
     }
 
-    /// Takes in what a read at `now` has brought.
-    pub(super) fn saw(&self, query: &Query<'_>, known: &Known, now: Timestamp) {
+    /// Takes in what a read has brought that began in its turn, at `now`.
+    pub(super) fn saw(&self, query: &Query<'_>, known: &Known, (turn, now): (Turn, Timestamp)) {
         let mut seen = self.seen();
         if let Some((fingerprint, class)) = query.subject {
             let limits = [
@@ -75,43 +85,57 @@ impl Recall {
             ];
             for (scope, limit, _) in limits.into_iter().filter(|(_, _, unread)| !unread) {
                 let key = LimitKey { fingerprint: *fingerprint, scope };
-                note(&mut seen.limits, key, limit.clone(), now);
+                match limit {
+                    Some(limit) => seen.limits.put(key, limit.clone(), (turn, now)),
+                    None => seen.limits.end(&key, turn),
+                }
             }
-            if !known.unread.proof {
-                note(&mut seen.proofs, *fingerprint, known.proof.clone(), now);
+            match &known.proof {
+                _ if known.unread.proof => {}
+                Some(proof) => seen.proofs.put(*fingerprint, proof.clone(), (turn, now)),
+                None => seen.proofs.end(fingerprint, turn),
             }
         }
         match (query.key, &known.key) {
             (Some(digest), KeyOwner::User(user)) => {
-                note(&mut seen.owners, *digest, Some(user.clone()), now);
+                seen.owners.put(*digest, user.clone(), (turn, now));
             }
-            (Some(digest), KeyOwner::Nobody) => note(&mut seen.owners, *digest, None, now),
+            (Some(digest), KeyOwner::Nobody) => {
+                // Also of a key that was not here: an earlier read may be on its way with it.
+                seen.owners.bury(*digest, turn);
+            }
             (Some(_), KeyOwner::Unread) | (None, _) => {}
         }
     }
 
     pub(super) fn remember_limit(&self, key: &LimitKey, limit: &Cooldown, now: Timestamp) {
         let mut seen = self.seen();
+        let turn = seen.begin();
         let longer =
-            |(known, _): &(Cooldown, _)| known.is_in_force(now) && known.until > limit.until;
+            |(known, _): (&Cooldown, _)| known.is_in_force(now) && known.until > limit.until;
         if !seen.limits.get(key).is_some_and(longer) {
-            note(&mut seen.limits, key.clone(), Some(limit.clone()), now);
+            seen.limits.put(key.clone(), limit.clone(), (turn, now));
         }
     }
 
     pub(super) fn forget_limit(&self, key: &LimitKey, recorded_at: Timestamp) {
         let mut seen = self.seen();
+        let turn = seen.begin();
         if seen.limits.get(key).is_some_and(|(known, _)| known.recorded_at == recorded_at) {
-            seen.limits.remove(key);
+            seen.limits.end(key, turn);
         }
     }
 
     pub(super) fn remember_proof(&self, whose: Fingerprint, proof: &Proof, now: Timestamp) {
-        note(&mut self.seen().proofs, whose, Some(proof.clone()), now);
+        let mut seen = self.seen();
+        let turn = seen.begin();
+        seen.proofs.put(whose, proof.clone(), (turn, now));
     }
 
     pub(super) fn forget_proof(&self, whose: &Fingerprint) {
-        self.seen().proofs.remove(whose);
+        let mut seen = self.seen();
+        let turn = seen.begin();
+        seen.proofs.end(whose, turn);
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -119,25 +143,11 @@ impl Recall {
     }
 }
 
-/// Replaces what was seen before `now`; a read says nothing about what came after it began.
-fn note<K: Clone + Ord, V>(shelf: &mut Shelf<K, V>, key: K, value: Option<V>, now: Timestamp) {
-    if shelf.get(&key).is_some_and(|(_, at)| *at > now) {
-        return;
+impl Seen {
+    fn begin(&mut self) -> Turn {
+        self.turns += 1;
+        Turn(self.turns)
     }
-    let Some(value) = value else {
-        shelf.remove(&key);
-        return;
-    };
-    if shelf.len() >= MOST && !shelf.contains_key(&key) {
-        let oldest = shelf.iter().min_by_key(|(_, (_, at))| *at).map(|(key, _)| key.clone());
-        oldest.and_then(|key| shelf.remove(&key));
-    }
-    shelf.insert(key, (value, now));
-}
-
-/// Nothing that was seen in the future is believed: a clock was set back.
-fn age(at: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(at)).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]
@@ -153,13 +163,13 @@ mod tests {
         let digest = fingerprint("key");
         let query = Query { subject: None, key: Some(&digest) };
         let ada = KeyOwner::User("ada".to_owned());
-        recall.saw(&query, &Known { key: ada.clone(), ..Known::default() }, at(0));
+        recall.saw(&query, &Known { key: ada.clone(), ..Known::default() }, read(&recall, 0));
         let owner = |faith, second| recall.known(&query, faith, at(second)).key;
         assert_eq!((owner(Faith::Fresh, 9), owner(Faith::Fresh, 10)), (ada.clone(), UNREAD));
         assert_eq!((owner(Faith::Blind, 3599), owner(Faith::Blind, 3600)), (ada.clone(), UNREAD));
-        recall.saw(&query, &Known::default(), at(20));
+        recall.saw(&query, &Known::default(), read(&recall, 20));
         assert_eq!(owner(Faith::Blind, 20), ada, "an unread key says nothing");
-        recall.saw(&query, &Known { key: KeyOwner::Nobody, ..Known::default() }, at(30));
+        recall.saw(&query, &nobody(), read(&recall, 30));
         assert_eq!(owner(Faith::Blind, 30), UNREAD, "a removed user is out at once");
     }
 
@@ -169,11 +179,11 @@ mod tests {
         let (whose, class) = (fingerprint("a"), opus());
         let query = Query { subject: Some((&whose, &class)), key: None };
         let known = Known { class: Some(until(60)), ..Known::default() };
-        recall.saw(&query, &known, at(0));
+        recall.saw(&query, &known, read(&recall, 0));
         let is_known = |faith, second| recall.known(&query, faith, at(second)).class.is_some();
         assert!(is_known(Faith::Fresh, 9) && !is_known(Faith::Fresh, 10));
         assert!(is_known(Faith::Blind, 59) && !is_known(Faith::Blind, 60));
-        recall.saw(&query, &Known::default(), at(20));
+        recall.saw(&query, &Known::default(), read(&recall, 20));
         assert!(!is_known(Faith::Blind, 21), "the table says that it is gone");
     }
 
@@ -183,8 +193,9 @@ mod tests {
         let (whose, class) = (fingerprint("a"), opus());
         let query = Query { subject: Some((&whose, &class)), key: None };
         let key = LimitKey { fingerprint: whose, scope: Scope::Class(class.clone()) };
+        let early = read(&recall, 5);
         recall.remember_limit(&key, &until(60), at(5));
-        recall.saw(&query, &Known::default(), at(4));
+        recall.saw(&query, &Known::default(), early);
         assert_eq!(recall.known(&query, Faith::Fresh, at(6)).class, Some(until(60)));
         recall.remember_limit(&key, &until(30), at(7));
         assert_eq!(recall.known(&query, Faith::Fresh, at(8)).class, Some(until(60)));
@@ -195,16 +206,50 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_the_longest_ago_makes_room() {
-        let mut shelf = Shelf::new();
-        for n in 0..=MOST {
-            let second = i64::try_from(n).expect("small");
-            note(&mut shelf, n, Some(()), at(second));
+    fn a_removed_key_is_not_brought_back_by_a_read_that_began_before() {
+        for is_known in [true, false] {
+            let (recall, digest) = (Recall::default(), fingerprint("key"));
+            let query = Query { subject: None, key: Some(&digest) };
+            let owned = Known { key: KeyOwner::User("ada".to_owned()), ..Known::default() };
+            if is_known {
+                recall.saw(&query, &owned, read(&recall, 0));
+            }
+            let (early, late) = (read(&recall, 1), read(&recall, 1));
+            recall.saw(&query, &nobody(), late);
+            recall.saw(&query, &owned, early);
+            let key = |second| recall.known(&query, Faith::Blind, at(second)).key;
+            assert_eq!(key(1), UNREAD, "known before: {is_known}");
+            recall.saw(&query, &owned, read(&recall, 2));
+            assert_eq!(key(2), owned.key, "a key that is given again is good");
         }
-        assert_eq!(
-            (shelf.len(), shelf.contains_key(&0), shelf.contains_key(&1)),
-            (MOST, false, true)
-        );
+    }
+
+    #[test]
+    fn what_was_seen_before_a_clock_was_set_back_is_replaced_at_once() {
+        let (recall, (whose, class)) = (Recall::default(), (fingerprint("a"), opus()));
+        let query = Query { subject: Some((&whose, &class)), key: Some(&whose) };
+        let owned = |user: &str| KeyOwner::User(user.to_owned());
+        let known = |user, second: i64| {
+            let limit = Cooldown { recorded_at: at(second - 1), ..until(second + 60) };
+            Known { class: Some(limit), key: owned(user), ..Known::default() }
+        };
+        recall.saw(&query, &known("ada", 3600), read(&recall, 3600));
+        let before = recall.known(&query, Faith::Blind, at(10));
+        assert_eq!((before.key, before.class), (UNREAD, None), "of no known age");
+        recall.saw(&query, &known("bob", 10), read(&recall, 10));
+        let now = recall.known(&query, Faith::Fresh, at(11));
+        assert_eq!((now.key, now.class.map(|limit| limit.until)), (owned("bob"), Some(at(70))));
+        recall.saw(&query, &nobody(), read(&recall, 11));
+        assert_eq!(recall.known(&query, Faith::Blind, at(12)).key, UNREAD);
+    }
+
+    /// A read that begins at this second.
+    fn read(recall: &Recall, second: i64) -> (Turn, Timestamp) {
+        (recall.begin(), at(second))
+    }
+
+    fn nobody() -> Known {
+        Known { key: KeyOwner::Nobody, ..Known::default() }
     }
 
     const UNREAD: KeyOwner = KeyOwner::Unread;

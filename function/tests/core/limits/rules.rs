@@ -25,6 +25,7 @@ macro_rules! every_rule {
             a_forgotten_limit_leaves_the_others
             the_newer_proof_wins
             the_newest_proof_wins_a_race
+            what_a_clock_that_was_ahead_has_written_is_replaced
             a_proof_is_no_entry_24_hours_after_it_was_given
             a_forgotten_proof_leaves_the_limits
             an_extended_limit_outlives_its_first_end
@@ -165,6 +166,18 @@ pub(crate) async fn the_newest_proof_wins_a_race(store: Store) {
     }
     assert!(writers.join_all().await.iter().all(Result::is_ok));
     assert_eq!(seen(&store, "a", 64).await.proof, Some(proven(63)));
+}
+
+pub(crate) async fn what_a_clock_that_was_ahead_has_written_is_replaced(store: Store) {
+    store.remember_proof(&credential("a"), &proven(3600)).await.unwrap();
+    store.remember_proof(&credential("a"), &proven(10)).await.unwrap();
+    assert_eq!(seen(&store, "a", 11).await.proof, Some(proven(10)));
+    let ahead = Cooldown { recorded_at: at(3600), ..until(3700) };
+    store.remember_limit(&opus_of("a"), &ahead).await.unwrap();
+    assert_eq!(seen(&store, "a", 11).await.class, None, "it was met in the future");
+    let right = Cooldown { recorded_at: at(10), ..until(60) };
+    store.remember_limit(&opus_of("a"), &right).await.unwrap();
+    assert_eq!(seen(&store, "a", 11).await.class, Some(right));
 }
 
 pub(crate) async fn a_proof_is_no_entry_24_hours_after_it_was_given(store: Store) {

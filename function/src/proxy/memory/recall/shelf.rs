@@ -1,0 +1,102 @@
+//! Values that were seen, in the order in which they were looked for.
+//!
+//! What is found gone leaves a mark in its place, so that a read that began earlier and ends later
+//! does not bring it back. Both are bounded: what was seen the longest ago makes room.
+
+use std::collections::BTreeMap;
+
+use super::Turn;
+use crate::failover::cooldown::Timestamp;
+
+/// More values than this are not kept.
+const MOST: usize = 10_000;
+/// More marks than this are not kept; they matter as long as a read takes.
+const MOST_MARKS: usize = 1000;
+
+#[derive(Debug)]
+pub(super) struct Shelf<K, V> {
+    values: BTreeMap<K, (V, Turn, Timestamp)>,
+    marks: BTreeMap<K, Turn>,
+}
+
+impl<K, V> Default for Shelf<K, V> {
+    fn default() -> Self {
+        Self { values: BTreeMap::new(), marks: BTreeMap::new() }
+    }
+}
+
+impl<K: Clone + Ord, V> Shelf<K, V> {
+    /// A value, and when it was seen.
+    pub(super) fn get(&self, key: &K) -> Option<(&V, Timestamp)> {
+        self.values.get(key).map(|(value, _, at)| (value, *at))
+    }
+
+    /// Takes in a value, unless something is known that was looked for later.
+    pub(super) fn put(&mut self, key: K, value: V, (turn, at): (Turn, Timestamp)) {
+        if self.knows_better(&key, turn) {
+            return;
+        }
+        self.marks.remove(&key);
+        make_room(&mut self.values, &key, MOST, |(_, turn, _)| *turn);
+        self.values.insert(key, (value, turn, at));
+    }
+
+    /// Takes out a value. One that is not here leaves no mark: whoever asks for much that there is
+    /// not would push out what there is.
+    pub(super) fn end(&mut self, key: &K, turn: Turn) {
+        if self.values.contains_key(key) {
+            self.bury(key.clone(), turn);
+        }
+    }
+
+    /// Takes out a value, and leaves a mark also where there was none.
+    pub(super) fn bury(&mut self, key: K, turn: Turn) {
+        if self.knows_better(&key, turn) {
+            return;
+        }
+        self.values.remove(&key);
+        make_room(&mut self.marks, &key, MOST_MARKS, |turn| *turn);
+        self.marks.insert(key, turn);
+    }
+
+    fn knows_better(&self, key: &K, turn: Turn) -> bool {
+        let value = self.values.get(key).map(|(_, turn, _)| turn);
+        value.max(self.marks.get(key)).is_some_and(|known| *known > turn)
+    }
+}
+
+/// Lets go of the oldest entry where a new one would be too many.
+fn make_room<K: Clone + Ord, V>(
+    entries: &mut BTreeMap<K, V>,
+    new: &K,
+    most: usize,
+    turn: impl Fn(&V) -> Turn,
+) {
+    if entries.len() >= most && !entries.contains_key(new) {
+        let oldest = entries.iter().min_by_key(|(_, entry)| turn(entry));
+        let oldest = oldest.map(|(key, _)| key.clone());
+        oldest.and_then(|key| entries.remove(&key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_the_longest_ago_makes_room_and_marks_push_no_value_out() {
+        let mut shelf = Shelf::default();
+        for n in 0..=MOST as u64 {
+            shelf.put(n, (), (Turn(n), Timestamp::UNIX_EPOCH));
+        }
+        assert_eq!(
+            (shelf.values.len(), shelf.get(&0), shelf.get(&1).is_some()),
+            (MOST, None, true)
+        );
+        for n in 0..2 * MOST_MARKS as u64 {
+            shelf.bury(n + 20_000, Turn(n + 20_000));
+            shelf.end(&(n + 50_000), Turn(n + 50_000));
+        }
+        assert_eq!((shelf.values.len(), shelf.marks.len()), (MOST, MOST_MARKS));
+    }
+}
