@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use function::serve::{lambda, local};
 use function::settings::{self, Command, EXIT_USAGE, Platform, Settings};
-use function::startup;
+use function::{startup, telemetry};
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
@@ -68,6 +68,7 @@ fn sentence(problems: &settings::Problems) -> String {
 }
 
 fn ended(end: anyhow::Result<()>) -> ExitCode {
+    telemetry::flush();
     match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&format!("{error:#}"), 1),

@@ -23,7 +23,7 @@ use async_stream::stream;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::response;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use http_body::Frame;
 
 pub use self::body::Body;
@@ -224,7 +224,7 @@ impl Proxy {
             biased;
             answer = &mut drive => answer,
             upstream = early.due() => {
-                record.answered(StatusCode::OK, Some(upstream));
+                record.begun_early(upstream);
                 content::waiting(drive, upstream, record)
             }
         }

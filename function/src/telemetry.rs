@@ -5,6 +5,7 @@
 
 pub mod metrics;
 mod reading;
+mod writer;
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,6 +23,7 @@ use crate::money::Cost;
 use crate::wire::usage::Usage;
 
 pub use reading::{RequestLine, Tokens};
+use writer::Stderr;
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +35,23 @@ pub enum Lines {
 }
 
 /// Starts logging to stderr: our own lines from `level` on, of libraries only errors, because
-/// their lines may show what must not be seen.
+/// their lines may show what must not be seen. A panic is a line, too.
 pub fn init(level: LevelFilter, lines: Lines) {
     let targets = Targets::new()
         .with_default(level.min(LevelFilter::ERROR))
         .with_target(env!("CARGO_CRATE_NAME"), level);
+    match lines {
+        Lines::Readable => Stderr::queue(),
+        // The platform reads them, and freezes the process at the end of an answer.
+        Lines::Json => {}
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, "panicked; this request ends here, the others go on");
+    }));
     let colour = std::io::stderr().is_terminal();
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(|| Stderr)
         .with_ansi(colour)
         .with_target(false);
     let registry = tracing_subscriber::registry().with(targets);
@@ -48,6 +59,16 @@ pub fn init(level: LevelFilter, lines: Lines) {
         Lines::Readable => registry.with(layer).init(),
         Lines::Json => registry.with(layer.json().flatten_event(true)).init(),
     }
+}
+
+/// Says something to whoever has started the proxy, in order with the lines of the log.
+pub fn say(text: &str) {
+    let _never_fails = Stderr.write_all(text.as_bytes());
+}
+
+/// Waits until the last lines are written, for a second at most.
+pub fn flush() {
+    writer::flush();
 }
 
 /// The name of the AWS Lambda function, where the lines of requests are to carry metrics.
@@ -88,6 +109,8 @@ struct Entries {
     usage: Usage,
     cost: Option<Cost>,
     fault: Option<&'static str>,
+    /// The client has its head already, whoever answers.
+    early: bool,
     bedrock_errors: u32,
     complete: bool,
 }
@@ -133,10 +156,20 @@ impl Record {
         });
     }
 
+    /// Notes that the client gets the head of a stream, with its first ping, before anybody has
+    /// answered. Its status stays; who is asked may change.
+    pub fn begun_early(&self, upstream: Upstream) {
+        self.answered(StatusCode::OK, Some(upstream));
+        self.first_byte();
+        self.note(|entries| entries.early = true);
+    }
+
     /// Notes the head of the answer that the client gets.
     pub fn answered(&self, status: StatusCode, upstream: Option<Upstream>) {
         self.note(|entries| {
-            entries.status = Some(status);
+            if !entries.early {
+                entries.status = Some(status);
+            }
             if upstream != Some(Upstream::Bedrock) {
                 entries.reason = None;
             }
@@ -222,7 +255,7 @@ impl Drop for Line {
 fn write_line(id: &str, duration: Duration, entries: &Entries) {
     if let Some(function) = MEASURED_AS.get() {
         let line = metrics::line(function, (id, duration), entries, clock::now());
-        let _nobody_reads = writeln!(std::io::stderr(), "{line}");
+        say(&(line + "\n"));
         return;
     }
     write_event(id, duration, entries);

@@ -42,6 +42,16 @@ pub(super) const FIRST_EVENT_TIMEOUT: Duration = Duration::from_secs(600);
 /// its connection is not used again.
 const END_WITHIN: Duration = Duration::from_millis(50);
 
+/// The fault of a stream that ends before its end.
+pub(super) const CUT: &str = "anthropic's stream was cut";
+/// The fault of a stream that ends in an error of Anthropic's own.
+pub(super) const FAILED: &str = "anthropic's stream failed";
+
+/// What is wrong with an answer that looks like one; it travels with the answer until that is the
+/// one that the client gets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wrong(pub(super) &'static str);
+
 /// What a body is made of.
 pub(super) enum Content {
     /// It is already there.
@@ -125,12 +135,15 @@ pub(super) fn anthropic(held: Bytes, mut answer: Answer, record: Record) -> Cont
             }
         }
         record.used(tail.usage());
+        if tail.has_failed() {
+            record.broke(FAILED);
+        }
         let between = tail.is_between_events();
         match tail.finish() {
             Ending::Complete(rest) if rest.is_empty() => {}
             Ending::Complete(rest) => yield rest,
             Ending::Cut => {
-                record.broke("anthropic's stream was cut");
+                record.broke(CUT);
                 if !between {
                     yield Bytes::from_static(b"\n\n");
                 }
@@ -240,7 +253,9 @@ pub(super) fn waiting(
         let (head, mut body) = response.into_parts();
         let events = head.headers.get(header::CONTENT_TYPE).is_some_and(is_event_stream);
         if head.status != StatusCode::OK || !events {
-            yield last_event(head.status, body, record.id()).await;
+            let event = last_event(head.status, body, record.id()).await;
+            record.broke("nobody answered after the head");
+            yield event;
             return;
         }
         let served = head.headers.get(&UPSTREAM).filter(|name| **name != upstream_value(announced));

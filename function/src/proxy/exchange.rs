@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::body::{Body, Writes};
-use super::content::{self, Content, upstream_value};
+use super::content::{self, Content, Wrong, upstream_value};
 use super::refusals::Manner;
 use super::{Proxy, UPSTREAM};
 use crate::caller::Target;
@@ -178,6 +178,9 @@ impl Exchange {
             false => Upstream::Anthropic,
         });
         self.record.answered(answer.status(), upstream);
+        if let Some(Wrong(fault)) = answer.extensions().get() {
+            self.record.broke(fault);
+        }
         // A body without a byte is never asked for one, so the writes cannot go beside it.
         if content::is_over(answer.body()) {
             poll_fn(|cx| self.writes.poll(cx)).await;

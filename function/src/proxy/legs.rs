@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::response::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::content::{self, Content};
+use super::content::{self, Content, Wrong};
 use super::exchange::{Brought, Exchange};
 use super::meter::Metered;
 use super::{MOST_ERROR_BYTES, anthropic_head};
@@ -124,7 +124,8 @@ impl Exchange {
             Err(_) => return self.cut(head, held, FELL_SILENT),
         };
         let outcome = hint::judge_event(&error, &head.headers);
-        (outcome, Some(Response::from_parts(streamed(head), content::full(held.freeze()))))
+        let answer = Response::from_parts(streamed(head), content::full(held.freeze()));
+        (outcome, Some(wrong(answer, content::FAILED)))
     }
 
     /// Anthropic's stream failed before its first content: it ends as any broken stream does.
@@ -132,7 +133,7 @@ impl Exchange {
         let event = Failure::new(ErrorKind::Api, message).into_event(self.record.id());
         held.extend_from_slice(&event);
         let answer = Response::from_parts(streamed(head), content::full(held.freeze()));
-        (Outcome::ServerError, Some(answer))
+        (Outcome::ServerError, Some(wrong(answer, content::CUT)))
     }
 
     async fn refused(&mut self, head: Parts, mut answer: Answer) -> Brought {
@@ -431,6 +432,12 @@ pub(super) fn request_headers(headers: &http::HeaderMap) -> Headers<'_> {
 pub(super) fn is_event_stream(value: &HeaderValue) -> bool {
     let value = value.as_bytes();
     value.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
+}
+
+/// An answer with what is wrong with it.
+fn wrong(mut answer: Response<Content>, fault: &'static str) -> Response<Content> {
+    answer.extensions_mut().insert(Wrong(fault));
+    answer
 }
 
 /// The head of a stream that the proxy may have to end itself.

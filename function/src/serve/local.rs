@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +71,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let anthropic = Anthropic::new(settings.upstream_url.clone());
     let bedrock = Bedrock::new(&settings.regions, &aws);
     let proxy = Arc::new(Proxy::new(settings, anthropic, bedrock, store));
-    say(&greeting::listening(address));
+    telemetry::say(&greeting::listening(address));
     // Looking for AWS credentials may take seconds; nobody waits for it.
     let greet = async {
         proxy.reach_store().await;
@@ -80,16 +80,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             regions: bedrock.regions().map(str::to_owned).collect(),
             credentials: bedrock.find_credentials().await,
         };
-        say(&greeting::greeting(proxy.settings(), address, &fallback));
+        telemetry::say(&greeting::greeting(proxy.settings(), address, &fallback));
     };
     let stop = stop_signal()?;
     let limits = Limits::of_this_process();
     tokio::join!(serve(listener, Arc::clone(&proxy), limits, stop), greet);
     Ok(())
-}
-
-fn say(text: &str) {
-    let _nobody_reads = io::stderr().write_all(text.as_bytes());
 }
 
 /// Completes when the process is asked to stop.

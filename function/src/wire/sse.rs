@@ -198,6 +198,7 @@ pub struct Tail {
     /// The beginning of this event has already gone out.
     torn: bool,
     ended: bool,
+    failed: bool,
     line: Line,
     usage: Usage,
 }
@@ -255,7 +256,8 @@ impl Tail {
 
     fn look(&mut self, block: &[u8]) {
         match name(block) {
-            Some("message_stop" | "error") => self.ended = true,
+            Some("message_stop") => self.ended = true,
+            Some("error") => (self.ended, self.failed) = (true, true),
             Some("message_start" | "message_delta") => {
                 self.usage.update(Usage::found_in(&data(block)).unwrap_or_default());
             }
@@ -271,6 +273,11 @@ impl Tail {
     /// Returns the token counts seen so far.
     pub fn usage(&self) -> Usage {
         self.usage
+    }
+
+    /// Tells whether an `error` event has been seen.
+    pub const fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// Judges the stream at the end of its bytes.

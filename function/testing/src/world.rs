@@ -47,6 +47,7 @@ pub struct Plan {
     tls: Option<&'static str>,
     tls_bedrock: Option<&'static str>,
     files: Option<usize>,
+    unheard: bool,
 }
 
 impl Plan {
@@ -77,6 +78,12 @@ impl Plan {
     /// Lets the proxy open no more files than this.
     pub fn files(mut self, files: usize) -> Self {
         self.files = Some(files);
+        self
+    }
+
+    /// Reads nothing of the log but where the proxy listens, until [`World::listen`].
+    pub fn unheard(mut self) -> Self {
+        self.unheard = true;
         self
     }
 
@@ -118,7 +125,8 @@ impl Plan {
         }
         settings.extend(self.settings);
         settings.retain(|name, _| !self.absent.contains(&name.as_str()));
-        let proxy = Proxy::start(&settings, home.path(), self.files);
+        let unheard = self.unheard.then(mpsc::channel);
+        let proxy = Proxy::start(&settings, home.path(), self.files, unheard);
         let doors = [door, other].into_iter().flatten().collect();
         World { anthropic, bedrock, proxy, settings, home, _doors: doors }
     }
@@ -155,7 +163,7 @@ impl World {
     pub fn restart(&mut self) {
         self.proxy.terminate();
         self.proxy.wait(Duration::from_secs(30));
-        self.proxy = Proxy::start(&self.settings, self.home.path(), None);
+        self.proxy = Proxy::start(&self.settings, self.home.path(), None, None);
     }
 
     pub fn proxy(&mut self) -> &mut Proxy {
@@ -165,6 +173,38 @@ impl World {
     /// Everything the proxy has logged so far.
     pub fn log(&self) -> String {
         self.proxy.log()
+    }
+
+    /// The line of the last request that has ended; waits for the first.
+    pub fn last_line(&self) -> String {
+        let begun = Instant::now();
+        loop {
+            let log = self.log();
+            if let Some(line) = log.lines().rfind(|line| line.contains("answered by")) {
+                return line.to_owned();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(5), "there is no line:\n{log}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What the start says of the fallback.
+    pub fn fallback(&self) -> String {
+        let begun = Instant::now();
+        loop {
+            let log = self.log();
+            let said = log.lines().find_map(|line| line.strip_prefix("  fallback "));
+            if let Some(said) = said {
+                return said.trim().to_owned();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "nothing is said:\n{log}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Begins to read the log of a proxy to which nobody has listened.
+    pub fn listen(&self) {
+        self.proxy.listen.iter().for_each(|listen| listen.send(()).unwrap_or_default());
     }
 
     /// Resident memory of the proxy in KiB, and the most it ever was.
@@ -204,10 +244,17 @@ pub struct Proxy {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<String>>,
+    listen: Option<mpsc::Sender<()>>,
 }
 
 impl Proxy {
-    fn start(settings: &BTreeMap<String, String>, home: &Path, files: Option<usize>) -> Self {
+    fn start(
+        settings: &BTreeMap<String, String>,
+        home: &Path,
+        files: Option<usize>,
+        unheard: Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>,
+    ) -> Self {
+        let (listen, mut wait) = unheard.unzip();
         let mut child = command(settings, home, files)
             .args(["--listen", "127.0.0.1:0"])
             .spawn()
@@ -225,6 +272,7 @@ impl Proxy {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if let Some(address) = address_in(&line, &others) {
                     sender.send(address).unwrap_or_default();
+                    wait.take().map(|wait| wait.recv()).transpose().unwrap_or_default();
                 }
                 let mut log = written.lock().unwrap_or_else(PoisonError::into_inner);
                 log.push_str(&line);
@@ -237,7 +285,7 @@ impl Proxy {
             drop(child.wait());
             panic!("the proxy did not say where it listens:\n{log}");
         };
-        Self { child, address, log }
+        Self { child, address, log, listen }
     }
 
     fn log(&self) -> String {
@@ -302,7 +350,8 @@ pub fn run(settings: &[(&str, &str)], arguments: &[&str]) -> (ExitStatus, String
         command(&all, home.path(), None).args(arguments).spawn().expect("the binary was built");
     let stderr = child.stderr.take().expect("stderr is a pipe");
     let reader = thread::spawn(move || std::io::read_to_string(stderr).unwrap_or_default());
-    let mut proxy = Proxy { child, address: ([127, 0, 0, 1], 0).into(), log: Arc::default() };
+    let (address, log) = (([127, 0, 0, 1], 0).into(), Arc::default());
+    let mut proxy = Proxy { child, address, log, listen: None };
     let status = proxy.wait(Duration::from_secs(20));
     (status, reader.join().expect("the reader does not panic"))
 }

@@ -40,6 +40,7 @@ async fn a_slow_bedrock(world: &World) {
     assert_eq!((reply.status, reply.text().as_str()), (200, "bedrock heard: hello"));
     assert_head_at_fifteen(&reply);
     assert_eq!((reply.upstream(), reply.names()[0].as_str()), ("bedrock", "ping"));
+    assert_told_truly(world, "answered by bedrock: rate_limited", None);
 }
 
 async fn a_pause_of_bedrock(world: &World) {
@@ -68,6 +69,7 @@ async fn a_late_takeover(world: &World) {
     let names = reply.names();
     assert!(names.iter().any(|name| name == ":"), "a comment tells: {names:?}");
     assert_eq!(names.iter().filter(|name| *name == "message_start").count(), 1, "{names:?}");
+    assert_told_truly(world, "answered by bedrock: overloaded", None);
 }
 
 async fn a_late_failure_of_both(world: &World) {
@@ -78,6 +80,7 @@ async fn a_late_failure_of_both(world: &World) {
     assert_one_error_at_the_end(&reply, "nobody answers");
     let kind = reply.errors()[0]["error"]["type"].clone();
     assert!(kind == "overloaded_error" || kind == "rate_limit_error", "{kind}");
+    assert_told_truly(world, "answered by anthropic", Some("anthropic's stream failed"));
 }
 
 /// Before Anthropic's head nothing goes out, in neither form.
@@ -114,6 +117,22 @@ async fn an_answer_that_is_no_stream(world: &World) {
     let reply = world.call(Call::message()).await;
     assert_head_at_fifteen(&reply);
     assert_one_error_at_the_end(&reply, "no stream");
+    assert_told_truly(world, "answered by anthropic", Some("nobody answered after the head"));
+}
+
+/// The line says what the client got: a head with 200 and a ping after fifteen seconds, and what
+/// went wrong behind it.
+#[track_caller]
+fn assert_told_truly(world: &World, by: &str, fault: Option<&str>) {
+    let line = world.last_line();
+    assert!(line.contains(by) && line.contains("status=200"), "{line}");
+    let first_byte = line.split("first_byte_ms=").nth(1).and_then(|rest| rest.split(' ').next());
+    let first_byte: u64 = first_byte.and_then(|ms| ms.parse().ok()).expect("it is a number");
+    assert!((14_000..15_900).contains(&first_byte), "{line}");
+    match fault {
+        Some(fault) => assert!(line.contains(&format!("fault=\"{fault}\"")), "{line}"),
+        None => assert!(!line.contains("fault="), "{line}"),
+    }
 }
 
 fn assert_head_at_fifteen(reply: &Reply) {

@@ -56,6 +56,33 @@ async fn bedrock_failing_after_its_first_delta_ends_with_one_error_event() {
 }
 
 #[tokio::test]
+async fn a_stream_that_ends_in_an_error_is_a_fault_in_its_line() {
+    let failed = "anthropic's stream failed";
+    let cases = [
+        ("the client's own", "overloaded", ok().error_after(0, "invalid_request_error"), failed),
+        ("nothing else", "rate_limit", ok().error_after(0, "overloaded_error"), failed),
+        ("after a start", "rate_limit", ok().error_after(1, "api_error"), failed),
+        ("after content", "overloaded", ok().error_after(4, "overloaded_error"), failed),
+        ("nobody else may", "overloaded", ok().error_after(1, "api_error"), failed),
+        ("cut", "overloaded", ok().cut_after(1), "anthropic's stream was cut"),
+    ];
+    for (name, fallback_on, answer, fault) in cases {
+        let world = World::with("FALLBACK_ON", fallback_on).start();
+        world.anthropic.next([answer]);
+        let reply = world.call(Call::message()).await;
+        assert_eq!((reply.status, reply.errors().len()), (200, 1), "{name}");
+        let line = world.last_line();
+        assert!(line.contains(&format!("answered by anthropic ({fault})")), "{name}: {line}");
+        assert!(line.contains(&format!("fault=\"{fault}\"")), "{name}: {line}");
+    }
+    let world = World::start();
+    world.anthropic.next([ok().error_after(0, "overloaded_error")]);
+    assert_eq!(world.call(Call::message()).await.reason(), "overloaded");
+    let line = world.last_line();
+    assert!(!line.contains("fault="), "another answer has taken its place: {line}");
+}
+
+#[tokio::test]
 async fn a_stream_whose_first_content_is_its_end_is_whole() {
     let world = World::start();
     world.anthropic.next([limited(120), ok().speechless()]);
