@@ -28,7 +28,7 @@ use crate::translate::model::Prefix;
 
 pub use crate::failover::FallbackOn;
 pub use options::{Command, EXIT_USAGE, Options, UsageError, help, version};
-pub use platform::Platform;
+pub use platform::{AwsVariables, Platform};
 pub use variables::{VARIABLES, Variable};
 
 use value::Store;

@@ -56,11 +56,13 @@ impl DynamoStore {
             .connect_timeout(CALL_TIMEOUT)
             .operation_timeout(CALL_TIMEOUT)
             .build();
-        let config = aws_sdk_dynamodb::config::Builder::from(&aws.config)
+        let mut config = aws_sdk_dynamodb::config::Builder::from(&aws.config)
             .retry_config(retries)
-            .timeout_config(timeouts)
-            .build();
-        Self { client: Client::from_conf(config), table: table.to_owned() }
+            .timeout_config(timeouts);
+        if aws.variables.is_blank("AWS_ENDPOINT_URL_DYNAMODB") {
+            config.set_endpoint_url(aws.endpoint());
+        }
+        Self { client: Client::from_conf(config.build()), table: table.to_owned() }
     }
 
     /// Finds the credentials and opens the connections that the first request will need.

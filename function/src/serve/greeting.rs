@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 
 use crate::access::AccessMode;
 use crate::settings::{Settings, StoreSettings};
+use crate::upstream::bedrock::Credentials;
 
 /// Whether Bedrock could answer, as far as that can be known without asking it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fallback {
     pub regions: Vec<String>,
-    /// The sentence of [`crate::upstream::bedrock::Bedrock::find_credentials`].
-    pub credentials: Result<(), String>,
+    pub credentials: Credentials,
 }
 
 /// The first line, once the port is taken.
@@ -77,10 +77,14 @@ fn way_out(settings: &Settings, fallback: &Fallback) -> String {
         _ if regions.is_empty() => "off: no AWS region is known; set AWS_REGION or \
                                     BEDROCK_REGIONS, and a 429 can be answered by Bedrock"
             .to_owned(),
-        Ok(()) => format!("on: Bedrock in {regions}, AWS credentials found"),
-        Err(reason) => format!(
-            "off for now: Bedrock in {regions}, but {reason}; log in (aws sso login) or set \
-             AWS_PROFILE"
+        Credentials::Found => format!("on: Bedrock in {regions}, AWS credentials found"),
+        Credentials::Late => format!(
+            "on: Bedrock in {regions}, once there are AWS credentials; whoever gives them has not \
+             answered yet"
+        ),
+        Credentials::Missing => format!(
+            "off for now: Bedrock in {regions}, but no AWS credentials were found; log in (aws sso \
+             login), or set AWS_PROFILE or AWS_BEARER_TOKEN_BEDROCK"
         ),
     }
 }

@@ -3,8 +3,7 @@
 //!
 //! Nothing here is decided per service: retries and time limits are the business of each client.
 
-use aws_config::environment::EnvironmentVariableRegionProvider;
-use aws_config::meta::region::RegionProviderChain;
+use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -12,25 +11,42 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 
 use super::{CONNECT_TIMEOUT, sdk};
+use crate::settings::AwsVariables;
 
 /// The AWS settings of this machine.
 #[derive(Debug)]
 pub struct Aws {
     pub(crate) config: SdkConfig,
+    pub(crate) variables: AwsVariables,
 }
 
 impl Aws {
     /// Reads the settings; no call is made. Where they name no region, it is `other`.
     pub async fn load(other: Option<&str>) -> Self {
-        // Not at the instance's own address too: off AWS that takes seconds to fail.
-        let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-            .or_else(ProfileFileRegionProvider::new())
-            .region()
-            .await
-            // An empty variable counts as unset.
-            .filter(|region| !region.as_ref().is_empty())
-            .or_else(|| other.map(|name| Region::new(name.to_owned())));
-        let config = aws_config::defaults(BehaviorVersion::latest())
+        let variables = AwsVariables::from_env();
+        // The SDK takes a blank variable for a value.
+        let usual = variables.is_blank("AWS_PROFILE").then_some("default");
+        let mut named = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
+        let named = named.find_map(|name| variables.get(name)).map(str::to_owned);
+        let region = match named {
+            Some(named) => Some(Region::new(named)),
+            // Not at the instance's own address too: off AWS that takes seconds to fail.
+            None => {
+                let profile = ProfileFileRegionProvider::builder();
+                let profile = usual.map_or_else(
+                    || profile.build(),
+                    |name| ProfileFileRegionProvider::builder().profile_name(name).build(),
+                );
+                profile.region().await
+            }
+        };
+        let region = region.filter(|region| !region.as_ref().is_empty());
+        let region = region.or_else(|| other.map(|name| Region::new(name.to_owned())));
+        let mut config = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(name) = usual {
+            config = config.profile_name(name);
+        }
+        let config = config
             .http_client(sdk::client())
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -38,7 +54,19 @@ impl Aws {
             .region(region)
             .load()
             .await;
-        Self { config }
+        let aws = Self { config, variables };
+        if !aws.variables.is_blank("AWS_ENDPOINT_URL") {
+            return aws;
+        }
+        let mut config = aws.config.to_builder();
+        config.set_endpoint_url(None);
+        Self { config: config.build(), ..aws }
+    }
+
+    /// Where all services are, if the settings say so.
+    pub(crate) fn endpoint(&self) -> Option<String> {
+        let url = self.config.endpoint_url().filter(|url| !url.trim().is_empty());
+        url.map(str::to_owned)
     }
 
     /// The region of the settings.
@@ -50,6 +78,6 @@ impl Aws {
 
 impl From<SdkConfig> for Aws {
     fn from(config: SdkConfig) -> Self {
-        Self { config }
+        Self { config, variables: AwsVariables::default() }
     }
 }

@@ -8,13 +8,14 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_config::Region;
-use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_bedrockruntime::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::primitives::Blob;
 use aws_sdk_bedrockruntime::primitives::event_stream::EventReceiver;
 use aws_sdk_bedrockruntime::types::error::ResponseStreamError;
 use aws_sdk_bedrockruntime::types::{CountTokensInput, InvokeModelTokensRequest, ResponseStream};
+use aws_sdk_bedrockruntime::{Client, config};
+use aws_smithy_runtime_api::client::auth::AuthSchemeId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 
@@ -22,6 +23,9 @@ use super::HEAD_TIMEOUT;
 use super::aws::Aws;
 use crate::reply::ErrorKind;
 use crate::translate::error::{self, BedrockFailure};
+
+/// The variable of an API key of Bedrock.
+const BEARER_TOKEN: &str = "AWS_BEARER_TOKEN_BEDROCK";
 
 /// Counting is quick or not worth waiting for.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,7 +37,27 @@ const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Bedrock {
     regions: Vec<(String, Client)>,
-    credentials: Option<SharedCredentialsProvider>,
+    identity: Identity,
+}
+
+/// By what the calls are let in.
+#[derive(Debug)]
+enum Identity {
+    /// An API key of Bedrock (`AWS_BEARER_TOKEN_BEDROCK`), which the SDK takes first.
+    Token,
+    /// Whatever the SDK's own chain finds.
+    Chain(SharedCredentialsProvider),
+    Nothing,
+}
+
+/// Whether the machine has AWS credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    Found,
+    /// There are none where the SDK looks for them.
+    Missing,
+    /// They are looked for, and have not come in time.
+    Late,
 }
 
 impl Bedrock {
@@ -46,14 +70,27 @@ impl Bedrock {
             names.extend(aws.region().map(str::to_owned));
         }
         if names.is_empty() {
-            return Self { regions: Vec::new(), credentials: None };
+            return Self { regions: Vec::new(), identity: Identity::Nothing };
         }
+        let token = aws.variables.get(BEARER_TOKEN);
         let client = |name: String| {
-            let config = aws.config.to_builder().region(Region::new(name.clone())).build();
-            (name, Client::new(&config))
+            let mut config = config::Builder::from(&aws.config).region(Region::new(name.clone()));
+            if aws.variables.is_blank("AWS_ENDPOINT_URL_BEDROCK_RUNTIME") {
+                config.set_endpoint_url(aws.endpoint());
+            }
+            // With a blank one the SDK would show a token of no letters.
+            if aws.variables.is_blank(BEARER_TOKEN) {
+                config.set_auth_scheme_preference(Some([AuthSchemeId::new("sigv4")].into()));
+            }
+            (name, Client::from_conf(config.build()))
         };
         let regions = names.into_iter().map(client).collect();
-        Self { regions, credentials: aws.config.credentials_provider() }
+        let chain = || aws.config.credentials_provider().map(Identity::Chain);
+        let identity = match token {
+            Some(_) => Identity::Token,
+            None => chain().unwrap_or(Identity::Nothing),
+        };
+        Self { regions, identity }
     }
 
     /// The regions' names, in order.
@@ -74,18 +111,16 @@ impl Bedrock {
     }
 
     /// Looks whether the machine has AWS credentials, without using them.
-    ///
-    /// # Errors
-    ///
-    /// A sentence for the operator.
-    pub async fn find_credentials(&self) -> Result<(), String> {
-        let Some(provider) = &self.credentials else {
-            return Err("no AWS credentials are configured".to_owned());
+    pub async fn find_credentials(&self) -> Credentials {
+        let provider = match &self.identity {
+            Identity::Token => return Credentials::Found,
+            Identity::Nothing => return Credentials::Missing,
+            Identity::Chain(provider) => provider,
         };
         match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err("no AWS credentials were found".to_owned()),
-            Err(_) => Err("no AWS credentials were found in time".to_owned()),
+            Ok(Ok(_)) => Credentials::Found,
+            Ok(Err(_)) => Credentials::Missing,
+            Err(_) => Credentials::Late,
         }
     }
 

@@ -114,7 +114,10 @@ impl House {
         let refuse =
             |status, kind: &str, text: &str| Err((status, kind.to_owned(), text.to_owned()));
         let invalid = |text: &str| (400, "ValidationException".to_owned(), text.to_owned());
-        if !request.header("authorization").starts_with("AWS4-HMAC-SHA256 ") {
+        // Signed, or with an API key of Bedrock (*Amazon Bedrock API keys*).
+        let shown = request.header("authorization");
+        let token = shown.strip_prefix("Bearer ").is_some_and(|token| !token.is_empty());
+        if !token && !shown.starts_with("AWS4-HMAC-SHA256 ") {
             return refuse(
                 403,
                 "MissingAuthenticationTokenException",

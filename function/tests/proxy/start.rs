@@ -1,10 +1,19 @@
 //! The program starts, or says in a sentence why not.
 
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+    time::Duration,
+};
+
+use futures_util::future::join_all;
 use testing::{
     answer::limited,
     client::Call,
-    world::{World, run},
+    world::{Plan, World, run},
 };
+use tokio::time::{Instant, sleep};
 
 #[test]
 fn a_port_in_use_is_one_sentence() {
@@ -32,6 +41,99 @@ async fn a_log_that_is_no_terminal_has_no_colours() {
     let world = World::start();
     world.call(Call::message()).await;
     assert!(!world.log().contains('\u{1b}'), "{}", world.log());
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nobody_and_what_is_lost_is_said() {
+    let world = Plan::default().unheard().start();
+    for _ in 0..30 {
+        let calls = (0..40).map(|_| world.call(Call::message().whole()));
+        let replies = tokio::time::timeout(Duration::from_secs(20), join_all(calls)).await;
+        let replies = replies.expect("answers do not wait for the log");
+        assert!(replies.iter().all(|reply| reply.status == 200));
+    }
+    world.listen();
+    let begun = Instant::now();
+    while !world.log().contains(" lines of the log were lost") {
+        assert!(begun.elapsed() < Duration::from_secs(10), "nobody says that something is lost");
+        sleep(Duration::from_millis(20)).await;
+        world.call(Call::message()).await;
+    }
+}
+
+/// One world for each: the start says whether there is a fallback, and it is there.
+#[tokio::test]
+async fn the_start_says_that_the_fallback_is_on_wherever_credentials_come_from() {
+    let none = || Plan::default().without("AWS_ACCESS_KEY_ID").without("AWS_SECRET_ACCESS_KEY");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("the folder is ours");
+        path.display().to_string()
+    };
+    let keys = "aws_access_key_id=AKIDEXAMPLE\naws_secret_access_key=test\n";
+    let shared = file("credentials", &format!("[default]\n{keys}[work]\n{keys}"));
+    let process = file(
+        "config",
+        "[default]\ncredential_process = /bin/sh -c \"echo '{\\\"Version\\\":1,\
+        \\\"AccessKeyId\\\":\\\"AKIDEXAMPLE\\\",\\\"SecretAccessKey\\\":\\\"test\\\"}'\"\n",
+    );
+    let container = served(
+        r#"{"AccessKeyId":"AKIDEXAMPLE","SecretAccessKey":"test","Token":"t",
+        "Expiration":"2099-01-01T00:00:00Z"}"#,
+    );
+    let (bearer, files) = ("AWS_BEARER_TOKEN_BEDROCK", "AWS_SHARED_CREDENTIALS_FILE");
+    let cases = [
+        ("an API key of Bedrock", none().with(bearer, "bedrock-api-key-test"), "Bearer bedrock"),
+        ("both", Plan::default().with(bearer, "bedrock-api-key-test"), "Bearer bedrock"),
+        ("a blank API key", Plan::default().with(bearer, ""), "AWS4"),
+        ("a file", none().with(files, &shared), "AWS4"),
+        ("a profile", none().with(files, &shared).with("AWS_PROFILE", "work"), "AWS4"),
+        ("a blank profile", none().with(files, &shared).with("AWS_PROFILE", " "), "AWS4"),
+        ("a process", none().with("AWS_CONFIG_FILE", &process), "AWS4"),
+        ("a container", none().with("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container), "AWS4"),
+        ("blank addresses", Plan::default().with("AWS_ENDPOINT_URL", ""), "AWS4"),
+        (
+            "a blank region",
+            Plan::default().with("AWS_REGION", "").with("AWS_DEFAULT_REGION", "us-east-1"),
+            "AWS4",
+        ),
+    ];
+    for (name, plan, shown) in cases {
+        let world = plan.start();
+        assert!(world.fallback().starts_with("on: "), "{name}: {}", world.log());
+        world.anthropic.next([limited(120)]);
+        assert_eq!(
+            world.call(Call::message()).await.reason(),
+            "rate_limited",
+            "{name}: {}",
+            world.log()
+        );
+        let sent = world.bedrock.requests();
+        assert!(sent[0].header("authorization").starts_with(shown), "{name}");
+        assert!(!world.log().contains("bedrock-api-key-test"), "{name}: it is a secret");
+    }
+    let (nothing, blank) = (none(), none().with(bearer, " ").with("AWS_SESSION_TOKEN", ""));
+    for (name, plan) in [("nothing", nothing), ("a blank API key", blank)] {
+        let said = plan.start().fallback();
+        assert!(said.starts_with("off for now"), "{name}: {said}");
+    }
+}
+
+/// Answers every request on a port of its own with this JSON.
+fn served(json: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let address = listener.local_addr().expect("it has an address");
+    thread::spawn(move || {
+        for socket in listener.incoming().map_while(Result::ok) {
+            let mut socket = socket;
+            let _head = socket.read(&mut [0; 4096]);
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+            let length = json.len();
+            let _gone = write!(socket, "{head}\r\ncontent-length: {length}\r\n\r\n{json}");
+        }
+    });
+    format!("http://{address}/credentials")
 }
 
 #[test]
