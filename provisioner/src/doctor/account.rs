@@ -150,8 +150,8 @@ pub fn of_concurrency(all: i32, free: Option<i32>) -> Check {
     Check::ok("concurrency", cause)
 }
 
-/// Judges whether so many can be reserved for a function that has so many already: where strangers may
-/// knock, they find no more than that.
+/// Judges whether so many can be reserved for a function that has so many already: where strangers
+/// may knock, they find no more than that.
 #[must_use]
 pub fn of_reservation(room: Room, (number, already): (i32, i32)) -> Check {
     let check = of_concurrency(room.all, Some(room.free));

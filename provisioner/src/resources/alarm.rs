@@ -127,8 +127,8 @@ impl Alarm {
     }
 }
 
-/// Whether what AWS gives back is what it was told: more than that may stand in it, metrics may come
-/// in another order, and a whole number as a fraction.
+/// Whether what AWS gives back is what it was told: more than that may stand in it, metrics may
+/// come in another order, and a whole number as a fraction.
 fn is_as_wanted(there: &Value, wanted: &Value) -> bool {
     match (there, wanted) {
         (Value::Object(there), Value::Object(wanted)) => {
