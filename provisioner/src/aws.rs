@@ -51,7 +51,7 @@ use profile::Profile;
 use spot::Seeing;
 
 pub use crate::engine::{CloudError, Kind, Pace, Stop};
-pub(crate) use crate::engine::{OrAbsent, Wait, made_for};
+pub(crate) use crate::engine::{OrAbsent, Wait};
 
 /// Asks AWS, and cannot do anything else.
 pub type Reader = engine::Reader<Clients>;
@@ -296,7 +296,10 @@ impl Intercept for Notes {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let question = config.load::<Metadata>().is_some_and(|call| is_question(call.name()));
-        let refused = context.response().is_some_and(|answer| !answer.status().is_success());
+        // A server that failed may have done it before.
+        let refused = context.response().is_some_and(|answer| {
+            !answer.status().is_success() && !answer.status().is_server_error()
+        });
         if !question && !refused {
             self.0.note();
         }

@@ -10,6 +10,7 @@ use crate::aws::values::{Boundary, Concurrency, Memory, Retention, Timeout};
 use crate::image::{Architecture, Digest};
 use crate::proxy::logs::Since;
 use crate::stack::names::Name;
+use crate::stack::options::Choice;
 
 /// Create, show and remove claude-proxy in an AWS account
 #[derive(Debug, Parser)]
@@ -316,25 +317,26 @@ pub struct ImageArgs {
     pub image: Option<Digest>,
 }
 
-/// What the stack is like. Not remembered: what is not given is the default
+/// What the stack is like. What was once asked stays until something else is; `default` takes it
+/// back
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Stack options")]
 pub struct StackArgs {
-    /// The function's memory in MiB, 128 to 10240 [default: 256]
+    /// The function's memory in MiB, 128 to 10240 [at first: 256]
     #[arg(long, value_name = "MIB")]
-    pub memory: Option<Memory>,
-    /// The longest time of one request in seconds, 1 to 900 [default: 900]
+    pub memory: Option<Choice<Memory>>,
+    /// The longest time of one request in seconds, 1 to 900 [at first: 900]
     #[arg(long, value_name = "SECONDS")]
-    pub timeout: Option<Timeout>,
-    /// How long log lines are kept, in days [default: 30]
+    pub timeout: Option<Choice<Timeout>>,
+    /// How long log lines are kept, in days [at first: 30]
     #[arg(long, value_name = "DAYS")]
-    pub log_retention_days: Option<Retention>,
-    /// Requests at once that are reserved for the function, and its limit [default: none]
+    pub log_retention_days: Option<Choice<Retention>>,
+    /// Requests at once that are reserved for the function, and its limit [at first: none]
     #[arg(long, value_name = "NUMBER")]
-    pub reserved_concurrency: Option<Concurrency>,
-    /// The policy that bounds the function's role [default: none]
+    pub reserved_concurrency: Option<Choice<Concurrency>>,
+    /// The policy that bounds the function's role [at first: none]
     #[arg(long, value_name = "ARN")]
-    pub permissions_boundary: Option<Boundary>,
+    pub permissions_boundary: Option<Choice<Boundary>>,
     /// The processors to run on, arm64 or `x86_64` [default: what is deployed, else arm64]
     #[arg(long, value_name = "NAME")]
     pub architecture: Option<Architecture>,

@@ -32,7 +32,6 @@ use crate::aws::Stop;
 use crate::cli::{Cli, Command};
 use crate::view::printer::Printer;
 pub use ending::{Exit, Failure};
-use refuse::{refuse_foreign, refuse_missing_image, refuse_settings};
 use session::{Session, heading, random_bytes, source};
 
 /// Runs what was typed.
@@ -84,7 +83,7 @@ async fn run(cli: Cli) -> Exit {
     let stop = session.stop.clone();
     let command = async {
         match command {
-            Command::Up(args) => up::run(&mut session, args).await,
+            Command::Up(args) => Box::pin(up::run(&mut session, args)).await,
             Command::Plan(args) => plan::run(&mut session, args).await,
             Command::Down => down::run(&mut session).await,
             Command::Status(args) => status::run(&mut session, args).await,

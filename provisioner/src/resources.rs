@@ -7,6 +7,7 @@ pub mod function;
 pub mod image;
 pub mod log_group;
 pub mod permission;
+mod policy;
 pub mod repository;
 pub mod role;
 pub mod stand_in;
@@ -36,6 +37,7 @@ fn tags<T>(read: Result<T, CloudError>) -> Result<T, CloudError> {
         | Kind::TimedOut
         | Kind::Interrupted
         | Kind::Foreign
+        | Kind::Held
         | Kind::Other => error,
     })
 }

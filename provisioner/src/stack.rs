@@ -1,16 +1,16 @@
 //! Everything that we own in an account, declared on one screen.
 //!
-//! One line of the list and one value below it for each resource; what it is like stands in its own
-//! file. The order is that of creation, removal goes backwards, and `after` says what has to be
-//! there first. The walks over all of it are made of the list (`stack/list.rs`), so none can
-//! forget a resource.
+//! What finds a resource follows from the stack's name alone ([`Stack::named`]); what it is to be
+//! like is declared once it is known what is there ([`declare`]), so that nothing is insisted on
+//! that was merely seen. A value names others by their value, and the order follows from that. The
+//! walks over all of it are made of the list (`stack/list.rs`), so none can forget a resource.
 
 pub mod cost;
 mod list;
 mod look;
 pub mod names;
+pub mod options;
 pub mod policies;
-mod remembered;
 pub mod rights;
 pub mod settings;
 
@@ -18,11 +18,11 @@ use std::collections::BTreeMap;
 
 use crate::aws::values::{Attribute, Concurrency, PolicyName};
 use crate::aws::{Account, Clients, CloudError, Reader};
-use crate::engine;
+use crate::engine::{self, Ownership, Resource as _};
 use crate::resources::alarm::{Alarm, Watches};
 use crate::resources::dashboard::Dashboard;
 use crate::resources::function::Function;
-use crate::resources::image::{Image, Wanted};
+use crate::resources::image::Image;
 use crate::resources::log_group::LogGroup;
 use crate::resources::permission::{Grant, Permission};
 use crate::resources::repository::Repository;
@@ -31,27 +31,28 @@ use crate::resources::stand_in::StandIn;
 use crate::resources::surplus::Surplus;
 use crate::resources::table::Table;
 use crate::resources::url::Url;
-use crate::stack::names::Names;
+use crate::resources::{function, image, log_group, repository, role, surplus, table, url};
+use names::Names;
+use options::{MEMORY, Options, RETENTION, TIMEOUT};
 use policies::PolicyError;
 use settings::Settings;
 
 pub use crate::engine::part::{Found, Part};
-pub use remembered::Remembered;
 
 list::resources! {
     role: Role;
     repository: Repository;
-    image: Image after repository;
+    image: Image;
     table: Table;
     log_group: LogGroup;
-    function: Function after role, image, table, log_group;
-    call_url: Permission after function;
-    call_lambda: Permission after call_url;
-    url: Url after call_lambda;
-    dashboard: Dashboard after function;
-    fallback_alarm: Alarm after dashboard;
-    error_alarm: Alarm after dashboard;
-    surplus: Surplus after function;
+    function: Function;
+    call_url: Permission;
+    call_lambda: Permission;
+    url: Url;
+    dashboard: Dashboard;
+    fallback_alarm: Alarm;
+    error_alarm: Alarm;
+    surplus: Surplus;
 }
 
 /// The one policy that is written into the role.
@@ -68,78 +69,145 @@ pub fn for_strangers(environment: &BTreeMap<String, String>) -> Option<Concurren
     (mode == Some("organization")).then_some(STRANGERS)
 }
 
-impl Stack {
-    /// Declares the stack.
-    ///
-    /// # Errors
-    ///
-    /// Where a setting cannot be put into a policy as what it seems.
-    pub fn new(
-        settings: &Settings,
-        account: &Account,
-        past: &Remembered,
-        image: Wanted,
-    ) -> Result<Self, PolicyError> {
-        let names = Names::from(&settings.name);
-        let tags = names::tags(&settings.name, account);
-        let environment = past.environment(settings, &names);
+/// A stack, and what is wanted of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declaration {
+    pub stack: Stack,
+    pub wanted: Wanted,
+    /// What the function will run with: what is insisted on, over what is there.
+    pub environment: BTreeMap<String, String>,
+    /// Why the settings cannot be put into a policy: then the role's stays as it is.
+    pub trouble: Option<PolicyError>,
+}
 
-        let role = Role {
-            trust: rights::trust(),
-            policy_name: ROLE_POLICY,
-            policy: rights::execution(account, &names, &environment)?,
-            managed: account.policy_of_aws("service-role/AWSLambdaBasicExecutionRole"),
-            boundary: settings.boundary.clone(),
-            name: names.role.clone(),
-            tags: tags.clone(),
-        };
-        let repository = Repository {
-            policy: rights::repository(account, &names)?,
-            lifecycle: rights::lifecycle(),
-            name: names.repository,
-            tags: tags.clone(),
-        };
-        let image = Image { repository: repository.name.clone(), wanted: image };
-        let table = Table { name: names.table, expiry: EXPIRY, tags: tags.clone() };
-        let log_group = LogGroup {
-            function: names.function.clone(),
-            retention: settings.retention,
-            name: names.log_group,
-            tags: tags.clone(),
-        };
+impl Stack {
+    /// What finds everything of the stack `name`.
+    #[must_use]
+    pub fn named(name: &names::Name, account: &Account) -> Self {
+        let (names, tags) = (Names::from(name), names::tags(name, account));
+        let role = Role { name: names.role, tags: tags.clone() };
         let function = Function {
-            repository: repository.name.clone(),
-            image: image.wanted.digest().cloned(),
-            architecture: past.architecture(settings),
-            memory: settings.memory,
-            timeout: settings.timeout,
-            concurrency: settings.concurrency.or(for_strangers(&environment)),
-            role: account.iam_arn(&format!("role/{}", names.role)),
-            stand_in: StandIn::of(&role),
-            environment,
-            name: names.function,
-            tags,
+            repository: names.repository.clone(),
+            role: role.clone(),
+            statements: Grant::ALL.map(Grant::id),
+            name: names.function.clone(),
+            tags: tags.clone(),
         };
-        let surplus = Surplus::of(&image, &function);
-        let allow = |grant| Permission { function: function.name.clone(), grant };
-        let [call_url, call_lambda] = [Grant::CallUrl, Grant::CallFunction].map(allow);
-        let alarm = |watches| Alarm::of(&function, watches, past.dashboard(settings));
-        let [fallback_alarm, error_alarm] = Watches::ALL.map(alarm);
-        let dashboard = Dashboard::of(&function, account, past.dashboard(settings));
-        Ok(Self {
-            role,
-            repository,
-            image,
-            table,
-            log_group,
-            call_url,
-            call_lambda,
-            url: Url { function: function.name.clone() },
-            dashboard,
+        let allow = |grant| Permission { function: names.function.clone(), grant };
+        let [fallback_alarm, error_alarm] = Watches::ALL.map(|watch| Alarm::of(&function, watch));
+        Self {
+            repository: Repository { name: names.repository.clone(), tags: tags.clone() },
+            image: Image { repository: names.repository.clone() },
+            table: Table { name: names.table, tags: tags.clone() },
+            log_group: LogGroup { name: names.log_group, function: names.function.clone(), tags },
+            call_url: allow(Grant::CallUrl),
+            call_lambda: allow(Grant::CallFunction),
+            url: Url { function: names.function.clone() },
+            dashboard: Dashboard::of(&function, account, [&fallback_alarm, &error_alarm]),
+            surplus: Surplus { repository: names.repository, function: names.function },
             fallback_alarm,
             error_alarm,
-            surplus,
+            role,
             function,
-        })
+        }
     }
+
+    /// That nothing is wanted of it.
+    #[must_use]
+    pub fn unwanted(self) -> Declaration {
+        let (wanted, environment) = (Wanted::default(), BTreeMap::new());
+        Declaration { stack: self, wanted, environment, trouble: None }
+    }
+}
+
+/// Declares what is wanted of the stack, where this is `there`.
+#[must_use]
+pub fn declare(
+    asked: &Settings,
+    account: &Account,
+    there: &Observed,
+    image: image::Wanted,
+) -> Declaration {
+    let stack = Stack::named(&asked.name, account);
+    let insisted = asked.environment.insisted(&stack.table.name);
+    let environment = over(there, &insisted);
+    let usual = for_strangers(&environment);
+    let options = Options::of(asked, &stack, there, usual);
+    let names = Names::from(&asked.name);
+    let (policy, trouble) = match rights::execution(account, &names, &environment) {
+        Ok(policy) => (Some(policy), None),
+        Err(trouble) => (None, Some(trouble)),
+    };
+
+    let role = role::Wanted {
+        trust: rights::trust(),
+        policy_name: ROLE_POLICY,
+        policy,
+        managed: account.policy_of_aws("service-role/AWSLambdaBasicExecutionRole"),
+        boundary: options.boundary.given(),
+        marks: options.of_role(),
+        about: rights::in_words(account, &environment),
+    };
+    let repository = rights::repository(account, &names)
+        .ok()
+        .map(|policy| repository::Wanted { policy, lifecycle: rights::lifecycle() });
+    let function = function::Wanted {
+        image: image.digest().cloned(),
+        architecture: architecture(asked, there),
+        memory: options.memory.given().unwrap_or(MEMORY),
+        timeout: options.timeout.given().unwrap_or(TIMEOUT),
+        concurrency: options.concurrency.given().or(usual),
+        role: account.iam_arn(&format!("role/{}", stack.role.name)),
+        stand_in: StandIn::of(&stack.role, &role),
+        environment: insisted,
+        uses: vec![stack.table.address(), stack.log_group.address()],
+        marks: options.of_function(),
+    };
+    let url = url::Wanted {
+        permissions: [stack.call_url.address(), stack.call_lambda.address()],
+        had_another: there.call_lambda.is_some() && there.url.is_none(),
+    };
+    let watched = asked.dashboard.unwrap_or_else(|| has_dashboard(&stack, there)).then_some(());
+    let wanted = Wanted {
+        role: Some(role),
+        repository,
+        surplus: surplus(&image, there),
+        image: Some(image),
+        table: Some(table::Wanted { expiry: EXPIRY }),
+        log_group: Some(log_group::Wanted {
+            retention: options.retention.given().unwrap_or(RETENTION),
+            marks: options.of_log_group(),
+        }),
+        function: Some(function),
+        call_url: Some(()),
+        call_lambda: Some(()),
+        url: Some(url),
+        dashboard: watched,
+        fallback_alarm: watched,
+        error_alarm: watched,
+    };
+    Declaration { stack, wanted, environment, trouble }
+}
+
+/// What the function runs with once `insisted` is written over what is there.
+fn over(there: &Observed, insisted: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut all = there.function.as_ref().map(|live| live.environment.clone()).unwrap_or_default();
+    all.extend(insisted.clone());
+    all
+}
+
+/// Which processors: those asked for, else those it runs on, else arm64.
+#[must_use]
+pub fn architecture(asked: &Settings, there: &Observed) -> crate::image::Architecture {
+    let deployed = there.function.as_ref().and_then(|live| live.architecture.parse().ok());
+    asked.architecture.or(deployed).unwrap_or_default()
+}
+
+fn has_dashboard(stack: &Stack, there: &Observed) -> bool {
+    let live = there.dashboard.as_ref();
+    live.is_some_and(|live| stack.dashboard.ownership(live) == Ownership::Ours)
+}
+
+fn surplus(image: &image::Wanted, there: &Observed) -> Option<surplus::Wanted> {
+    surplus::Wanted::beyond(image.digest()?, there.image.as_ref()?)
 }

@@ -18,7 +18,9 @@ impl CloudError {
             // Nobody may say whose it is.
             Kind::Foreign if !self.action.is_empty() => return Some(self.hint_of_denial()),
             Kind::Busy | Kind::Stale | Kind::NotYet | Kind::TimedOut | Kind::Throttled => AGAIN,
-            Kind::NotFound | Kind::Exists | Kind::Interrupted | Kind::Foreign | Kind::Other => {
+            Kind::Held => "once that is done, run it again",
+            Kind::Foreign => "look whose it is (provisioner status) before you run it again",
+            Kind::NotFound | Kind::Exists | Kind::Interrupted | Kind::Other => {
                 return self.hint_of_code().map(str::to_owned);
             }
         };

@@ -112,6 +112,12 @@ impl fmt::Display for Retention {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boundary(pub String);
 
+impl fmt::Display for Boundary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl FromStr for Boundary {
     type Err = &'static str;
 

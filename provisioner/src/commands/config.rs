@@ -119,13 +119,14 @@ async fn change(session: &mut Session, wanted: &Wanted) -> Result<Exit, Failure>
     })?;
     let live = deployed.function().await?;
     let merged = wanted.merged(&live.environment).map_err(usage)?;
-    let role = match wanted.touches_rights() {
-        true => Some(role(&deployed, &merged)?),
+    let role = &deployed.stack.role;
+    let policy = match wanted.touches_rights() {
+        true => Some(policy(&deployed, &merged)?),
         false => None,
     };
     let mut changes = Vec::new();
-    if let Some(role) = &role {
-        changes.push(rights_change(&deployed, role).await?);
+    if let Some(policy) = &policy {
+        changes.push(rights_change(&deployed, role, policy).await?);
     }
     let (function, reserved) = (&deployed.names.function, wanted.reserves(&merged, &live));
     changes.push(settings_change(function, (&live.environment, &merged), reserved));
@@ -137,9 +138,9 @@ async fn change(session: &mut Session, wanted: &Wanted) -> Result<Exit, Failure>
         return Ok(Exit::Done);
     }
     let writer = deployed.writer(session);
-    if let Some(role) = role.filter(|role| plan.pending().any(|c| c.address == role.address())) {
+    if let Some(policy) = policy.filter(|_| plan.pending().any(|c| c.address == role.address())) {
         printer.progress(&format!("  updating {}", role.address()));
-        let written = role.write_policy(&writer).await;
+        let written = role.write_policy(ROLE_POLICY, &policy, &writer).await;
         written.map_err(|error| partly(error.at(&role.address()), &writer))?;
     }
     let address = Address::new("lambda", function);
@@ -172,20 +173,21 @@ async fn change(session: &mut Session, wanted: &Wanted) -> Result<Exit, Failure>
     Ok(Exit::Done)
 }
 
-/// The role as far as its one policy goes.
-fn role(deployed: &Deployed, environment: &Variables) -> Result<Role, Failure> {
+/// The role's one policy, for these variables.
+fn policy(deployed: &Deployed, environment: &Variables) -> Result<Value, Failure> {
     let (account, names) = (&deployed.cloud.account, &deployed.names);
-    let policy = rights::execution(account, names, environment)
-        .map_err(|error| usage(vec![error.to_string()]))?;
-    Ok(Role::with_policy(names.role.clone(), (ROLE_POLICY, policy), deployed.tags.clone()))
+    rights::execution(account, names, environment).map_err(|error| usage(vec![error.to_string()]))
 }
 
-async fn rights_change(deployed: &Deployed, role: &Role) -> Result<Change, Failure> {
+async fn rights_change(
+    deployed: &Deployed,
+    role: &Role,
+    policy: &Value,
+) -> Result<Change, Failure> {
     let live = deployed.ours(role, role.read(&deployed.reader).await)?;
     let before = live.policies.get(ROLE_POLICY.as_str()).cloned().unwrap_or_default();
-    let widens = document::widens(&before, &role.policy);
-    let path = format!("Policies.{}", role.policy_name);
-    let fields = Fields::new().field(path, before, role.policy.clone());
+    let widens = document::widens(&before, policy);
+    let fields = Fields::new().field(format!("Policies.{ROLE_POLICY}"), before, policy.clone());
     Ok(Change::compare(role.address(), fields).flag(Danger::WidensRights, widens))
 }
 

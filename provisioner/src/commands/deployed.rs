@@ -6,19 +6,17 @@
 use super::{Exit, Failure, Session};
 use crate::aws::{Clients, Cloud, CloudError, Reader, Writer};
 use crate::engine::Address;
+use crate::engine::Ownership;
 use crate::engine::Resource;
-use crate::engine::{Ownership, Tags};
 use crate::proxy::items::Items;
 use crate::resources::function::{Function, FunctionLive};
-use crate::resources::table::Table;
-use crate::resources::url::Url;
-use crate::stack::EXPIRY;
+use crate::stack::Stack;
 use crate::stack::names::Names;
 
 /// The stack of the session's name, as the account has it.
 pub(super) struct Deployed {
     pub(super) names: Names,
-    pub(super) tags: Tags,
+    pub(super) stack: Stack,
     pub(super) cloud: Cloud,
     pub(super) reader: Reader,
 }
@@ -28,8 +26,8 @@ impl Deployed {
     pub(super) async fn connect(session: &Session) -> Result<Self, Failure> {
         let cloud = session.connect().await?;
         let name = &session.global.name;
-        let tags = crate::stack::names::tags(name, &cloud.account);
-        Ok(Self { names: Names::from(name), tags, reader: cloud.reader(), cloud })
+        let stack = Stack::named(name, &cloud.account);
+        Ok(Self { names: Names::from(name), stack, reader: cloud.reader(), cloud })
     }
 
     /// A way in that may change things.
@@ -39,9 +37,9 @@ impl Deployed {
 
     /// The items of the stack's table.
     pub(super) async fn items(&self) -> Result<Items, Failure> {
-        let table = self.table();
-        self.ours(&table, table.read(&self.reader).await)?;
-        Ok(Items::of(table.name))
+        let table = &self.stack.table;
+        self.ours(table, table.read(&self.reader).await)?;
+        Ok(Items::of(table.name.clone()))
     }
 
     /// The stack's function.
@@ -50,7 +48,7 @@ impl Deployed {
         let address = Address::new("lambda", name);
         let found = Function::find(name, &self.reader).await.map_err(|e| e.at(&address))?;
         let Some(live) = found else { return Err(self.absent(&address)) };
-        match self.tags.judge(&live.tags) {
+        match self.stack.function.ownership(&live) {
             Ownership::Ours => Ok(live),
             Ownership::Foreign(why) => Err(foreign(&address, &why.to_string())),
         }
@@ -58,14 +56,9 @@ impl Deployed {
 
     /// Where clients reach the function, without a slash at its end.
     pub(super) async fn url(&self) -> Result<String, Failure> {
-        let url = Url { function: self.names.function.clone() };
-        let live = self.ours(&url, url.read(&self.reader).await)?;
+        let url = &self.stack.url;
+        let live = self.ours(url, url.read(&self.reader).await)?;
         Ok(live.url.trim_end_matches('/').to_owned())
-    }
-
-    fn table(&self) -> Table {
-        let name = self.names.table.clone();
-        Table { name, expiry: EXPIRY, tags: self.tags.clone() }
     }
 
     /// What was read of a resource that must be there and ours.

@@ -3,7 +3,6 @@
 
 use serde_json::json;
 
-use super::session::Source;
 use super::{Exit, Failure, Session, up};
 use crate::aws::Cloud;
 use crate::cli::DoctorArgs;
@@ -11,6 +10,7 @@ use crate::doctor::bedrock::{self, Route};
 use crate::doctor::{Check, account, deployed, rights, summary, tools};
 use crate::engine::plan;
 use crate::engine::walk;
+use crate::resources::image::Wanted;
 use crate::stack::for_strangers;
 use crate::stack::names::Names;
 use crate::stack::settings::Settings;
@@ -38,8 +38,8 @@ async fn look(session: &Session, cloud: &Cloud, settings: &Settings, spend: bool
     let names = Names::from(&settings.name);
     let (reader, writer) =
         (cloud.reader(), cloud.writer(session.printer.say(), session.stop.clone()));
-    let observed = Box::pin(session.look(cloud, settings, Source::NotCompared)).await;
-    let environment = observed.as_ref().map(|(stack, _)| stack.function.environment.clone());
+    let observed = Box::pin(session.look(cloud, settings, &Wanted::NotCompared)).await;
+    let environment = observed.as_ref().map(|(declared, _)| declared.environment.clone());
     let environment = environment.unwrap_or_default();
     let reserved =
         observed.as_ref().ok().and_then(|(_, there)| there.function.as_ref()?.concurrency);
@@ -49,7 +49,7 @@ async fn look(session: &Session, cloud: &Cloud, settings: &Settings, spend: bool
     let bought = async { if spend { Some(bedrock::spend(&route, &writer).await) } else { None } };
     let deployed = async {
         match &observed {
-            Ok((stack, there)) => deployed::checks(stack, there).await,
+            Ok((declared, there)) => deployed::checks(declared, there).await,
             Err(failure) => {
                 let cure = failure.hint.clone().unwrap_or_else(|| "run it again".to_owned());
                 vec![Check::fail("stack", failure.message.clone(), cure)]
@@ -87,8 +87,8 @@ fn tell(session: &mut Session, checks: &[Check]) -> Exit {
 
 /// Mends what can be mended without harm, by the very code that `up` uses.
 async fn fix(session: &Session, cloud: &Cloud, settings: &Settings) -> Result<(), Failure> {
-    let (stack, there) = Box::pin(session.look(cloud, settings, Source::NotCompared)).await?;
-    let plan = deployed::harmless(stack.plan(&there), &stack, &there);
+    let (declared, there) = Box::pin(session.look(cloud, settings, &Wanted::NotCompared)).await?;
+    let plan = deployed::harmless(declared.plan(&there), &declared, &there);
     let printer = session.printer;
     if plan.is_empty() {
         printer.progress("Nothing that --fix may mend.\n");
@@ -99,6 +99,6 @@ async fn fix(session: &Session, cloud: &Cloud, settings: &Settings) -> Result<()
     let question = format!("Do this in account {}, region {}?", account.id, account.region);
     session.consent(&question).await?;
     let writer = cloud.writer(printer.say(), session.stop.clone());
-    let applied = Box::pin(walk::up(&stack.parts(&there), &plan, &writer, false)).await;
+    let applied = Box::pin(walk::up(&declared.parts(&there), &plan, &writer, false)).await;
     up::conclude(applied, &plan, &writer)
 }

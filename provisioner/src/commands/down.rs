@@ -5,66 +5,141 @@ use std::collections::{BTreeMap, BTreeSet};
 use function::caller::User;
 use serde_json::json;
 
+use super::refuse::refuse_held;
 use super::{Exit, Failure, Session, user};
-use crate::aws::{CloudError, Writer};
-use crate::cli::StackArgs;
-use crate::engine::Address;
-use crate::engine::Resource as _;
+use crate::aws::{Cloud, CloudError, Kind, Writer};
 use crate::engine::plan::Style;
-use crate::engine::walk;
+use crate::engine::{Address, Foreign, Resource as _, walk};
 use crate::proxy::items::Items;
-use crate::resources::image::Wanted;
-use crate::stack::{Found, Observed, Remembered, Stack};
+use crate::stack::{Declaration, Observed, Stack};
 use crate::view::{number, removal};
 
 pub(super) async fn run(session: &mut Session) -> Result<Exit, Failure> {
-    let settings = session.settings(&StackArgs::default())?;
     let cloud = session.connect().await?;
-    let account = &cloud.account;
-    // What the function remembers does not matter any more, nor whether it makes sense.
-    let stack = Stack::new(&settings, account, &Remembered::default(), Wanted::NotCompared)
-        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-    let reader = cloud.reader();
-    let look = async { Ok(session.observe(&stack, &reader).await?) };
-    let there = session.unless_stopped(look).await?;
-    let survey = stack.survey(&there);
-    let (ours, kept) = sort(&survey);
-    let printer = session.printer;
-    session.report = report(&[], &kept, &[]);
+    // What is wanted of it does not matter any more.
+    let declared = Stack::named(&session.global.name, &cloud.account).unwanted();
+    let found = look(session, &declared, &cloud).await?;
+    session.report = report(&[], &found.kept(), &[]);
     let scope = session.scope(&cloud);
-    let foreign = removal::kept(&survey);
-    if !foreign.is_empty() {
-        printer.progress(&foreign);
+    let printer = session.printer;
+    if !found.foreign.is_empty() {
+        printer.progress(&removal::kept(&found.foreign));
     }
-    if ours.is_empty() {
+    if found.ours.is_empty() {
         printer.text(format!("There is nothing to delete of the {scope}."));
-        return match kept.first() {
+        return match found.foreign.first() {
             None => Ok(Exit::Done),
-            Some(first) => {
+            Some((first, _)) => {
                 let message = "nothing here is ours, so nothing was deleted";
                 let failure = Failure::new(Exit::Refused, message);
                 Err(Failure { resource: Some(first.clone()), ..failure })
             }
         };
     }
-    let mut text = removal::list(&ours, &stack, &there, printer.stderr_style());
-    if ours.contains(&stack.table.address()) {
-        let items = Items::of(stack.table.name.clone());
-        let users = async { Ok(user::holders(&items, &cloud.reader()).await) };
-        text += &keys(session.unless_stopped(users).await?, printer.stderr_style());
-    }
-    printer.progress(text.trim_end());
-    let question = format!("Delete all {} of the {scope}? Nothing can be undone.", ours.len());
-    session.consent(&question).await?;
+    let found = agree(session, &declared, &cloud, found).await?;
     let writer = cloud.writer(printer.say(), session.stop.clone());
-    let mut failed = delete(&stack, &there, &ours, &writer).await;
-    let left = again(&stack, &ours, &writer, &mut failed).await;
+    let mut failed = delete(&declared, &found, &writer).await;
+    let left = again(&declared, &found.ours, &writer, &mut failed).await;
+    let mut kept = found.kept();
+    // What somebody has put in the place of ours is not ours to delete.
+    let strangers = failed.iter().filter(|error| error.kind == Kind::Foreign);
+    kept.extend(strangers.filter_map(|error| error.address.as_deref().cloned()));
     let (deleted, remaining): (Vec<_>, Vec<_>) =
-        ours.into_iter().partition(|address| !left.contains(address));
+        found.ours.into_iter().partition(|address| !left.contains(address));
+    let deleted: Vec<_> = deleted.into_iter().filter(|gone| !kept.contains(gone)).collect();
     let scope = session.scope(&cloud);
     printer.text(removal::gone(&deleted, &remaining, &scope, printer.stdout_style()).trim_end());
     session.report = report(&deleted, &kept, &remaining);
     conclude(remaining, failed, &writer)
+}
+
+/// What was found at one moment.
+struct Located {
+    there: Observed,
+    ours: Vec<Address>,
+    foreign: Vec<(Address, Foreign)>,
+}
+
+impl Located {
+    fn of(declared: &Declaration, there: Observed) -> Self {
+        let foreign = declared.foreign(&there);
+        let survey = declared.survey(&there).into_iter();
+        let ours = survey.filter(|found| found.state.is_some() && found.foreign.is_none());
+        let ours = ours.map(|found| found.address).collect();
+        Self { there, ours, foreign }
+    }
+
+    fn kept(&self) -> Vec<Address> {
+        self.foreign.iter().map(|(address, _)| address.clone()).collect()
+    }
+}
+
+/// Looks at all of it, and refuses what AWS would refuse once half of it is gone.
+async fn look(
+    session: &Session,
+    declared: &Declaration,
+    cloud: &Cloud,
+) -> Result<Located, Failure> {
+    let reader = cloud.reader();
+    let looking = async {
+        let there = session.observe(&declared.stack, &reader).await?;
+        let found = Located::of(declared, there);
+        let mut held = Vec::new();
+        for part in declared.parts(&found.there) {
+            let address = part.address();
+            if !found.ours.contains(&address) {
+                continue;
+            }
+            held.extend(part.refuses_removal(&reader).await?.map(|why| (address, why)));
+        }
+        refuse_held(held, "deleted")?;
+        Ok(found)
+    };
+    session.unless_stopped(looking).await
+}
+
+/// Shows what would go until somebody says yes to it and it is still what would go. A question may
+/// stand for hours: what was read before it is read again after it.
+async fn agree(
+    session: &Session,
+    declared: &Declaration,
+    cloud: &Cloud,
+    mut shown: Located,
+) -> Result<Located, Failure> {
+    let (printer, scope) = (session.printer, session.scope(cloud));
+    loop {
+        let mut text =
+            removal::list(&shown.ours, &declared.stack, &shown.there, printer.stderr_style());
+        if shown.ours.contains(&declared.stack.table.address()) {
+            let items = Items::of(declared.stack.table.name.clone());
+            let users = async { Ok(user::holders(&items, &cloud.reader()).await) };
+            text += &keys(session.unless_stopped(users).await?, printer.stderr_style());
+        }
+        printer.progress(text.trim_end());
+        let all = shown.ours.len();
+        session
+            .consent(&format!("Delete all {all} of the {scope}? Nothing can be undone."))
+            .await?;
+        let now = look(session, declared, cloud).await?;
+        refuse_strangers(&shown.ours, &now.foreign)?;
+        if now.ours.iter().all(|address| shown.ours.contains(address)) {
+            return Ok(now);
+        }
+        printer.progress("\nSince then somebody else has added to it.\n");
+        shown = now;
+    }
+}
+
+/// Refuses to go on where something of ours has become somebody else's.
+fn refuse_strangers(ours: &[Address], foreign: &[(Address, Foreign)]) -> Result<(), Failure> {
+    let new: Vec<_> = foreign.iter().filter(|(address, _)| ours.contains(address)).collect();
+    let Some((first, _)) = new.first() else { return Ok(()) };
+    let line = |(address, why): &&(Address, Foreign)| {
+        format!("{address} is not ours any more, so nothing was deleted: {why}")
+    };
+    let failure = Failure::new(Exit::Refused, new.iter().map(line).collect::<Vec<_>>().join("\n"));
+    let hint = "run it again to delete all else";
+    Err(Failure { resource: Some(first.clone()), ..failure.hint(hint) })
 }
 
 /// Says what is left, and what to do about it.
@@ -73,15 +148,16 @@ fn conclude(
     failed: Vec<CloudError>,
     writer: &Writer,
 ) -> Result<Exit, Failure> {
+    let first = failed.iter().position(|error| error.kind == Kind::Foreign);
     // What could not be deleted may have gone with what it belonged to.
-    if remaining.is_empty() {
+    if remaining.is_empty() && first.is_none() {
         return Ok(Exit::Done);
     }
     if writer.stop().said() {
         let failure = Failure::new(Exit::Interrupted, "interrupted");
         return Err(failure.hint("run it again to finish the job"));
     }
-    let first = failed.into_iter().next();
+    let first = failed.into_iter().nth(first.unwrap_or_default());
     let failure = match &first {
         Some(error) if writer.has_changed() => Failure::at(Exit::Partly, ATTEMPT, error),
         Some(error) => Failure::at(Failure::from(error.clone()).exit, ATTEMPT, error),
@@ -94,14 +170,6 @@ fn conclude(
 }
 
 const ATTEMPT: &str = "was not deleted";
-
-/// What is ours, and what is there but is not.
-fn sort(survey: &[Found]) -> (Vec<Address>, Vec<Address>) {
-    let there = survey.iter().filter(|found| found.state.is_some());
-    let (ours, kept): (Vec<_>, Vec<_>) = there.partition(|found| found.foreign.is_none());
-    let addresses = |all: Vec<&Found>| all.into_iter().map(|found| found.address.clone()).collect();
-    (addresses(ours), addresses(kept))
-}
 
 fn report(
     deleted: &[Address],
@@ -129,19 +197,15 @@ fn keys(users: Result<BTreeMap<User, user::Held>, CloudError>, style: Style) -> 
     format!("{}\n", style.paint("1;31", format!("! {keys} of {people} stop working: {names}")))
 }
 
-/// Deletes backwards, and goes on past a failure.
-async fn delete(
-    stack: &Stack,
-    there: &Observed,
-    ours: &[Address],
-    cloud: &Writer,
-) -> Vec<CloudError> {
+/// Deletes backwards what is still ours at that moment, and goes on past a failure.
+async fn delete(declared: &Declaration, found: &Located, cloud: &Writer) -> Vec<CloudError> {
     let mut failed = Vec::new();
-    for part in stack.parts(there).iter().rev() {
-        if !ours.contains(&part.address()) || cloud.stop().said() {
+    let parts = declared.parts(&found.there);
+    for part in parts.iter().rev() {
+        if !found.ours.contains(&part.address()) || cloud.stop().said() {
             continue;
         }
-        if let Err(error) = walk::delete(part.as_ref(), cloud).await {
+        if let Err(error) = walk::delete(&parts, part.as_ref(), cloud).await {
             cloud.say().progress(&format!("  not deleted: {error}"));
             failed.push(error);
         }
@@ -152,25 +216,28 @@ async fn delete(
 /// Looks again, and says what is left of `ours`. A late line of the function makes its log group
 /// anew, which goes once more.
 async fn again(
-    stack: &Stack,
+    declared: &Declaration,
     ours: &[Address],
     cloud: &Writer,
     failed: &mut Vec<CloudError>,
 ) -> BTreeSet<Address> {
-    let addresses = |there: &Observed| -> BTreeSet<Address> {
-        sort(&stack.survey(there)).0.into_iter().collect()
-    };
-    let mut there = stack.observe(cloud.reader()).await;
-    let group = stack.log_group.address();
-    let resurrected = there.as_ref().is_ok_and(|there| addresses(there).contains(&group));
-    if resurrected && !cloud.stop().said() {
-        if let Err(error) = stack.log_group.delete(cloud).await {
-            failed.push(error.at(&group));
+    let look = async || declared.stack.observe(cloud.reader()).await;
+    let group = declared.stack.log_group.address();
+    let mut found = look().await.map(|there| Located::of(declared, there));
+    let resurrected = found.as_ref().is_ok_and(|found| found.ours.contains(&group));
+    if let Ok(now) = &found
+        && resurrected
+        && !cloud.stop().said()
+    {
+        let parts = declared.parts(&now.there);
+        for part in parts.iter().filter(|part| part.address() == group) {
+            failed.extend(walk::delete(&parts, part.as_ref(), cloud).await.err());
         }
-        there = stack.observe(cloud.reader()).await;
+        drop(parts);
+        found = look().await.map(|there| Located::of(declared, there));
     }
-    match there {
-        Ok(there) => addresses(&there),
+    match found {
+        Ok(found) => found.ours.into_iter().collect(),
         // What nobody has seen gone is still there.
         Err(error) => {
             failed.push(error);

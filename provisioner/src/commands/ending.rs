@@ -156,7 +156,7 @@ impl From<CloudError> for Failure {
             Kind::Denied | Kind::Unreachable | Kind::Credentials | Kind::NoRegion => {
                 Exit::Preflight
             }
-            Kind::Foreign => Exit::Refused,
+            Kind::Foreign | Kind::Held => Exit::Refused,
             Kind::Interrupted => Exit::Interrupted,
             Kind::NotFound
             | Kind::Exists

@@ -5,7 +5,7 @@ use crate::engine::Address;
 use crate::engine::Foreign;
 use crate::resources::image::Wanted;
 use crate::stack::settings::Environment;
-use crate::stack::{Found, Observed, Stack};
+use crate::stack::{Declaration, Found, Observed};
 
 /// Refuses to go on if anything is not ours. Names all of it.
 pub(super) fn refuse_foreign(survey: &[Found], adopt: bool) -> Result<(), Failure> {
@@ -26,15 +26,32 @@ pub(super) fn refuse_foreign(survey: &[Found], adopt: bool) -> Result<(), Failur
     Err(Failure { resource: Some((*first).clone()), ..failure.hint(hint) })
 }
 
+/// Refuses to go on where AWS would, once half of it is done. Names all of it.
+pub(super) fn refuse_held(held: Vec<(Address, String)>, what: &str) -> Result<(), Failure> {
+    let Some((first, _)) = held.first().cloned() else { return Ok(()) };
+    let lines = held.iter().map(|(address, why)| format!("{address} cannot be {what}: {why}"));
+    let failure = Failure::new(Exit::Refused, lines.collect::<Vec<_>>().join("\n"));
+    Err(Failure { resource: Some(first), ..failure.hint("nothing was changed") })
+}
+
+/// What could not become what is wanted.
+pub(super) fn held(declared: &Declaration, there: &Observed) -> Vec<(Address, String)> {
+    let parts = declared.parts(there);
+    parts.iter().filter_map(|part| Some((part.address(), part.refuses_change()?))).collect()
+}
+
 /// A function whose settings are wrong would not start.
-pub(super) fn refuse_settings(stack: &Stack) -> Result<(), Failure> {
-    Environment::check_whole(&stack.function.environment)
+pub(super) fn refuse_settings(declared: &Declaration) -> Result<(), Failure> {
+    if let Some(trouble) = &declared.trouble {
+        return Err(Failure::new(Exit::Usage, trouble.to_string()));
+    }
+    Environment::check_whole(&declared.environment)
         .map_err(|problems| Failure::new(Exit::Usage, problems.join("\n")))
 }
 
 /// An image that is to be deployed again must still be there.
-pub(super) fn refuse_missing_image(stack: &Stack, there: &Observed) -> Result<(), Failure> {
-    match &stack.image.wanted {
+pub(super) fn refuse_missing_image(image: &Wanted, there: &Observed) -> Result<(), Failure> {
+    match image {
         Wanted::Kept(digest) if !there.image.as_ref().is_some_and(|live| live.has(digest)) => {
             let message = format!("the repository has no image {digest}");
             Err(Failure::new(Exit::Failed, message).hint("aws ecr describe-images lists them"))

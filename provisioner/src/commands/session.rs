@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::up::Planned;
 use super::{Exit, Failure};
 use crate::aws::{Cloud, CloudError, Pace, Place, Reader, Stop};
 use crate::build::{self, Workspace};
 use crate::cli::{Global, ImageArgs, StackArgs};
-use crate::engine::Foreign;
-use crate::engine::plan::Style;
+use crate::engine::plan::{self, Action, Style};
 use crate::engine::resource::LOOKS;
+use crate::engine::{Foreign, Resource as _, part};
 use crate::image::{Architecture, Digest, Image};
 use crate::resources::image::Wanted;
+use crate::stack::cost::Estimate;
 use crate::stack::settings::{Environment, Settings};
-use crate::stack::{Observed, Remembered, Stack};
+use crate::stack::{self, Declaration, Observed, Stack};
 use crate::view::Scope;
 use crate::view::printer::Printer;
 
@@ -119,12 +121,11 @@ impl Session {
         let environment = environment
             .map_err(|problems| Failure::new(Exit::Usage, problems.join("\n")))
             .map_err(|failure| failure.hint("README.md lists the settings and what they take"))?;
-        let default = Settings::defaults(self.global.name.clone());
         Ok(Settings {
-            name: default.name,
-            memory: args.memory.unwrap_or(default.memory),
-            timeout: args.timeout.unwrap_or(default.timeout),
-            retention: args.log_retention_days.unwrap_or(default.retention),
+            name: self.global.name.clone(),
+            memory: args.memory,
+            timeout: args.timeout,
+            retention: args.log_retention_days,
             concurrency: args.reserved_concurrency,
             boundary: args.permissions_boundary.clone(),
             architecture: args.architecture,
@@ -134,24 +135,54 @@ impl Session {
         })
     }
 
-    /// What is wanted, and what is there.
-    pub(super) async fn look(
+    /// Makes the image, if one is to be made, for the processors that are asked for or deployed.
+    pub(super) async fn image(
         &self,
         cloud: &Cloud,
         settings: &Settings,
         source: Source,
-    ) -> Result<(Stack, Observed), Failure> {
-        let reader: Reader = cloud.reader();
+    ) -> Result<Wanted, Failure> {
+        let binary = match source {
+            Source::Kept(digest) => return Ok(Wanted::Kept(digest)),
+            Source::NotCompared => return Ok(Wanted::NotCompared),
+            source @ (Source::Built(_) | Source::Binary(_)) => source,
+        };
         self.unless_stopped(async {
-            let past = Remembered::read(settings, &cloud.account, &reader).await?;
-            let architecture = past.architecture(settings);
-            let wanted = wanted(source, architecture, self.printer).await?;
-            let stack = Stack::new(settings, &cloud.account, &past, wanted)
-                .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-            let there = self.observe(&stack, &reader).await?;
-            Ok((stack, there))
+            let function = Stack::named(&settings.name, &cloud.account).function;
+            let function = part::read(&function, &cloud.reader()).await?;
+            let there = Observed { function, ..Observed::default() };
+            made(binary, stack::architecture(settings, &there), self.printer).await
         })
         .await
+    }
+
+    /// What is there, and what is wanted where that is there.
+    pub(super) async fn look(
+        &self,
+        cloud: &Cloud,
+        settings: &Settings,
+        image: &Wanted,
+    ) -> Result<(Declaration, Observed), Failure> {
+        let reader: Reader = cloud.reader();
+        self.unless_stopped(async {
+            let stack = Stack::named(&settings.name, &cloud.account);
+            let there = self.observe(&stack, &reader).await?;
+            Ok((stack::declare(settings, &cloud.account, &there, image.clone()), there))
+        })
+        .await
+    }
+
+    /// As [`Self::look`], without an image and without patience for tags.
+    pub(super) async fn glance(
+        &self,
+        cloud: &Cloud,
+        settings: &Settings,
+    ) -> Result<(Declaration, Observed), Failure> {
+        let reader = cloud.reader();
+        let stack = Stack::named(&settings.name, &cloud.account);
+        let there = self.unless_stopped(async { Ok(stack.observe(&reader).await?) }).await?;
+        let declared = stack::declare(settings, &cloud.account, &there, Wanted::NotCompared);
+        Ok((declared, there))
     }
 
     /// Reads all of it. Tags may come later than what carries them, so what shows none of ours is
@@ -161,17 +192,35 @@ impl Session {
         stack: &Stack,
         cloud: &Reader,
     ) -> Result<Observed, CloudError> {
+        let unwanted = stack.clone().unwanted();
         let mut there = stack.observe(cloud).await?;
         for _ in 1..LOOKS {
-            let survey = stack.survey(&there);
-            let bare = survey.iter().find(|found| found.foreign == Some(Foreign::Untagged));
-            let Some(bare) = bare else { break };
-            self.printer.waiting(&format!("{} shows no tags of ours: looking again", bare.address));
+            let foreign = unwanted.foreign(&there);
+            let Some((address, _)) = foreign.iter().find(|(_, why)| *why == Foreign::Untagged)
+            else {
+                break;
+            };
+            self.printer.waiting(&format!("{address} shows no tags of ours: looking again"));
             cloud.rest(1.0).await;
             there = stack.observe(cloud).await?;
         }
         Ok(there)
     }
+}
+
+/// A plan as a person reads it: with every field where more is wanted, and what a new stack will
+/// cost.
+pub(super) fn shown(planned: &Planned, printer: Printer, style: Style) -> String {
+    let Planned { declared, plan, .. } = planned;
+    let text = match printer.is_verbose() {
+        true => plan::whole(plan, style),
+        false => plan::text(plan, style),
+    };
+    let function = declared.stack.function.address();
+    let new = plan.pending().any(|c| c.address == function && c.action == Action::Create);
+    let cost = Estimate::of(declared).filter(|_| new);
+    let cost = cost.map(|cost| format!("Costs, estimated: {cost}.\n(Bedrock's tokens apart.)\n"));
+    format!("{text}{}", cost.unwrap_or_default())
 }
 
 /// What a plan is for.
@@ -206,8 +255,8 @@ pub(super) async fn source(
     }
 }
 
-/// Makes the image, if one is to be made.
-pub(super) async fn wanted(
+/// Makes the image of a binary, which may have to be built first.
+async fn made(
     source: Source,
     architecture: Architecture,
     printer: Printer,

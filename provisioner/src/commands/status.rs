@@ -1,17 +1,11 @@
 //! `status`: what is there, how it is doing, and whether the URL answers. Only ever reads.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::{Exit, Failure, Session, watch};
-use crate::aws::Cloud;
 use crate::cli::StatusArgs;
 use crate::proxy::probe::{self, Health};
-use crate::resources::image::Wanted;
-use crate::stack::settings::Settings;
-use crate::stack::{Found, Remembered, Stack};
-use crate::view::printer::Printer;
+use crate::stack::Found;
 use crate::view::state;
 
 pub(super) async fn run(session: &mut Session, args: StatusArgs) -> Result<Exit, Failure> {
@@ -20,18 +14,15 @@ pub(super) async fn run(session: &mut Session, args: StatusArgs) -> Result<Exit,
     }
     let settings = session.settings(&args.stack)?;
     let cloud = session.connect().await?;
-    let reader = cloud.reader();
-    let look = async {
-        let past = Remembered::read(&settings, &cloud.account, &reader).await?;
-        let stack = declare(session.printer, &settings, &cloud, past)?;
-        let there = stack.observe(&reader).await?;
-        Ok((stack, there))
-    };
-    let (stack, there) = session.unless_stopped(look).await?;
-    let survey = stack.survey(&there);
+    let (declared, there) = session.glance(&cloud, &settings).await?;
+    if let Some(trouble) = &declared.trouble {
+        let why = format!("its settings are wrong, so rights are not compared: {trouble}");
+        session.printer.progress(&why);
+    }
+    let survey = declared.survey(&there);
     let resources: Vec<Value> = survey.iter().map(resource).collect();
     session.report.insert("resources".to_owned(), resources.into());
-    session.report.insert("outputs".to_owned(), stack.outputs(&there).into());
+    session.report.insert("outputs".to_owned(), declared.stack.outputs(&there).into());
     let health = match &there.url {
         Some(live) if !args.no_probe => Some(session.unless_stopped(ask(&live.url)).await?),
         Some(_) | None => None,
@@ -49,23 +40,6 @@ pub(super) async fn run(session: &mut Session, args: StatusArgs) -> Result<Exit,
             ..Failure::new(Exit::Partly, "the URL is not well")
         }),
     }
-}
-
-/// Settings that make no sense are no reason to show nothing.
-fn declare(
-    printer: Printer,
-    settings: &Settings,
-    cloud: &Cloud,
-    past: Remembered,
-) -> Result<Stack, Failure> {
-    let new = |past: &Remembered| Stack::new(settings, &cloud.account, past, Wanted::NotCompared);
-    new(&past)
-        .or_else(|error| {
-            printer
-                .progress(&format!("its settings are wrong, so rights are not compared: {error}"));
-            new(&Remembered { environment: BTreeMap::new(), ..past })
-        })
-        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
 }
 
 async fn ask(url: &str) -> Result<Health, Failure> {

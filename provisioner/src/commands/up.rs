@@ -2,51 +2,113 @@
 
 use serde_json::Value;
 
-use super::{
-    Exit, Failure, Session, heading, refuse_foreign, refuse_missing_image, refuse_settings, source,
-};
-use crate::aws::{CloudError, Kind, Reader, Writer};
+use super::refuse::{held, refuse_foreign, refuse_held, refuse_missing_image, refuse_settings};
+use super::session::shown as as_text;
+use super::{Exit, Failure, Session, heading, source};
+use crate::aws::{Cloud, CloudError, Kind, Reader, Writer};
 use crate::cli::Up;
-use crate::engine::plan::{self, Plan};
+use crate::engine::plan::{self, Change, Plan};
 use crate::engine::walk::{self, Applied};
 use crate::proxy::probe::{self, Health};
-use crate::stack::{Observed, Stack};
+use crate::resources::image::Wanted;
+use crate::stack::settings::Settings;
+use crate::stack::{Declaration, Observed};
 use crate::view::ending;
+
+/// What is to be done, made of what was read at one moment.
+pub(super) struct Planned {
+    pub(super) declared: Declaration,
+    pub(super) there: Observed,
+    pub(super) plan: Plan,
+}
 
 pub(super) async fn run(session: &mut Session, args: Up) -> Result<Exit, Failure> {
     let settings = session.settings(&args.stack)?;
-    let image = source(&args.image, false, session.printer).await?;
+    let source = source(&args.image, false, session.printer).await?;
     let cloud = session.connect().await?;
-    let (stack, there) = session.look(&cloud, &settings, image).await?;
-    let plan = stack.plan(&there);
-    session.report = plan.json();
-    refuse_foreign(&stack.survey(&there), settings.adopt)?;
-    refuse_missing_image(&stack, &there)?;
-    refuse_settings(&stack)?;
+    let image = session.image(&cloud, &settings, source).await?;
+    let mut planned = planned(session, &cloud, &settings, &image).await?;
+    if !planned.plan.is_empty() {
+        planned = agree(session, &cloud, &settings, &image, planned).await?;
+    }
     let printer = session.printer;
-    let there = if plan.is_empty() {
+    if planned.plan.is_empty() {
         printer.text("No changes.");
-        there
     } else {
-        let style = printer.stderr_style();
-        printer.progress(&format!("{}\n", heading(&session.scope(&cloud), style)));
-        printer.progress(plan::text(&plan, style).trim_end());
-        let account = &cloud.account;
-        let question = format!("Do this in account {}, region {}?", account.id, account.region);
-        session.consent(&question).await?;
         let writer = cloud.writer(printer.say(), session.stop.clone());
-        let applied = walk::up(&stack.parts(&there), &plan, &writer, settings.adopt).await;
-        conclude(applied, &plan, &writer)?;
-        prove(session, &stack, &plan, &cloud.reader()).await?
-    };
-    session.report.insert("outputs".to_owned(), Value::Object(stack.outputs(&there)));
+        let Planned { declared, there, plan } = &planned;
+        let applied = walk::up(&declared.parts(there), plan, &writer, settings.adopt).await;
+        conclude(applied, plan, &writer)?;
+        planned = prove(session, &cloud, &settings, &image, planned).await?;
+    }
+    let Planned { declared, there, .. } = &planned;
+    session.report.insert("outputs".to_owned(), Value::Object(declared.stack.outputs(there)));
     let health = match &there.url {
         Some(live) if !args.no_probe => Some(probe(session, &live.url, &cloud.reader()).await?),
         Some(_) | None => None,
     };
     let (scope, style) = (session.scope(&cloud), printer.stdout_style());
-    printer.text(ending::text(&stack, &there, health.as_ref(), &scope, style).trim_end());
+    printer.text(ending::text(declared, there, health.as_ref(), &scope, style).trim_end());
     health.map_or(Ok(Exit::Done), |health| judge(&health))
+}
+
+/// Looks at what is there, and plans; refuses what must not or cannot be done.
+pub(super) async fn planned(
+    session: &mut Session,
+    cloud: &Cloud,
+    settings: &Settings,
+    image: &Wanted,
+) -> Result<Planned, Failure> {
+    let (declared, there) = session.look(cloud, settings, image).await?;
+    let plan = declared.plan(&there);
+    session.report = plan.json();
+    refuse_foreign(&declared.survey(&there), settings.adopt)?;
+    refuse_held(held(&declared, &there), "changed")?;
+    refuse_missing_image(image, &there)?;
+    refuse_settings(&declared)?;
+    Ok(Planned { declared, there, plan })
+}
+
+/// Shows a plan until somebody says yes to it and it is still what would be done. A question may
+/// stand for hours: what was read before it is read again after it.
+async fn agree(
+    session: &mut Session,
+    cloud: &Cloud,
+    settings: &Settings,
+    image: &Wanted,
+    mut shown: Planned,
+) -> Result<Planned, Failure> {
+    let (printer, account) = (session.printer, &cloud.account);
+    let question = format!("Do this in account {}, region {}?", account.id, account.region);
+    loop {
+        let style = printer.stderr_style();
+        printer.progress(&format!("{}\n", heading(&session.scope(cloud), style)));
+        printer.progress(as_text(&shown, printer, style).trim_end());
+        session.consent(&question).await?;
+        let mut now = Box::pin(planned(session, cloud, settings, image)).await?;
+        if now.plan == shown.plan {
+            return Ok(now);
+        }
+        printer.progress(&format!("\n{}\n", since(&shown.plan, &now.plan)));
+        if now.plan.is_empty() {
+            return Ok(now);
+        }
+        if session.global.yes {
+            printer.progress(as_text(&now, printer, style).trim_end());
+            return Ok(now);
+        }
+        std::mem::swap(&mut shown, &mut now);
+    }
+}
+
+/// What somebody else has changed between two plans.
+fn since(before: &Plan, now: &Plan) -> String {
+    let old = |change: &Change| before.changes.iter().find(|old| old.address == change.address);
+    let new = now.changes.iter().filter(|change| old(change) != Some(*change));
+    let gone = before.pending().filter(|old| now.changes.iter().all(|c| c.address != old.address));
+    let mut changed: Vec<_> = new.chain(gone).map(|change| change.address.to_string()).collect();
+    changed.dedup();
+    format!("Since the plan was made somebody else has changed {}.", changed.join(", "))
 }
 
 /// Says what was done and what was not, if not all was.
@@ -95,31 +157,57 @@ const LOOKS: u32 = 15;
 /// Looks again until everything is seen to be as it should be.
 async fn prove(
     session: &Session,
-    stack: &Stack,
-    planned: &Plan,
-    cloud: &Reader,
-) -> Result<Observed, Failure> {
+    cloud: &Cloud,
+    settings: &Settings,
+    image: &Wanted,
+    done: Planned,
+) -> Result<Planned, Failure> {
     let mut looks = 0;
     loop {
-        let look = async { stack.observe(cloud).await.map_err(|error| partly(planned, &error)) };
-        let there = session.unless_stopped(look).await?;
-        let plan = stack.plan(&there);
-        let Some(first) = plan.pending().next() else { return Ok(there) };
+        let (declared, there) = session.look(cloud, settings, image).await.map_err(unproved)?;
+        let plan = declared.plan(&there);
+        let Some(first) = plan.pending().next() else {
+            return Ok(Planned { declared, there, plan: done.plan });
+        };
         looks += 1;
-        if looks == LOOKS {
-            let failure = Failure::new(
-                Exit::Partly,
-                format!("{} still differs from what is wanted", first.address),
-            );
-            let failure = Failure { resource: Some(first.address.clone()), ..failure };
+        let others = of_others(&done.plan, first);
+        if looks == LOOKS || !others.is_empty() {
+            let address = &first.address;
+            let message = match others.as_slice() {
+                [] => format!("{address} still differs from what is wanted"),
+                fields => {
+                    format!("{address}: somebody else has just changed {}", fields.join(", "))
+                }
+            };
+            let failure = Failure::new(Exit::Partly, message);
+            let failure = Failure { resource: Some(address.clone()), ..failure };
             return Err(failure.unfinished());
         }
         if looks == 1 {
             let wait = format!("{} is not visible everywhere yet", first.address);
             session.printer.waiting(&wait);
         }
-        cloud.rest(2.0).await;
+        cloud.reader().rest(2.0).await;
     }
+}
+
+/// What was done cannot be looked at.
+fn unproved(failure: Failure) -> Failure {
+    if failure.exit == Exit::Interrupted { failure } else { failure.unfinished() }
+}
+
+/// The fields of `now` that were as wanted before anything was done, or were not looked at.
+fn of_others(done: &Plan, now: &Change) -> Vec<String> {
+    let planned = done.changes.iter().find(|change| change.address == now.address);
+    let Some(planned) = planned.filter(|planned| planned.action != plan::Action::Create) else {
+        return Vec::new();
+    };
+    // Tags come late, and those that note what was asked are not told beside what was done.
+    let known = |path: &str| {
+        path.starts_with("Tags.") || planned.fields.iter().any(|field| field.path == path)
+    };
+    let fields = now.fields.iter().map(|field| field.path.clone());
+    fields.filter(|path| !known(path)).collect()
 }
 
 fn partly(plan: &Plan, error: &CloudError) -> Failure {

@@ -5,11 +5,11 @@ use crate::engine::State as Standing;
 use crate::engine::plan::{Action, Change, Plan};
 use crate::proxy::probe::{self, Health};
 use crate::resources::function::FunctionLive;
-use crate::stack::{Found, Observed, Stack};
+use crate::stack::{Declaration, EXPIRY, Found, Observed, Stack};
 
 /// Runs every check of a stack that is there.
-pub(crate) async fn checks(stack: &Stack, there: &Observed) -> Vec<Check> {
-    let survey = stack.survey(there);
+pub(crate) async fn checks(declared: &Declaration, there: &Observed) -> Vec<Check> {
+    let survey = declared.survey(there);
     if survey.iter().all(|found| found.state.is_none()) {
         return vec![Check::ok("stack", "there is none yet: `up` makes it")];
     }
@@ -20,7 +20,7 @@ pub(crate) async fn checks(stack: &Stack, there: &Observed) -> Vec<Check> {
         }
     };
     let mut checks = of_resources(&survey);
-    checks.extend(of_settings(stack, there));
+    checks.extend(of_settings(&declared.stack, there));
     checks.extend(there.function.as_ref().map(of_identity));
     checks.extend(url.await);
     checks
@@ -61,7 +61,7 @@ pub fn of_settings(stack: &Stack, there: &Observed) -> Vec<Check> {
     for (permission, live) in
         [(&stack.call_url, &there.call_url), (&stack.call_lambda, &there.call_lambda)]
     {
-        let name = format!("permission {}", permission.id());
+        let name = format!("permission {}", permission.grant.id());
         checks.push(match live {
             Some(live) if live.0 == permission.statement() => Check::ok(name, "as it has to be"),
             Some(_) => Check::fail(name, "says something else than the URL needs", FIX),
@@ -71,7 +71,7 @@ pub fn of_settings(stack: &Stack, there: &Observed) -> Vec<Check> {
     if let Some(table) = &there.table {
         let name = "table-expiry";
         checks.push(match &table.expiry {
-            Some(by) if *by == stack.table.expiry.to_string() => {
+            Some(by) if *by == EXPIRY.to_string() => {
                 Check::ok(name, format!("items expire by {by}"))
             }
             Some(by) => Check::fail(name, format!("items expire by {by}"), "`up` says what to do"),
@@ -123,10 +123,11 @@ pub fn of_health(health: &Health) -> Check {
 /// The part of `plan` that costs nobody anything and takes nothing away: permissions, expiry,
 /// and an end to log lines that never end. Nothing, where anything of the stack is not ours.
 #[must_use]
-pub fn harmless(plan: Plan, stack: &Stack, there: &Observed) -> Plan {
+pub fn harmless(plan: Plan, declared: &Declaration, there: &Observed) -> Plan {
     use crate::engine::Resource as _;
+    let stack = &declared.stack;
     // A part that is missing has no owner, but what it would be a part of has.
-    if stack.survey(there).iter().any(|found| found.foreign.is_some()) {
+    if declared.survey(there).iter().any(|found| found.foreign.is_some()) {
         return Plan { changes: Vec::new() };
     }
     let endless = there.log_group.as_ref().is_some_and(|group| group.retention.is_none());

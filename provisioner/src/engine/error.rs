@@ -71,6 +71,8 @@ pub enum Kind {
     Interrupted,
     /// What is there is not ours.
     Foreign,
+    /// Something holds it that somebody has to take away first, such as a protection.
+    Held,
     Other,
 }
 

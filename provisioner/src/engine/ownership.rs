@@ -14,6 +14,9 @@ pub struct Tags {
     stack: Tag,
 }
 
+/// What somebody once asked for, written beside the tags of what it was asked of.
+pub type Marks = BTreeMap<&'static str, String>;
+
 /// A key and its value.
 type Tag = (&'static str, String);
 
@@ -77,6 +80,14 @@ impl Tags {
     #[must_use]
     pub fn wanted(&self) -> [(&'static str, &str); 3] {
         [&self.tool, &self.name, &self.stack].map(|(key, value)| (*key, value.as_str()))
+    }
+
+    /// These tags, and `marks` beside them: what somebody once asked for, to be read back.
+    #[must_use]
+    pub fn with(&self, marks: &Marks) -> BTreeMap<String, String> {
+        let tags = self.wanted().into_iter();
+        let tags = tags.chain(marks.iter().map(|(key, value)| (*key, value.as_str())));
+        tags.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
     /// Judges by `live`, the tags that something carries. Ours is what carries that of our tool and

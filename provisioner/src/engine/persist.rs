@@ -71,6 +71,7 @@ const fn patience(kind: Kind) -> Option<f64> {
         | Kind::TimedOut
         | Kind::Interrupted
         | Kind::Foreign
+        | Kind::Held
         | Kind::Other => None,
     }
 }

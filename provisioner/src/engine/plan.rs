@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::Address;
 
-pub use render::{Style, details, text};
+pub use render::{Style, details, text, whole};
 pub use secret::shown;
 
 /// What happens to one resource.
@@ -124,6 +124,8 @@ pub struct Change {
     pub dangers: Vec<Danger>,
     /// Says more than the action does, where there is more to say.
     pub note: Option<String>,
+    /// What it is for and what comes with it, for whoever sees it for the first time.
+    pub about: Option<String>,
 }
 
 impl Change {
@@ -143,7 +145,7 @@ impl Change {
     /// A change of any kind.
     #[must_use]
     pub fn new(address: Address, action: Action, fields: Fields) -> Self {
-        Self { address, action, fields: fields.0, dangers: Vec::new(), note: None }
+        Self { address, action, fields: fields.0, dangers: Vec::new(), note: None, about: None }
     }
 
     /// Flags the change, if it is one.
@@ -159,6 +161,15 @@ impl Change {
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
+        self
+    }
+
+    /// Says what it is for, if it is new.
+    #[must_use]
+    pub fn about(mut self, about: impl Into<String>) -> Self {
+        if self.action == Action::Create {
+            self.about = Some(about.into());
+        }
         self
     }
 
@@ -231,6 +242,31 @@ impl Fields {
     pub fn and(mut self, more: Self) -> Self {
         self.0.extend(more.0);
         self
+    }
+
+    /// Notes every tag of `wanted` that differs.
+    #[must_use]
+    pub fn tags(
+        self,
+        live: &std::collections::BTreeMap<String, String>,
+        wanted: &std::collections::BTreeMap<String, String>,
+    ) -> Self {
+        let wanted = wanted.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        self.at_least("Tags", live, wanted)
+    }
+
+    /// Notes every mark that differs, where nothing else does: what was asked is written down
+    /// beside what is done, and is no news of its own.
+    #[must_use]
+    pub fn marks(
+        self,
+        live: &std::collections::BTreeMap<String, String>,
+        marks: &super::Marks,
+    ) -> Self {
+        if !self.0.is_empty() {
+            return self;
+        }
+        self.at_least("Tags", live, marks.iter().map(|(key, value)| (*key, value.as_str())))
     }
 
     /// Notes every key under `path` whose value differs, except those that only `before` has.

@@ -3,11 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use super::plan::{Action, Change};
+use super::plan::{Action, Change, Field};
 use super::{Address, CloudError, Foreign, Kind, Ownership, Reader, Writer};
 
-/// Something that is owned, reached by `C`. The value itself is what is wanted.
+/// Something that is owned, reached by `C`. The value itself is enough to find it, to judge whose
+/// it is, and to remove it; what it is to be like is another value.
 pub trait Resource<C> {
+    /// What it is to be like. Where there is none, it is to be gone.
+    type Wanted;
     /// What is there now.
     type Live: Clone;
 
@@ -16,22 +19,41 @@ pub trait Resource<C> {
     /// Judges whose `live` is.
     fn ownership(&self, live: &Self::Live) -> Ownership;
 
-    /// Of which other resource `live` is a part, so that it is whose that is.
-    fn belongs_to(&self, _live: &Self::Live) -> Option<Address> {
+    /// Of which other resource it is a part, so that it is whose that is.
+    fn belongs_to(&self, _live: Option<&Self::Live>) -> Option<Address> {
         None
     }
 
-    /// Whether it is to be there at all. What is not wanted and not there is not spoken of.
-    fn is_wanted(&self) -> bool {
-        true
+    /// Which other resources `wanted` names: they have to be there first.
+    fn refers_to(&self, _wanted: &Self::Wanted) -> Vec<Address> {
+        Vec::new()
     }
 
     /// Compares what is wanted with what is there; `None` is nothing.
-    fn diff(&self, live: Option<&Self::Live>) -> Change;
+    fn diff(&self, wanted: &Self::Wanted, live: Option<&Self::Live>) -> Change;
 
-    /// Whether AWS says that it can be used.
+    /// Whether it can be used.
     fn state(&self, _live: &Self::Live) -> State {
         State::Ready
+    }
+
+    /// Why it could not become what is wanted, and what has to be done first, as far as `live`
+    /// tells.
+    fn refuses_change(&self, _wanted: &Self::Wanted, _live: &Self::Live) -> Option<String> {
+        None
+    }
+
+    /// Why it could not be removed, and what has to be done first.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be found out.
+    fn refuses_removal(
+        &self,
+        _live: &Self::Live,
+        _cloud: &Reader<C>,
+    ) -> impl Future<Output = Result<Option<String>, CloudError>> {
+        async { Ok(None) }
     }
 
     /// Reads it; `None` if it does not exist.
@@ -43,12 +65,17 @@ pub trait Resource<C> {
     /// Makes it what is wanted, starting from `live`. Taken twice, the second time changes nothing.
     fn apply(
         &self,
+        wanted: &Self::Wanted,
         live: Option<Self::Live>,
         cloud: &Writer<C>,
     ) -> impl Future<Output = Result<(), CloudError>>;
 
-    /// Removes it, and returns when it is gone. What is not there is removed.
-    fn delete(&self, cloud: &Writer<C>) -> impl Future<Output = Result<(), CloudError>>;
+    /// Removes what was read and judged, and returns when it is gone.
+    fn delete(
+        &self,
+        live: Self::Live,
+        cloud: &Writer<C>,
+    ) -> impl Future<Output = Result<(), CloudError>>;
 }
 
 /// How something that exists is doing.
@@ -68,38 +95,87 @@ const ROUNDS: u32 = 6;
 /// How often tags are looked for that should be there.
 pub(crate) const LOOKS: u32 = 4;
 
-/// Applies; where somebody was quicker, looks again and applies what is left. That somebody may
-/// have been this very run, whose answer was lost.
-pub(crate) async fn settle<C, R: Resource<C>>(
+/// Reads it again, judges it, and applies. Where somebody was quicker, looks again and applies what
+/// is left. That somebody may have been this very run, whose answer was lost.
+pub(super) async fn settle<C, R: Resource<C>>(
     resource: &R,
-    live: Option<R::Live>,
+    wanted: &R::Wanted,
+    planned: Option<&R::Live>,
     adopt: bool,
     cloud: &Writer<C>,
 ) -> Result<(), CloudError> {
-    let mut live = live;
+    let plan = resource.diff(wanted, planned);
+    let mut live = look(resource, adopt, cloud).await?;
+    match &live {
+        None if planned.is_some() && plan.action != Action::Create => {
+            let why = "somebody has removed it since the plan was made";
+            return Err(CloudError::new(Kind::Stale, why));
+        }
+        None => {}
+        Some(live) => {
+            if let Some(why) = resource.refuses_change(wanted, live) {
+                return Err(CloudError::new(Kind::Held, why));
+            }
+            tell_of_others(&plan, &resource.diff(wanted, Some(live)), cloud);
+        }
+    }
     for _ in 0..ROUNDS {
-        match resource.apply(live, cloud).await {
+        match resource.apply(wanted, live, cloud).await {
             Err(error) if matches!(error.kind, Kind::Exists | Kind::Stale) => {}
+            Err(error) if matches!(error.kind, Kind::Throttled | Kind::Unreachable) => {
+                // Whether it was done tells only what is there.
+                let now = look(resource, adopt, cloud).await.ok().flatten();
+                let there = now.is_some_and(|live| is_kept(resource, wanted, &live));
+                return if there { Ok(()) } else { Err(error) };
+            }
             ended => return ended,
         }
-        live = look_again(resource, adopt, cloud).await?;
-        if live.is_some() && resource.diff(live.as_ref()).action == Action::Keep {
+        cloud.reader().rest(1.0).await;
+        live = look(resource, adopt, cloud).await?;
+        if live.as_ref().is_some_and(|live| is_kept(resource, wanted, live)) {
             return Ok(());
         }
     }
     Err(CloudError::new(Kind::Busy, "somebody else changes it all the time"))
 }
 
-/// Reads what somebody else has just made or changed, and judges whose it is. Tags may come later
-/// than what carries them.
-async fn look_again<C, R: Resource<C>>(
+fn is_kept<C, R: Resource<C>>(resource: &R, wanted: &R::Wanted, live: &R::Live) -> bool {
+    resource.diff(wanted, Some(live)).action == Action::Keep
+}
+
+/// Says what somebody else has changed since the plan was made.
+fn tell_of_others<C>(plan: &Change, now: &Change, cloud: &Writer<C>) {
+    let known = |field: &&Field| {
+        plan.fields.iter().any(|old| old.path == field.path && old.before == field.before)
+    };
+    let new = now.fields.iter().filter(|field| !known(field));
+    let paths: Vec<&str> = new.map(|field| field.path.as_str()).collect();
+    if plan.action != Action::Create && !paths.is_empty() {
+        let (address, paths) = (&now.address, paths.join(", "));
+        cloud.say().progress(&format!("  {address}: somebody else has just changed {paths}"));
+    }
+}
+
+/// Removes what is there and ours at this very moment.
+pub(super) async fn remove<C, R: Resource<C>>(
+    resource: &R,
+    cloud: &Writer<C>,
+) -> Result<(), CloudError> {
+    let Some(live) = look(resource, false, cloud).await? else { return Ok(()) };
+    if let Some(why) = resource.refuses_removal(&live, cloud.reader()).await? {
+        return Err(CloudError::new(Kind::Held, why));
+    }
+    resource.delete(live, cloud).await
+}
+
+/// Reads what is there now, and judges whose it is. Tags may come later than what carries them.
+async fn look<C, R: Resource<C>>(
     resource: &R,
     adopt: bool,
     cloud: &Writer<C>,
 ) -> Result<Option<R::Live>, CloudError> {
     let mut looks = 0;
     loop {
-        cloud.reader().rest(1.0).await;
         let live = resource.read(cloud.reader()).await?;
         let why = match live.as_ref().map(|live| resource.ownership(live)) {
             None | Some(Ownership::Ours) => return Ok(live),
@@ -108,9 +184,14 @@ async fn look_again<C, R: Resource<C>>(
         };
         looks += 1;
         if why != Foreign::Untagged || looks == LOOKS {
-            let why = format!("somebody else has just made it: {why}");
-            return Err(CloudError::new(Kind::Foreign, why));
+            return Err(stranger(&why));
         }
         cloud.say().waiting("its tags are not visible yet");
+        cloud.reader().rest(1.0).await;
     }
+}
+
+/// Somebody else has put something in the place of ours.
+pub(super) fn stranger(why: &Foreign) -> CloudError {
+    CloudError::new(Kind::Foreign, format!("somebody else has just put it there: {why}"))
 }

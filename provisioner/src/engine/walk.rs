@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use super::part::Part;
 use super::plan::{Change, Plan};
-use super::{Address, CloudError, Writer, made_for};
+use super::resource::stranger;
+use super::{Address, CloudError, Ownership, Writer, made_for};
 
 /// How it went.
 #[derive(Debug, Default)]
@@ -24,6 +25,7 @@ pub struct Applied {
 }
 
 struct Walk<'a, C> {
+    parts: &'a [Box<dyn Part<C> + 'a>],
     plan: &'a Plan,
     cloud: &'a Writer<C>,
     adopt: bool,
@@ -40,7 +42,7 @@ pub async fn up<C>(
     adopt: bool,
 ) -> Applied {
     let over = watch::Sender::new(BTreeSet::new());
-    let walk = Walk { plan, cloud, adopt, applied: RefCell::default(), over };
+    let walk = Walk { parts, plan, cloud, adopt, applied: RefCell::default(), over };
     join_all(parts.iter().map(|part| walk.step(part.as_ref()))).await;
     walk.applied.into_inner()
 }
@@ -49,13 +51,18 @@ impl<C> Walk<'_, C> {
     /// Does what the plan says of one resource, after those that have to be there before it.
     async fn step(&self, part: &dyn Part<C>) {
         let mut over = self.over.subscribe();
-        let ready =
-            |over: &BTreeSet<Address>| part.after().iter().all(|first| over.contains(first));
+        let first = part.after();
+        let known = |address: &Address| self.parts.iter().any(|part| part.address() == *address);
+        let ready = |over: &BTreeSet<Address>| {
+            first.iter().all(|first| over.contains(first) || !known(first))
+        };
         drop(over.wait_for(ready).await);
         let address = part.address();
-        let of_it = |change: &&Change| change.address == address;
-        if let Some(change) = self.plan.pending().find(of_it) {
-            let settle = part.settle(self.adopt, self.cloud);
+        if let Some(change) = self.plan.pending().find(|change| change.address == address) {
+            let settle = async {
+                judge_owner(self.parts, part, self.adopt, self.cloud).await?;
+                part.settle(self.adopt, self.cloud).await
+            };
             self.take(change, made_for(address.clone(), settle)).await;
         }
         self.over.send_modify(|over| {
@@ -90,17 +97,40 @@ impl<C> Walk<'_, C> {
     }
 }
 
-/// Deletes one resource, and says so.
+/// Refuses to touch `part` where what it belongs to has just become somebody else's.
+async fn judge_owner<C>(
+    parts: &[Box<dyn Part<C> + '_>],
+    part: &dyn Part<C>,
+    adopt: bool,
+    cloud: &Writer<C>,
+) -> Result<(), CloudError> {
+    let Some(owner) = part.belongs_to() else { return Ok(()) };
+    let Some(owner) = parts.iter().find(|part| part.address() == owner) else { return Ok(()) };
+    match owner.judge(cloud.reader()).await.map_err(|error| error.at(&owner.address()))? {
+        None | Some(Ownership::Ours) => Ok(()),
+        Some(Ownership::Foreign(why)) if adopt && why.adoptable() => Ok(()),
+        Some(Ownership::Foreign(why)) => Err(stranger(&why).at(&owner.address())),
+    }
+}
+
+/// Deletes `part`, one of `parts`, as it is now, and says so.
 ///
 /// # Errors
 ///
-/// If it may still be there.
-pub async fn delete<C>(part: &dyn Part<C>, cloud: &Writer<C>) -> Result<(), CloudError> {
+/// If it may still be there, because it is not ours any more or something holds it.
+pub async fn delete<C>(
+    parts: &[Box<dyn Part<C> + '_>],
+    part: &dyn Part<C>,
+    cloud: &Writer<C>,
+) -> Result<(), CloudError> {
     let (address, say) = (part.address(), cloud.say());
     say.progress(&format!("  deleting {address}"));
     let start = Instant::now();
-    let delete = made_for(address.clone(), part.delete(cloud));
-    delete.await.map_err(|error| error.at(&address))?;
+    let delete = async {
+        judge_owner(parts, part, false, cloud).await?;
+        part.remove(cloud).await
+    };
+    made_for(address.clone(), delete).await.map_err(|error| error.at(&address))?;
     let seconds = start.elapsed().as_secs_f64();
     say.progress(&format!("  deleted {address} ({seconds:.1} s)"));
     Ok(())

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use function::telemetry::metrics::NAMESPACE;
 use serde_json::{Map, Value, json};
 
-use super::dashboard::given_up;
 use super::function::Function;
 use crate::aws::direct::{Ask, CLOUDWATCH};
 use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Writer};
@@ -29,11 +28,9 @@ impl Watches {
     pub const ALL: [Self; 2] = [Self::FallbackShare, Self::BedrockErrors];
 }
 
-/// What is wanted.
+/// The alarm of this function on that; what it is like follows from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alarm {
-    /// Otherwise it is to be gone.
-    pub wanted: bool,
     pub function: String,
     pub watches: Watches,
     pub tags: Tags,
@@ -53,10 +50,10 @@ const OTHERS: [&str; 4] =
     ["ActionsEnabled", "AlarmActions", "OKActions", "InsufficientDataActions"];
 
 impl Alarm {
-    /// The alarm of `function`, or that there is to be none.
+    /// The alarm of `function`.
     #[must_use]
-    pub fn of(function: &Function, watches: Watches, wanted: bool) -> Self {
-        Self { wanted, function: function.name.clone(), watches, tags: function.tags.clone() }
+    pub fn of(function: &Function, watches: Watches) -> Self {
+        Self { function: function.name.clone(), watches, tags: function.tags.clone() }
     }
 
     /// Its name, which derives from the function's.
@@ -147,25 +144,30 @@ fn is_as_wanted(there: &Value, wanted: &Value) -> bool {
 }
 
 impl Resource<Clients> for Alarm {
+    /// That it is there.
+    type Wanted = ();
     type Live = AlarmLive;
 
     fn address(&self) -> Address {
         Address::new("alarm", self.name())
     }
 
-    fn is_wanted(&self) -> bool {
-        self.wanted
+    fn refers_to(&self, (): &()) -> Vec<Address> {
+        vec![Function::address_of(&self.function)]
     }
 
     fn ownership(&self, live: &AlarmLive) -> Ownership {
         self.tags.judge(&live.tags)
     }
 
-    fn diff(&self, live: Option<&AlarmLive>) -> Change {
-        match (self.wanted, live) {
-            (true, None) => Change::create(self.address(), self.differences(&AlarmLive::default())),
-            (true, Some(live)) => Change::compare(self.address(), self.differences(live)),
-            (false, live) => given_up(self.address(), live.is_some()),
+    fn diff(&self, (): &(), live: Option<&AlarmLive>) -> Change {
+        match live {
+            None => {
+                let change =
+                    Change::create(self.address(), self.differences(&AlarmLive::default()));
+                change.about("rings nowhere until somebody says where")
+            }
+            Some(live) => Change::compare(self.address(), self.differences(live)),
         }
     }
 
@@ -185,10 +187,12 @@ impl Resource<Clients> for Alarm {
         Ok(Some(AlarmLive { arn, fields, tags }))
     }
 
-    async fn apply(&self, live: Option<AlarmLive>, cloud: &Writer) -> Result<(), CloudError> {
-        if !self.wanted {
-            return self.delete(cloud).await;
-        }
+    async fn apply(
+        &self,
+        (): &(),
+        live: Option<AlarmLive>,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
         let mut fields = self.fields();
         // Tags count at the creation only; what somebody else decided is told again, or it is gone.
         fields.insert("Tags".to_owned(), self.owned_tags());
@@ -214,7 +218,7 @@ impl Resource<Clients> for Alarm {
         cloud.persist(tag).await.map(drop)
     }
 
-    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
+    async fn delete(&self, _live: AlarmLive, cloud: &Writer) -> Result<(), CloudError> {
         let names = json!({"AlarmNames": [self.name()]});
         let delete = async || {
             let ask = Ask::action(CLOUDWATCH, "DeleteAlarms", &names);

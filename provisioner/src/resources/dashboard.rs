@@ -3,28 +3,26 @@
 //! Dashboards have no tags, so the marks of ownership stand in the first widget, as a comment of
 //! its Markdown: whoever keeps the widget keeps the owner. Names are the account's, whatever the
 //! region, so the region is part of the name. Whether there is one is what says whether the alarms
-//! are wanted too: it is made before them, and goes before them where it is given up.
+//! are wanted too: it is made before them.
 
 use std::collections::BTreeMap;
 
 use function::telemetry::metrics::NAMESPACE;
 use serde_json::{Value, json};
 
-use super::alarm::{Alarm, Watches};
+use super::alarm::Alarm;
 use super::function::Function;
 use crate::aws::Account;
 use crate::aws::direct::{Ask, CLOUDWATCH};
 use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Writer};
 use crate::engine::Address;
 use crate::engine::Resource;
-use crate::engine::plan::{Action, Change, Deleted, Fields};
+use crate::engine::plan::{Change, Fields};
 use crate::engine::{Ownership, Tags};
 
-/// What is wanted.
+/// The dashboard of this function; what is on it follows from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dashboard {
-    /// Otherwise it is to be gone.
-    pub wanted: bool,
     pub name: String,
     pub function: String,
     pub region: String,
@@ -38,35 +36,17 @@ pub struct Dashboard {
 pub struct DashboardLive(pub Value);
 
 impl Dashboard {
-    /// The dashboard of `function`, or that there is to be none.
+    /// The dashboard of `function`, with `alarms` on it.
     #[must_use]
-    pub fn of(function: &Function, account: &Account, wanted: bool) -> Self {
-        let alarms = Watches::ALL.map(|watches| Alarm::of(function, watches, wanted).name());
+    pub fn of(function: &Function, account: &Account, alarms: [&Alarm; 2]) -> Self {
+        let alarms = alarms.map(Alarm::name);
         Self {
-            wanted,
-            name: name(&function.name, account),
+            name: format!("{}-{}", function.name, account.region),
             function: function.name.clone(),
             region: account.region.clone(),
             alarms: alarms.map(|name| account.arn("cloudwatch", &format!("alarm:{name}"))).into(),
             tags: function.tags.clone(),
         }
-    }
-
-    /// Whether there is one that is ours.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be read.
-    pub async fn is_there(
-        function: &str,
-        account: &Account,
-        tags: &Tags,
-        cloud: &Reader,
-    ) -> Result<bool, CloudError> {
-        let name = name(function, account);
-        let address = Address::new("dashboard", name.clone());
-        let live = find(&name, cloud).await.map_err(|error| error.at(&address))?;
-        Ok(live.is_some_and(|live| tags.judge(&marks(&live.0)) == Ownership::Ours))
     }
 
     /// What is on the page. Widgets are placed on a grid of 24 columns.
@@ -161,17 +141,6 @@ impl Dashboard {
     }
 }
 
-fn name(function: &str, account: &Account) -> String {
-    format!("{function}-{}", account.region)
-}
-
-async fn find(name: &str, cloud: &Reader) -> Result<Option<DashboardLive>, CloudError> {
-    let ask = Ask::action(CLOUDWATCH, "GetDashboard", &json!({"DashboardName": name}));
-    let found = cloud.clients().direct.call(ask).await.or_absent()?;
-    let body = found.map(|found| found["DashboardBody"].as_str().unwrap_or_default().to_owned());
-    Ok(body.map(|body| DashboardLive(serde_json::from_str(&body).unwrap_or_default())))
-}
-
 const UPSTREAMS: [&str; 2] = ["anthropic", "bedrock"];
 
 /// How a comment begins in Markdown: nobody sees it.
@@ -188,37 +157,45 @@ fn marks(body: &Value) -> BTreeMap<String, String> {
 }
 
 impl Resource<Clients> for Dashboard {
+    /// That it is there.
+    type Wanted = ();
     type Live = DashboardLive;
 
     fn address(&self) -> Address {
         Address::new("dashboard", &self.name)
     }
 
-    fn is_wanted(&self) -> bool {
-        self.wanted
+    fn refers_to(&self, (): &()) -> Vec<Address> {
+        vec![Function::address_of(&self.function)]
     }
 
     fn ownership(&self, live: &DashboardLive) -> Ownership {
         self.tags.judge(&marks(&live.0))
     }
 
-    fn diff(&self, live: Option<&DashboardLive>) -> Change {
+    fn diff(&self, (): &(), live: Option<&DashboardLive>) -> Change {
         let fields = |before: Value| Fields::new().field("DashboardBody", before, self.body());
-        match (self.wanted, live) {
-            (true, None) => Change::create(self.address(), fields(Value::Null)),
-            (true, Some(live)) => Change::compare(self.address(), fields(live.0.clone())),
-            (false, live) => given_up(self.address(), live.is_some()),
+        match live {
+            None => Change::create(self.address(), fields(Value::Null)),
+            Some(live) => Change::compare(self.address(), fields(live.0.clone())),
         }
     }
 
     async fn read(&self, cloud: &Reader) -> Result<Option<DashboardLive>, CloudError> {
-        find(&self.name, cloud).await
+        let ask = Ask::action(CLOUDWATCH, "GetDashboard", &json!({"DashboardName": self.name}));
+        let Some(found) = cloud.clients().direct.call(ask).await.or_absent()? else {
+            return Ok(None);
+        };
+        let body = found["DashboardBody"].as_str().unwrap_or_default();
+        Ok(Some(DashboardLive(serde_json::from_str(body).unwrap_or_default())))
     }
 
-    async fn apply(&self, _live: Option<DashboardLive>, cloud: &Writer) -> Result<(), CloudError> {
-        if !self.wanted {
-            return self.delete(cloud).await;
-        }
+    async fn apply(
+        &self,
+        (): &(),
+        _live: Option<DashboardLive>,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
         let body = json!({"DashboardName": self.name, "DashboardBody": self.body().to_string()});
         let put = async || {
             let ask = Ask::action(CLOUDWATCH, "PutDashboard", &body);
@@ -227,7 +204,7 @@ impl Resource<Clients> for Dashboard {
         cloud.persist(put).await.map(drop)
     }
 
-    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
+    async fn delete(&self, _live: DashboardLive, cloud: &Writer) -> Result<(), CloudError> {
         let names = json!({"DashboardNames": [self.name]});
         let delete = async || {
             let ask = Ask::action(CLOUDWATCH, "DeleteDashboards", &names);
@@ -235,10 +212,4 @@ impl Resource<Clients> for Dashboard {
         };
         cloud.persist(delete).await.map(drop)
     }
-}
-
-/// What an unwanted resource's part in a plan is.
-pub(super) fn given_up(address: Address, there: bool) -> Change {
-    let action = if there { Action::Delete(Deleted::NotWanted) } else { Action::Keep };
-    Change::new(address, action, Fields::new())
 }

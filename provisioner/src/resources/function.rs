@@ -11,21 +11,35 @@ use std::collections::{BTreeMap, HashMap};
 use aws_sdk_lambda::types::{
     Architecture as LambdaArchitecture, LastUpdateStatus, PackageType, State as LambdaState,
 };
+use serde_json::Value;
 
-use crate::aws::values::{Concurrency, Memory, Timeout};
+use crate::aws::values::{Concurrency, Memory, StatementId, Timeout};
 use crate::aws::{Clients, CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
 use crate::engine::Address;
-use crate::engine::plan::{Change, Fields};
-use crate::engine::{Foreign, Ownership, Tags};
+use crate::engine::plan::{Change, Danger, Fields};
+use crate::engine::{Foreign, Marks, Ownership, Tags};
 use crate::engine::{Resource, State};
 use crate::image::{Architecture, Digest};
+use crate::resources::policy;
+use crate::resources::repository::Repository;
+use crate::resources::role::Role;
 use crate::resources::stand_in::StandIn;
 
-/// What is wanted.
+/// The function of this name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Function {
     pub name: String,
+    /// Where its images lie.
     pub repository: String,
+    pub role: Role,
+    /// The statements of its policy that are parts of the stack; all others are strangers'.
+    pub statements: [StatementId; 2],
+    pub tags: Tags,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
     /// `None` keeps what is deployed.
     pub image: Option<Digest>,
     pub architecture: Architecture,
@@ -36,9 +50,11 @@ pub struct Function {
     /// The role's ARN.
     pub role: String,
     pub stand_in: StandIn,
-    /// All variables, those that are only remembered included.
+    /// The variables that are insisted on; all others stay as they are at the moment of writing.
     pub environment: BTreeMap<String, String>,
-    pub tags: Tags,
+    /// What else has to be there before it: what a variable names, where its lines go.
+    pub uses: Vec<Address>,
+    pub marks: Marks,
 }
 
 /// What is there.
@@ -57,6 +73,8 @@ pub struct FunctionLive {
     pub role_id: Option<String>,
     pub environment: BTreeMap<String, String>,
     pub tags: BTreeMap<String, String>,
+    /// What strangers have written into its policy, by the id of the statement.
+    pub strangers: BTreeMap<String, Value>,
     pub state: String,
     /// Why it is in that state, in Lambda's words.
     pub state_reason: String,
@@ -107,55 +125,43 @@ impl Function {
         Address::new("lambda", name)
     }
 
-    fn is_deployed(&self, live: &FunctionLive) -> bool {
-        let Some(digest) = &self.image else { return true };
+    fn uri(&self, wanted: &Wanted) -> Option<String> {
+        wanted.image.as_ref().map(|digest| format!("{}@{digest}", self.repository))
+    }
+
+    fn is_deployed(&self, wanted: &Wanted, live: &FunctionLive) -> bool {
+        let Some(digest) = &wanted.image else { return true };
         let ours = live.image.rsplit_once('@').is_some_and(|(repository, _)| {
             repository.rsplit_once('/').is_some_and(|(_, name)| name == self.repository)
         });
         ours && live.digest().as_ref() == Some(digest)
     }
 
-    fn code_fields(&self, live: &FunctionLive) -> Fields {
+    fn code_fields(&self, wanted: &Wanted, live: &FunctionLive) -> Fields {
         let state = live.failed().then_some(FAILED);
         let before = live.image.rsplit_once('/').map(|(_, image)| image.to_owned());
-        let wanted = self.image.as_ref().map(|digest| format!("{}@{digest}", self.repository));
-        let fields = match self.is_deployed(live) {
+        let fields = match self.is_deployed(wanted, live) {
             true => Fields::new(),
-            false => Fields::new().field("Code.ImageUri", before, wanted),
+            false => Fields::new().field("Code.ImageUri", before, self.uri(wanted)),
         };
-        fields.field("Architectures", live.architecture.as_str(), self.architecture.name()).field(
+        let architecture = wanted.architecture.name();
+        fields.field("Architectures", live.architecture.as_str(), architecture).field(
             "State",
             state,
             state.map(|_| "Active"),
         )
     }
 
-    fn configuration_fields(&self, live: &FunctionLive) -> Fields {
-        let variables = self.environment.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        Fields::new()
-            .field("MemorySize", live.memory, self.memory.get())
-            .field("Timeout", live.timeout, self.timeout.get())
-            .field("Role", live.role.as_str(), self.role.as_str())
-            .at_least("Environment", &live.environment, variables)
-    }
-
-    fn concurrency_field(&self, live: &FunctionLive) -> Fields {
-        let wanted = self.concurrency.map(Concurrency::get);
-        Fields::new().field("ReservedConcurrentExecutions", live.concurrency, wanted)
-    }
-
-    fn new_fields(&self) -> Fields {
-        let image = self.image.as_ref().map(|digest| format!("{}@{digest}", self.repository));
+    fn new_fields(&self, wanted: &Wanted) -> Fields {
         let none = BTreeMap::new();
-        let variables = self.environment.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         Fields::new()
-            .field("Code.ImageUri", (), image)
-            .field("Architectures", (), self.architecture.name())
-            .field("MemorySize", (), self.memory.get())
-            .field("Timeout", (), self.timeout.get())
-            .field("Role", (), self.role.as_str())
-            .field("ReservedConcurrentExecutions", (), self.concurrency.map(Concurrency::get))
-            .at_least("Environment", &none, variables)
+            .field("Code.ImageUri", (), self.uri(wanted))
+            .field("Architectures", (), wanted.architecture.name())
+            .field("MemorySize", (), wanted.memory.get())
+            .field("Timeout", (), wanted.timeout.get())
+            .field("Role", (), wanted.role.as_str())
+            .field("ReservedConcurrentExecutions", (), wanted.concurrency.map(Concurrency::get))
+            .at_least("Environment", &none, wanted.variables())
             .at_least("Tags", &none, self.tags.wanted())
     }
 
@@ -196,17 +202,45 @@ impl Function {
             revision: configuration.revision_id.clone(),
             environment: sorted(configuration.environment().and_then(|all| all.variables())),
             tags: sorted(found.tags()),
+            strangers: BTreeMap::new(),
         }))
     }
 
-    fn owned_tags(&self, role_id: Option<&str>) -> BTreeMap<String, String> {
-        let role = role_id.map(|id| (ROLE_ID_TAG, id));
-        let tags = self.tags.wanted().into_iter().chain(role);
-        tags.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    /// What strangers have written into its policy.
+    async fn strangers(&self, cloud: &Reader) -> Result<BTreeMap<String, Value>, CloudError> {
+        let mut all = policy::statements(&self.name, cloud).await?;
+        all.retain(|id, _| self.statements.iter().all(|ours| ours.as_str() != id));
+        Ok(all)
+    }
+
+    /// All tags; without `role_id` those that say which role it works under are left out.
+    fn owned_tags(&self, wanted: &Wanted, role_id: Option<&str>) -> BTreeMap<String, String> {
+        let role = role_id.map(|id| (ROLE_ID_TAG.to_owned(), id.to_owned()));
+        self.tags.with(&wanted.marks).into_iter().chain(role).collect()
+    }
+}
+
+impl Wanted {
+    fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.environment.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    fn configuration_fields(&self, live: &FunctionLive) -> Fields {
+        Fields::new()
+            .field("MemorySize", live.memory, self.memory.get())
+            .field("Timeout", live.timeout, self.timeout.get())
+            .field("Role", live.role.as_str(), self.role.as_str())
+            .at_least("Environment", &live.environment, self.variables())
+    }
+
+    fn concurrency_field(&self, live: &FunctionLive) -> Fields {
+        let wanted = self.concurrency.map(Concurrency::get);
+        Fields::new().field("ReservedConcurrentExecutions", live.concurrency, wanted)
     }
 }
 
 impl Resource<Clients> for Function {
+    type Wanted = Wanted;
     type Live = FunctionLive;
 
     fn address(&self) -> Address {
@@ -221,16 +255,32 @@ impl Resource<Clients> for Function {
         self.tags.judge(&live.tags)
     }
 
-    fn diff(&self, live: Option<&FunctionLive>) -> Change {
-        let Some(live) = live else { return Change::create(self.address(), self.new_fields()) };
+    fn refers_to(&self, wanted: &Wanted) -> Vec<Address> {
+        let images = Address::new("image", &self.repository);
+        let role = Address::new("iam-role", &self.role.name);
+        let mut first = vec![role, Repository::address_of(&self.repository), images];
+        first.extend(wanted.uses.iter().cloned());
+        first
+    }
+
+    fn diff(&self, wanted: &Wanted, live: Option<&FunctionLive>) -> Change {
+        let Some(live) = live else {
+            let Wanted { memory, timeout, architecture, .. } = wanted;
+            let name = architecture.name();
+            let about = format!("the proxy: {name}, {memory} MiB, {timeout} s for a request");
+            return Change::create(self.address(), self.new_fields(wanted)).about(about);
+        };
         let role_id = live.role_id.as_deref().unwrap_or(NEW_ROLE);
         let fields = self
-            .code_fields(live)
-            .and(self.configuration_fields(live))
-            .and(self.concurrency_field(live))
+            .code_fields(wanted, live)
+            .and(wanted.configuration_fields(live))
+            .and(wanted.concurrency_field(live))
+            .and(strangers(live))
             .at_least("Tags", &live.tags, self.tags.wanted())
-            .at_least("Tags", &live.tags, [(ROLE_ID_TAG, role_id)]);
+            .at_least("Tags", &live.tags, [(ROLE_ID_TAG, role_id)])
+            .marks(&live.tags, &wanted.marks);
         let change = Change::compare(self.address(), fields);
+        let change = change.flag(Danger::Exposes, !live.strangers.is_empty());
         match live {
             live if live.failed() => change.note(live.state_reason.clone()),
             _ if live.has_another_role() == Some(true) => change.note(
@@ -251,30 +301,40 @@ impl Resource<Clients> for Function {
 
     async fn read(&self, cloud: &Reader) -> Result<Option<FunctionLive>, CloudError> {
         let Some(live) = Self::find(&self.name, cloud).await? else { return Ok(None) };
-        let role_id = self.role_id(cloud).await?;
-        Ok(Some(FunctionLive { role_id, ..live }))
+        let role_id = Role::id(&self.role.name, cloud);
+        let (role_id, strangers) = tokio::try_join!(role_id, self.strangers(cloud))?;
+        Ok(Some(FunctionLive { role_id, strangers, ..live }))
     }
 
-    async fn apply(&self, live: Option<FunctionLive>, cloud: &Writer) -> Result<(), CloudError> {
+    async fn apply(
+        &self,
+        wanted: &Wanted,
+        live: Option<FunctionLive>,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
         // The role may be newer than what was read.
-        let role_id = self.role_id(cloud.reader()).await?;
+        let role_id = Role::id(&self.role.name, cloud.reader()).await?;
         let role_id = role_id.as_deref();
         let live = match live {
             None => {
-                self.create(role_id, cloud).await?;
+                self.create(wanted, role_id, cloud).await?;
                 Self::sound(&self.name, cloud).await?
             }
             Some(live) if live.changing() => Self::settled(&self.name, cloud).await?,
             Some(live) => live,
         };
-        let live = self.update_code(live, cloud).await?;
-        let live = self.renew_grant(live, role_id, cloud).await?;
-        let live = self.update_configuration(live, cloud).await?;
-        self.tag(&live, role_id, cloud).await?;
-        self.reserve(&live, cloud).await
+        for id in live.strangers.keys() {
+            policy::remove(&self.name, id, cloud).await?;
+        }
+        let live = self.note_wishes(wanted, live, cloud).await?;
+        let live = self.update_code(wanted, live, cloud).await?;
+        let live = self.renew_grant(wanted, live, role_id, cloud).await?;
+        let live = self.update_configuration(wanted, live, cloud).await?;
+        self.tag(&live, self.owned_tags(wanted, role_id), cloud).await?;
+        self.reserve(wanted, &live, cloud).await
     }
 
-    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
+    async fn delete(&self, _live: FunctionLive, cloud: &Writer) -> Result<(), CloudError> {
         let delete = async || {
             let delete = cloud.clients().lambda.delete_function().function_name(&self.name).send();
             call("Lambda", "DeleteFunction", delete).await.or_absent()
@@ -288,6 +348,14 @@ impl Resource<Clients> for Function {
         };
         cloud.until(PATIENCE, look).await
     }
+}
+
+/// That what strangers have written goes.
+fn strangers(live: &FunctionLive) -> Fields {
+    let all = live.strangers.iter();
+    all.fold(Fields::new(), |fields, (id, statement)| {
+        fields.field(format!("Policy.{id}"), statement.clone(), Value::Null)
+    })
 }
 
 fn sorted(map: Option<&HashMap<String, String>>) -> BTreeMap<String, String> {

@@ -40,11 +40,10 @@ impl Wanted {
     }
 }
 
-/// What is wanted.
+/// The images of the repository of this name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     pub repository: String,
-    pub wanted: Wanted,
 }
 
 /// One image of the repository.
@@ -77,6 +76,13 @@ impl ImageLive {
     }
 }
 
+impl ImageLive {
+    /// The image of this digest, if it is there without our tag.
+    fn bare(&self, digest: &Digest) -> Option<&Stored> {
+        self.images.iter().find(|image| image.digest == *digest && !image.is_ours())
+    }
+}
+
 impl Image {
     async fn push(&self, image: &image::Image, cloud: &Writer) -> Result<(), CloudError> {
         let token = async || {
@@ -103,6 +109,27 @@ impl Image {
             }
         };
         cloud.persist(sent).await?
+    }
+
+    /// Gives an image that is there our tag: what carries none expires, also while it is deployed.
+    async fn tag(&self, digest: &Digest, cloud: &Writer) -> Result<(), CloudError> {
+        let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
+        let get = cloud.reader().clients().ecr.batch_get_image().repository_name(&self.repository);
+        let found = call("ECR", "BatchGetImage", get.image_ids(id).send()).await?;
+        let found = found.images.into_iter().flatten().next();
+        let Some(manifest) = found.and_then(|image| image.image_manifest) else {
+            return Err(CloudError::new(Kind::Stale, "the image has just gone"));
+        };
+        let put = async || {
+            let put = cloud.clients().ecr.put_image().repository_name(&self.repository);
+            let put = put.image_manifest(&manifest).image_tag(digest.tag()).send();
+            call("ECR", "PutImage", put).await
+        };
+        match cloud.persist(put).await {
+            // The answer to the first try was lost.
+            Err(error) if error.kind == Kind::Exists => Ok(()),
+            ended => ended.map(drop),
+        }
     }
 
     /// Where to push, and as whom (AWS, *ECR: Private registry authentication*).
@@ -187,6 +214,7 @@ fn refused(error: &PushError) -> CloudError {
 }
 
 impl Resource<Clients> for Image {
+    type Wanted = Wanted;
     type Live = ImageLive;
 
     fn address(&self) -> Address {
@@ -197,26 +225,35 @@ impl Resource<Clients> for Image {
         Ownership::Ours
     }
 
-    fn belongs_to(&self, _live: &ImageLive) -> Option<Address> {
+    fn belongs_to(&self, _live: Option<&ImageLive>) -> Option<Address> {
         Some(Repository::address_of(&self.repository))
     }
 
-    fn diff(&self, live: Option<&ImageLive>) -> Change {
+    fn refers_to(&self, _wanted: &Wanted) -> Vec<Address> {
+        vec![Repository::address_of(&self.repository)]
+    }
+
+    fn diff(&self, wanted: &Wanted, live: Option<&ImageLive>) -> Change {
         let there = |digest| live.is_some_and(|live| live.has(digest));
-        match &self.wanted {
-            Wanted::Ready(image) if !there(image.digest()) => Change::create(
-                self.address(),
-                Fields::new().field("imageDigest", (), image.digest().as_str()).field(
+        match wanted {
+            Wanted::Ready(image) if !there(image.digest()) => {
+                let fields = Fields::new().field("imageDigest", (), image.digest().as_str()).field(
                     "imageTag",
                     (),
                     image.tag(),
-                ),
-            ),
+                );
+                let size = image.size() as f64 / 1e6;
+                Change::create(self.address(), fields).about(format!("{size:.1} MB to push"))
+            }
             Wanted::NotCompared => {
                 Change::new(self.address(), Action::Keep, Fields::new()).note("not compared")
             }
             Wanted::Ready(_) | Wanted::Kept(_) => {
-                Change::new(self.address(), Action::Keep, Fields::new())
+                let bare = live.and_then(|live| live.bare(wanted.digest()?));
+                let fields = bare.map_or_else(Fields::new, |image| {
+                    Fields::new().field("imageTag", image.tags.first().cloned(), image.digest.tag())
+                });
+                Change::compare(self.address(), fields)
             }
         }
     }
@@ -226,17 +263,27 @@ impl Resource<Clients> for Image {
         Ok((!images.is_empty()).then_some(ImageLive { images }))
     }
 
-    async fn apply(&self, live: Option<ImageLive>, cloud: &Writer) -> Result<(), CloudError> {
-        match &self.wanted {
-            Wanted::Ready(image) if !live.is_some_and(|live| live.has(image.digest())) => {
+    async fn apply(
+        &self,
+        wanted: &Wanted,
+        live: Option<ImageLive>,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
+        match wanted {
+            Wanted::Ready(image) if !live.as_ref().is_some_and(|live| live.has(image.digest())) => {
                 self.push(image, cloud).await
             }
-            Wanted::Ready(_) | Wanted::Kept(_) | Wanted::NotCompared => Ok(()),
+            Wanted::Ready(_) | Wanted::Kept(_) | Wanted::NotCompared => {
+                let bare = live.as_ref().and_then(|live| live.bare(wanted.digest()?));
+                match bare {
+                    Some(image) => self.tag(&image.digest, cloud).await,
+                    None => Ok(()),
+                }
+            }
         }
     }
 
-    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
-        let live = self.read(cloud.reader()).await?.unwrap_or_default();
+    async fn delete(&self, live: ImageLive, cloud: &Writer) -> Result<(), CloudError> {
         let all: Vec<_> = live.images.into_iter().map(|image| image.digest).collect();
         remove(&self.repository, &all, cloud).await
     }

@@ -3,24 +3,30 @@
 //! Made before the function: Lambda would make it without an end to what is kept. What Lambda made
 //! carries no tags at all and our function's name: that is taken over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::aws::values::Retention;
 use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Writer, call};
 use crate::engine::Address;
 use crate::engine::Resource;
 use crate::engine::plan::{Change, Danger, Fields};
-use crate::engine::{Ownership, Tags};
+use crate::engine::{Marks, Ownership, Tags};
 use crate::resources::function::Function;
 
-/// What is wanted.
+/// The log group of this name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogGroup {
     pub name: String,
     /// Whose lines it keeps.
     pub function: String,
-    pub retention: Retention,
     pub tags: Tags,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    pub retention: Retention,
+    pub marks: Marks,
 }
 
 /// What is there.
@@ -30,26 +36,24 @@ pub struct LogGroupLive {
     pub arn: String,
     /// In days; `None` keeps lines for ever.
     pub retention: Option<i32>,
+    /// Somebody has forbidden to delete it.
+    pub protected: bool,
     /// How much is in it, in bytes.
     pub stored: Option<i64>,
     pub tags: BTreeMap<String, String>,
 }
 
 impl LogGroup {
-    fn fields(&self, live: &LogGroupLive) -> Fields {
-        Fields::new().field("retentionInDays", live.retention, self.retention.get()).at_least(
-            "Tags",
-            &live.tags,
-            self.tags.wanted(),
-        )
-    }
-
-    fn owned_tags(&self) -> std::collections::HashMap<String, String> {
-        self.tags.wanted().map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+    fn fields(&self, wanted: &Wanted, live: &LogGroupLive) -> Fields {
+        let fields = Fields::new();
+        let fields = fields.field("retentionInDays", live.retention, wanted.retention.get());
+        let fields = fields.at_least("Tags", &live.tags, self.tags.wanted());
+        fields.marks(&live.tags, &wanted.marks)
     }
 }
 
 impl Resource<Clients> for LogGroup {
+    type Wanted = Wanted;
     type Live = LogGroupLive;
 
     fn address(&self) -> Address {
@@ -61,20 +65,32 @@ impl Resource<Clients> for LogGroup {
     }
 
     /// Lambda makes the group, without tags, for whichever function has the name.
-    fn belongs_to(&self, live: &LogGroupLive) -> Option<Address> {
-        live.tags.is_empty().then(|| Function::address_of(&self.function))
+    fn belongs_to(&self, live: Option<&LogGroupLive>) -> Option<Address> {
+        live?.tags.is_empty().then(|| Function::address_of(&self.function))
     }
 
-    fn diff(&self, live: Option<&LogGroupLive>) -> Change {
-        match live {
-            None => Change::create(self.address(), self.fields(&LogGroupLive::default())),
-            Some(live) => {
-                // The lines that are older than that go.
-                let shorter = live.retention.is_none_or(|days| days > self.retention.get());
-                let change = Change::compare(self.address(), self.fields(live));
-                change.flag(Danger::LosesData, shorter)
-            }
-        }
+    fn diff(&self, wanted: &Wanted, live: Option<&LogGroupLive>) -> Change {
+        let Some(live) = live else {
+            let fields = self.fields(wanted, &LogGroupLive::default());
+            let about = format!("log lines, kept for {} days", wanted.retention);
+            return Change::create(self.address(), fields).about(about);
+        };
+        // The lines that are older than that go.
+        let shorter = live.retention.is_none_or(|days| days > wanted.retention.get());
+        let change = Change::compare(self.address(), self.fields(wanted, live));
+        change.flag(Danger::LosesData, shorter)
+    }
+
+    async fn refuses_removal(
+        &self,
+        live: &LogGroupLive,
+        _cloud: &Reader,
+    ) -> Result<Option<String>, CloudError> {
+        Ok(live.protected.then(|| {
+            "it is protected from deletion: take the protection off first (aws logs \
+             put-log-group-deletion-protection --no-deletion-protection-enabled)"
+                .to_owned()
+        }))
     }
 
     async fn read(&self, cloud: &Reader) -> Result<Option<LogGroupLive>, CloudError> {
@@ -94,41 +110,51 @@ impl Resource<Clients> for LogGroup {
             arn,
             retention: group.retention_in_days,
             stored: group.stored_bytes,
+            protected: group.deletion_protection_enabled.unwrap_or_default(),
             tags,
         }))
     }
 
-    async fn apply(&self, live: Option<LogGroupLive>, cloud: &Writer) -> Result<(), CloudError> {
+    async fn apply(
+        &self,
+        wanted: &Wanted,
+        live: Option<LogGroupLive>,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
         let logs = &cloud.clients().logs;
-        if live.is_none() {
-            let create = async || {
-                let create = logs.create_log_group().log_group_name(&self.name);
-                let create = create.set_tags(Some(self.owned_tags())).send();
-                call("CloudWatch Logs", "CreateLogGroup", create).await
-            };
-            cloud.persist(create).await?;
+        let owned = self.tags.with(&wanted.marks);
+        let tags = Some(owned.clone().into_iter().collect::<HashMap<_, _>>());
+        match &live {
+            None => {
+                let create = async || {
+                    let create = logs.create_log_group().log_group_name(&self.name);
+                    let create = create.set_tags(tags.clone()).send();
+                    call("CloudWatch Logs", "CreateLogGroup", create).await
+                };
+                cloud.persist(create).await?;
+            }
+            // What was asked is written down before it is done: who finishes the job reads it.
+            Some(live) if Fields::new().tags(&live.tags, &owned) != Fields::new() => {
+                let tag = async || {
+                    let tag = logs.tag_resource().resource_arn(&live.arn);
+                    call("CloudWatch Logs", "TagResource", tag.set_tags(tags.clone()).send()).await
+                };
+                cloud.persist(tag).await?;
+            }
+            Some(_) => {}
         }
-        if live.as_ref().and_then(|live| live.retention) != Some(self.retention.get()) {
-            let put = async || {
-                let put = logs.put_retention_policy().log_group_name(&self.name);
-                let put = put.retention_in_days(self.retention.get()).send();
-                call("CloudWatch Logs", "PutRetentionPolicy", put).await
-            };
-            cloud.persist(put).await?;
+        if live.and_then(|live| live.retention) == Some(wanted.retention.get()) {
+            return Ok(());
         }
-        let Some(live) = live else { return Ok(()) };
-        if Fields::new().at_least("", &live.tags, self.tags.wanted()) != Fields::new() {
-            let tag = async || {
-                let tag = logs.tag_resource().resource_arn(&live.arn);
-                let tag = tag.set_tags(Some(self.owned_tags())).send();
-                call("CloudWatch Logs", "TagResource", tag).await
-            };
-            cloud.persist(tag).await?;
-        }
-        Ok(())
+        let put = async || {
+            let put = logs.put_retention_policy().log_group_name(&self.name);
+            let put = put.retention_in_days(wanted.retention.get()).send();
+            call("CloudWatch Logs", "PutRetentionPolicy", put).await
+        };
+        cloud.persist(put).await.map(drop)
     }
 
-    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
+    async fn delete(&self, _live: LogGroupLive, cloud: &Writer) -> Result<(), CloudError> {
         let delete = async || {
             let delete = cloud.clients().logs.delete_log_group().log_group_name(&self.name).send();
             call("CloudWatch Logs", "DeleteLogGroup", delete).await.or_absent()

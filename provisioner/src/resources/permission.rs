@@ -7,13 +7,13 @@ use aws_sdk_lambda::types::FunctionUrlAuthType;
 use serde_json::{Value, json};
 
 use crate::aws::values::StatementId;
-use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Writer, call};
+use crate::aws::{Clients, CloudError, Reader, Writer, call};
 use crate::engine::Address;
 use crate::engine::Ownership;
 use crate::engine::Resource;
-use crate::engine::document;
 use crate::engine::plan::{Action, Change, Danger, Fields, Replaced};
 use crate::resources::function::Function;
+use crate::resources::policy;
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,23 @@ pub enum Grant {
     CallFunction,
 }
 
-/// What is wanted.
+impl Grant {
+    /// Both, in the order in which they are made.
+    pub const ALL: [Self; 2] = [Self::CallUrl, Self::CallFunction];
+
+    /// The id of the statement.
+    #[must_use]
+    pub const fn id(self) -> StatementId {
+        const CALL_URL: StatementId = StatementId::new("FunctionURLAllowPublicAccess");
+        const CALL_FUNCTION: StatementId = StatementId::new("FunctionURLInvokeAllowPublicAccess");
+        match self {
+            Self::CallUrl => CALL_URL,
+            Self::CallFunction => CALL_FUNCTION,
+        }
+    }
+}
+
+/// One of the two statements of this function; what it says follows from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permission {
     pub function: String,
@@ -36,17 +52,6 @@ pub struct Permission {
 pub struct PermissionLive(pub Value);
 
 impl Permission {
-    /// The id of the statement.
-    #[must_use]
-    pub const fn id(&self) -> StatementId {
-        const CALL_URL: StatementId = StatementId::new("FunctionURLAllowPublicAccess");
-        const CALL_FUNCTION: StatementId = StatementId::new("FunctionURLInvokeAllowPublicAccess");
-        match self.grant {
-            Grant::CallUrl => CALL_URL,
-            Grant::CallFunction => CALL_FUNCTION,
-        }
-    }
-
     /// The statement, in the form of [`PermissionLive`].
     #[must_use]
     pub fn statement(&self) -> Value {
@@ -65,7 +70,7 @@ impl Permission {
     async fn add(&self, cloud: &Writer) -> Result<(), CloudError> {
         let add = async || {
             let add = cloud.clients().lambda.add_permission().function_name(&self.function);
-            let add = add.statement_id(self.id().as_str()).principal("*");
+            let add = add.statement_id(self.grant.id().as_str()).principal("*");
             let add = match self.grant {
                 Grant::CallUrl => add
                     .action("lambda:InvokeFunctionUrl")
@@ -80,39 +85,35 @@ impl Permission {
     }
 }
 
-/// Takes out of a function's policy what the statement `id` says.
-fn statement(policy: &str, id: &str) -> Option<PermissionLive> {
-    let policy = document::parse(policy);
-    let statements = document::statements(&policy);
-    let named = |one: &&&Value| one.get("Sid").and_then(Value::as_str) == Some(id);
-    let found = statements.iter().find(named)?;
-    let principal = match found.get("Principal") {
-        Some(Value::Object(map)) if map.get("AWS") == Some(&json!("*")) => json!("*"),
-        other => other.cloned().unwrap_or_default(),
-    };
-    let get = |key: &str| found.get(key).cloned().unwrap_or_default();
-    Some(PermissionLive(json!({
-        "Effect": get("Effect"), "Principal": principal, "Action": get("Action"),
-        "Condition": get("Condition"),
-    })))
-}
-
 impl Resource<Clients> for Permission {
+    /// That it is there.
+    type Wanted = ();
     type Live = PermissionLive;
 
     fn address(&self) -> Address {
-        Address::new("permission", self.id().as_str())
+        Address::new("permission", self.grant.id().as_str())
     }
 
     fn ownership(&self, _live: &PermissionLive) -> Ownership {
         Ownership::Ours
     }
 
-    fn belongs_to(&self, _live: &PermissionLive) -> Option<Address> {
+    fn belongs_to(&self, _live: Option<&PermissionLive>) -> Option<Address> {
         Some(Function::address_of(&self.function))
     }
 
-    fn diff(&self, live: Option<&PermissionLive>) -> Change {
+    fn refers_to(&self, (): &()) -> Vec<Address> {
+        let function = Function::address_of(&self.function);
+        match self.grant {
+            Grant::CallUrl => vec![function],
+            // One policy holds both.
+            Grant::CallFunction => {
+                vec![function, Self { grant: Grant::CallUrl, ..self.clone() }.address()]
+            }
+        }
+    }
+
+    fn diff(&self, (): &(), live: Option<&PermissionLive>) -> Change {
         let wanted = self.statement();
         let fields = |before: Value| Fields::new().field("Statement", before, wanted.clone());
         let change = match live {
@@ -129,25 +130,23 @@ impl Resource<Clients> for Permission {
     }
 
     async fn read(&self, cloud: &Reader) -> Result<Option<PermissionLive>, CloudError> {
-        let policy = cloud.clients().lambda.get_policy().function_name(&self.function).send();
-        let policy = call("Lambda", "GetPolicy", policy).await.or_absent()?;
-        Ok(policy.and_then(|found| statement(found.policy()?, self.id().as_str())))
+        let mut all = policy::statements(&self.function, cloud).await?;
+        Ok(all.remove(self.grant.id().as_str()).map(PermissionLive))
     }
 
-    async fn apply(&self, live: Option<PermissionLive>, cloud: &Writer) -> Result<(), CloudError> {
-        if live.is_some() {
-            self.delete(cloud).await?;
+    async fn apply(
+        &self,
+        (): &(),
+        live: Option<PermissionLive>,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
+        if let Some(live) = live {
+            self.delete(live, cloud).await?;
         }
         self.add(cloud).await
     }
 
-    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
-        let remove = async || {
-            let remove = cloud.clients().lambda.remove_permission();
-            let remove =
-                remove.function_name(&self.function).statement_id(self.id().as_str()).send();
-            call("Lambda", "RemovePermission", remove).await.or_absent()
-        };
-        cloud.persist(remove).await.map(drop)
+    async fn delete(&self, _live: PermissionLive, cloud: &Writer) -> Result<(), CloudError> {
+        policy::remove(&self.function, self.grant.id().as_str(), cloud).await
     }
 }

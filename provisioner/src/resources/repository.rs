@@ -15,15 +15,20 @@ use crate::engine::document;
 use crate::engine::plan::{Change, Fields};
 use crate::engine::{Ownership, Tags};
 
-/// What is wanted.
+/// The repository of this name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
     pub name: String,
+    pub tags: Tags,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
     /// Who may pull.
     pub policy: Value,
     /// What expires.
     pub lifecycle: Value,
-    pub tags: Tags,
 }
 
 /// What is there.
@@ -51,27 +56,18 @@ impl Repository {
         Address::new("ecr", name)
     }
 
-    fn fields(&self, live: &RepositoryLive) -> Fields {
+    fn fields(&self, wanted: &Wanted, live: &RepositoryLive) -> Fields {
         let mutability = Some(live.mutability.clone()).filter(|word| !word.is_empty());
         let scan = (!live.uri.is_empty()).then_some(live.scan);
         let fields = Fields::new()
             .field("imageScanningConfiguration.scanOnPush", scan, true)
             .field("imageTagMutability", mutability, IMMUTABLE)
-            .field("lifecyclePolicyText", live.lifecycle.clone(), self.lifecycle.clone());
-        let fields = match self.has_policy(live) {
+            .field("lifecyclePolicyText", live.lifecycle.clone(), wanted.lifecycle.clone());
+        let fields = match wanted.has_policy(live) {
             true => fields,
-            false => fields.field("policyText", live.policy.clone(), self.policy.clone()),
+            false => fields.field("policyText", live.policy.clone(), wanted.policy.clone()),
         };
         fields.at_least("Tags", &live.tags, self.tags.wanted())
-    }
-
-    fn has_policy(&self, live: &RepositoryLive) -> bool {
-        let ours = document::statements(&self.policy);
-        let theirs = document::statements(&live.policy);
-        let of_lambda =
-            |statement: &Value| statement.get("Sid").and_then(Value::as_str) == Some(OF_LAMBDA);
-        ours.iter().all(|statement| theirs.contains(statement))
-            && theirs.iter().all(|theirs| ours.contains(theirs) || of_lambda(theirs))
     }
 
     fn ecr_tags(&self) -> Vec<Tag> {
@@ -117,12 +113,13 @@ impl Repository {
 
     async fn apply_documents(
         &self,
+        wanted: &Wanted,
         live: &RepositoryLive,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
         let ecr = &cloud.clients().ecr;
-        if live.lifecycle != self.lifecycle {
-            let text = rules(&self.lifecycle);
+        if live.lifecycle != wanted.lifecycle {
+            let text = rules(&wanted.lifecycle);
             let put = async || {
                 let put = ecr.put_lifecycle_policy().repository_name(&self.name);
                 let put = put.lifecycle_policy_text(&text).send();
@@ -130,8 +127,8 @@ impl Repository {
             };
             cloud.persist(put).await?;
         }
-        if !self.has_policy(live) {
-            let text = self.policy.to_string();
+        if !wanted.has_policy(live) {
+            let text = wanted.policy.to_string();
             let set = async || {
                 let set = ecr.set_repository_policy().repository_name(&self.name);
                 call("ECR", "SetRepositoryPolicy", set.policy_text(&text).send()).await
@@ -139,6 +136,17 @@ impl Repository {
             cloud.persist(set).await?;
         }
         Ok(())
+    }
+}
+
+impl Wanted {
+    fn has_policy(&self, live: &RepositoryLive) -> bool {
+        let ours = document::statements(&self.policy);
+        let theirs = document::statements(&live.policy);
+        let of_lambda =
+            |statement: &Value| statement.get("Sid").and_then(Value::as_str) == Some(OF_LAMBDA);
+        ours.iter().all(|statement| theirs.contains(statement))
+            && theirs.iter().all(|theirs| ours.contains(theirs) || of_lambda(theirs))
     }
 }
 
@@ -150,6 +158,7 @@ fn rules(lifecycle: &Value) -> String {
 }
 
 impl Resource<Clients> for Repository {
+    type Wanted = Wanted;
     type Live = RepositoryLive;
 
     fn address(&self) -> Address {
@@ -160,10 +169,11 @@ impl Resource<Clients> for Repository {
         self.tags.judge(&live.tags)
     }
 
-    fn diff(&self, live: Option<&RepositoryLive>) -> Change {
+    fn diff(&self, wanted: &Wanted, live: Option<&RepositoryLive>) -> Change {
         match live {
-            None => Change::create(self.address(), self.fields(&RepositoryLive::default())),
-            Some(live) => Change::compare(self.address(), self.fields(live)),
+            None => Change::create(self.address(), self.fields(wanted, &RepositoryLive::default()))
+                .about("where the function's images lie"),
+            Some(live) => Change::compare(self.address(), self.fields(wanted, live)),
         }
     }
 
@@ -196,7 +206,12 @@ impl Resource<Clients> for Repository {
         }))
     }
 
-    async fn apply(&self, live: Option<RepositoryLive>, cloud: &Writer) -> Result<(), CloudError> {
+    async fn apply(
+        &self,
+        wanted: &Wanted,
+        live: Option<RepositoryLive>,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
         let ecr = &cloud.clients().ecr;
         let live = match live {
             Some(live) => live,
@@ -226,10 +241,10 @@ impl Resource<Clients> for Repository {
             };
             cloud.persist(tag).await?;
         }
-        self.apply_documents(&live, cloud).await
+        self.apply_documents(wanted, &live, cloud).await
     }
 
-    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
+    async fn delete(&self, _live: RepositoryLive, cloud: &Writer) -> Result<(), CloudError> {
         // With everything in it: what that is was shown before.
         let delete = async || {
             let delete = cloud.clients().ecr.delete_repository();

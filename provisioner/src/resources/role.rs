@@ -8,27 +8,36 @@ use aws_sdk_iam::types::Tag;
 use serde_json::Value;
 
 use crate::aws::values::{Boundary, PolicyName};
-use crate::aws::{Clients, CloudError, Kind, OrAbsent as _, Reader, Writer, call};
+use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Writer, call};
 use crate::engine::Address;
 use crate::engine::Resource;
 use crate::engine::document;
 use crate::engine::plan::{Change, Danger, Fields};
-use crate::engine::{Ownership, Tags};
-use crate::resources::stand_in::StandIn;
+use crate::engine::{Marks, Ownership, Tags};
+use crate::resources::stand_in;
 
-/// What is wanted.
+/// The role of this name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
     pub name: String,
+    pub tags: Tags,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
     /// Who may take it.
     pub trust: Value,
     /// The one policy that is written into it.
     pub policy_name: PolicyName,
-    pub policy: Value,
+    /// `None` leaves that policy as it is.
+    pub policy: Option<Value>,
     /// The ARN of the one policy of AWS's own that is attached to it.
     pub managed: String,
     pub boundary: Option<Boundary>,
-    pub tags: Tags,
+    pub marks: Marks,
+    /// What the policies allow, in words.
+    pub about: String,
 }
 
 /// What is there.
@@ -42,65 +51,47 @@ pub struct RoleLive {
 }
 
 impl Role {
-    /// The role as far as its one policy goes: for reading it, and for [`Self::write_policy`].
-    #[must_use]
-    pub fn with_policy(
-        name: String,
-        (policy_name, policy): (PolicyName, Value),
-        tags: Tags,
-    ) -> Self {
-        Self {
-            name,
-            trust: Value::Null,
-            policy_name,
-            policy,
-            managed: String::new(),
-            boundary: None,
-            tags,
-        }
-    }
-
-    /// Writes the one policy into the role that is there, and nothing else.
+    /// Writes a policy into the role that is there, and nothing else.
     ///
     /// # Errors
     ///
     /// If IAM does not take it.
-    pub async fn write_policy(&self, cloud: &Writer) -> Result<(), CloudError> {
-        let document = self.policy.to_string();
+    pub async fn write_policy(
+        &self,
+        name: PolicyName,
+        policy: &Value,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
+        let document = policy.to_string();
         let put = async || {
             let put = cloud.clients().iam.put_role_policy().role_name(&self.name);
-            let put = put.policy_name(self.policy_name.as_str()).policy_document(&document).send();
+            let put = put.policy_name(name.as_str()).policy_document(&document).send();
             call("IAM", "PutRolePolicy", put).await
         };
         cloud.persist(put).await.map(drop)
     }
 
-    fn fields(&self, live: &RoleLive) -> Fields {
-        let boundary = self.boundary.as_ref().map(|boundary| boundary.0.clone());
+    fn fields(&self, wanted: &Wanted, live: &RoleLive) -> Fields {
+        let boundary = wanted.boundary.as_ref().map(|boundary| boundary.0.clone());
         let before = |name: &str| live.policies.get(name).cloned().unwrap_or_default();
         let mut fields = Fields::new()
-            .field("AssumeRolePolicyDocument", live.trust.clone(), self.trust.clone())
-            .field("PermissionsBoundary", live.boundary.clone(), boundary)
-            .field(
-                format!("Policies.{}", self.policy_name),
-                before(self.policy_name.as_str()),
-                self.policy.clone(),
-            );
-        for name in self.strange_policies(live) {
+            .field("AssumeRolePolicyDocument", live.trust.clone(), wanted.trust.clone())
+            .field("PermissionsBoundary", live.boundary.clone(), boundary);
+        if let Some(policy) = &wanted.policy {
+            let had = before(wanted.policy_name.as_str());
+            fields = fields.field(format!("Policies.{}", wanted.policy_name), had, policy.clone());
+        }
+        for name in wanted.strange_policies(live) {
             fields = fields.field(format!("Policies.{name}"), before(name), Value::Null);
         }
-        let managed = [self.managed.clone()].into();
+        let managed = [wanted.managed.clone()].into();
         if live.attached != managed {
             let list = |arns: &BTreeSet<String>| arns.iter().cloned().collect::<Vec<_>>();
             let had = (!live.attached.is_empty()).then(|| list(&live.attached));
             fields = fields.field("AttachedPolicies", had, list(&managed));
         }
-        fields.at_least("Tags", &live.tags, self.tags.wanted())
-    }
-
-    fn strange_policies<'a>(&self, live: &'a RoleLive) -> impl Iterator<Item = &'a str> + use<'a> {
-        let ours = self.policy_name.as_str();
-        live.policies.keys().map(String::as_str).filter(move |name| *name != ours)
+        let fields = fields.at_least("Tags", &live.tags, self.tags.wanted());
+        fields.marks(&live.tags, &wanted.marks)
     }
 
     /// The id of the role `name`, another one for each that has had the name; `None` if there is
@@ -111,34 +102,44 @@ impl Role {
         Ok(found.and_then(|found| found.role).map(|role| role.role_id))
     }
 
-    async fn create(&self, cloud: &Writer) -> Result<RoleLive, CloudError> {
+    async fn create(&self, wanted: &Wanted, cloud: &Writer) -> Result<RoleLive, CloudError> {
         let iam = &cloud.clients().iam;
-        let boundary = self.boundary.as_ref().map(|boundary| boundary.0.clone());
+        let boundary = wanted.boundary.as_ref().map(|boundary| boundary.0.clone());
+        let owned = self.tags.with(&wanted.marks);
         cloud
             .persist(async || {
                 let role = iam
                     .create_role()
                     .role_name(&self.name)
-                    .assume_role_policy_document(self.trust.to_string())
+                    .assume_role_policy_document(wanted.trust.to_string())
                     .set_permissions_boundary(boundary.clone())
-                    .set_tags(Some(tags(&self.tags)));
+                    .set_tags(Some(tags(&owned)));
                 call("IAM", "CreateRole", role.send()).await
             })
             .await?;
-        let tags = self.tags.wanted().map(|(key, value)| (key.to_owned(), value.to_owned()));
         // What was just made is not there yet for everyone: it is not read back.
-        Ok(RoleLive {
-            trust: self.trust.clone(),
-            boundary,
-            tags: tags.into(),
-            ..Default::default()
-        })
+        let trust = wanted.trust.clone();
+        Ok(RoleLive { trust, boundary, tags: owned, ..Default::default() })
     }
 
-    async fn apply_itself(&self, live: &RoleLive, cloud: &Writer) -> Result<(), CloudError> {
+    async fn apply_itself(
+        &self,
+        wanted: &Wanted,
+        live: &RoleLive,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
         let iam = &cloud.clients().iam;
-        if live.trust != self.trust {
-            let trust = self.trust.to_string();
+        // What was asked is written down before it is done: who finishes the job reads it.
+        let owned = self.tags.with(&wanted.marks);
+        if Fields::new().tags(&live.tags, &owned) != Fields::new() {
+            let tag = async || {
+                let tag = iam.tag_role().role_name(&self.name).set_tags(Some(tags(&owned)));
+                call("IAM", "TagRole", tag.send()).await
+            };
+            cloud.persist(tag).await?;
+        }
+        if live.trust != wanted.trust {
+            let trust = wanted.trust.to_string();
             let update = async || {
                 let update = iam.update_assume_role_policy().role_name(&self.name);
                 let update = update.policy_document(&trust).send();
@@ -146,49 +147,58 @@ impl Role {
             };
             cloud.persist(update).await?;
         }
-        match &self.boundary {
+        self.bound(wanted, live, cloud).await
+    }
+
+    async fn bound(
+        &self,
+        wanted: &Wanted,
+        live: &RoleLive,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
+        let iam = &cloud.clients().iam;
+        match &wanted.boundary {
             Some(boundary) if live.boundary.as_ref() != Some(&boundary.0) => {
                 let put = async || {
                     let put = iam.put_role_permissions_boundary().role_name(&self.name);
                     let put = put.permissions_boundary(&boundary.0).send();
                     call("IAM", "PutRolePermissionsBoundary", put).await
                 };
-                cloud.persist(put).await?;
+                cloud.persist(put).await.map(drop)
             }
             None if live.boundary.is_some() => {
                 let delete = async || {
                     let delete = iam.delete_role_permissions_boundary().role_name(&self.name);
                     call("IAM", "DeleteRolePermissionsBoundary", delete.send()).await.or_absent()
                 };
-                cloud.persist(delete).await?;
+                cloud.persist(delete).await.map(drop)
             }
-            Some(_) | None => {}
+            Some(_) | None => Ok(()),
         }
-        if Fields::new().at_least("", &live.tags, self.tags.wanted()) != Fields::new() {
-            let tag = async || {
-                let tag = iam.tag_role().role_name(&self.name).set_tags(Some(tags(&self.tags)));
-                call("IAM", "TagRole", tag.send()).await
-            };
-            cloud.persist(tag).await?;
-        }
-        Ok(())
     }
 
-    async fn apply_policies(&self, live: &RoleLive, cloud: &Writer) -> Result<(), CloudError> {
+    async fn apply_policies(
+        &self,
+        wanted: &Wanted,
+        live: &RoleLive,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
         let iam = &cloud.clients().iam;
-        for name in self.strange_policies(live) {
+        for name in wanted.strange_policies(live) {
             self.delete_policy(name, cloud).await?;
         }
-        for arn in live.attached.iter().filter(|arn| **arn != self.managed) {
+        for arn in live.attached.iter().filter(|arn| **arn != wanted.managed) {
             self.detach(arn, cloud).await?;
         }
-        if live.policies.get(self.policy_name.as_str()) != Some(&self.policy) {
-            self.write_policy(cloud).await?;
+        if let Some(policy) = &wanted.policy
+            && live.policies.get(wanted.policy_name.as_str()) != Some(policy)
+        {
+            self.write_policy(wanted.policy_name, policy, cloud).await?;
         }
-        if !live.attached.contains(&self.managed) {
+        if !live.attached.contains(&wanted.managed) {
             let attach = async || {
                 let attach = iam.attach_role_policy().role_name(&self.name);
-                let attach = attach.policy_arn(&self.managed).send();
+                let attach = attach.policy_arn(&wanted.managed).send();
                 call("IAM", "AttachRolePolicy", attach).await
             };
             cloud.persist(attach).await?;
@@ -214,22 +224,13 @@ impl Role {
         cloud.persist(detach).await.map(drop)
     }
 
-    /// An instance profile holds on to its role, and is somebody else's.
-    async fn refuse_profiles(&self, cloud: &Reader) -> Result<(), CloudError> {
+    /// The instance profiles that the role is in: they hold on to it, and are somebody else's.
+    async fn profiles(&self, cloud: &Reader) -> Result<Vec<String>, CloudError> {
         let list = cloud.clients().iam.list_instance_profiles_for_role().role_name(&self.name);
-        let list = call("IAM", "ListInstanceProfilesForRole", list.send()).await.or_absent()?;
-        let Some(list) = list else { return Ok(()) };
-        let names: Vec<_> =
-            list.instance_profiles.iter().map(|profile| profile.instance_profile_name()).collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        let why = format!(
-            "it is in the instance profile {}: take it out (aws iam \
-             remove-role-from-instance-profile), and run it again",
-            names.join(", ")
-        );
-        Err(CloudError::new(Kind::Other, why))
+        let list = list.into_paginator().items().send().collect::<Result<Vec<_>, _>>();
+        let list = call("IAM", "ListInstanceProfilesForRole", list).await.or_absent()?;
+        let list = list.unwrap_or_default();
+        Ok(list.iter().map(|profile| profile.instance_profile_name().to_owned()).collect())
     }
 
     async fn read_policies(&self, cloud: &Reader) -> Result<BTreeMap<String, Value>, CloudError> {
@@ -247,13 +248,21 @@ impl Role {
     }
 }
 
-/// Our tags as IAM takes them.
-pub(super) fn tags(tags: &Tags) -> Vec<Tag> {
-    let tag = |(key, value): (&str, &str)| Tag::builder().key(key).value(value).build();
-    tags.wanted().into_iter().map(|pair| tag(pair).expect("it has a key and a value")).collect()
+impl Wanted {
+    fn strange_policies<'a>(&self, live: &'a RoleLive) -> impl Iterator<Item = &'a str> + use<'a> {
+        let ours = self.policy_name.as_str();
+        live.policies.keys().map(String::as_str).filter(move |name| *name != ours)
+    }
+}
+
+/// Tags as IAM takes them.
+pub(super) fn tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
+    let tag = |(key, value): (&String, &String)| Tag::builder().key(key).value(value).build();
+    tags.iter().map(|pair| tag(pair).expect("it has a key and a value")).collect()
 }
 
 impl Resource<Clients> for Role {
+    type Wanted = Wanted;
     type Live = RoleLive;
 
     fn address(&self) -> Address {
@@ -264,20 +273,36 @@ impl Resource<Clients> for Role {
         self.tags.judge(&live.tags)
     }
 
-    fn diff(&self, live: Option<&RoleLive>) -> Change {
+    fn diff(&self, wanted: &Wanted, live: Option<&RoleLive>) -> Change {
         let nothing = RoleLive::default();
         let before = live.unwrap_or(&nothing);
-        let fields = self.fields(before);
-        let had = before.policies.get(self.policy_name.as_str()).unwrap_or(&Value::Null);
-        let widens = document::widens(had, &self.policy)
-            || document::widens(&before.trust, &self.trust)
-            || !before.attached.contains(&self.managed)
-            || (before.boundary.is_some() && self.boundary.is_none());
+        let fields = self.fields(wanted, before);
+        let had = before.policies.get(wanted.policy_name.as_str()).unwrap_or(&Value::Null);
+        let policy = wanted.policy.as_ref();
+        let widens = policy.is_some_and(|policy| document::widens(had, policy))
+            || document::widens(&before.trust, &wanted.trust)
+            || !before.attached.contains(&wanted.managed)
+            || (before.boundary.is_some() && wanted.boundary.is_none());
         let change = match live {
             None => Change::create(self.address(), fields),
             Some(_) => Change::compare(self.address(), fields),
         };
-        change.flag(Danger::WidensRights, widens)
+        change.flag(Danger::WidensRights, widens).about(&wanted.about)
+    }
+
+    async fn refuses_removal(
+        &self,
+        _live: &RoleLive,
+        cloud: &Reader,
+    ) -> Result<Option<String>, CloudError> {
+        let profiles = self.profiles(cloud).await?;
+        Ok((!profiles.is_empty()).then(|| {
+            format!(
+                "it is in the instance profile {}: take it out first (aws iam \
+                 remove-role-from-instance-profile)",
+                profiles.join(", ")
+            )
+        }))
     }
 
     async fn read(&self, cloud: &Reader) -> Result<Option<RoleLive>, CloudError> {
@@ -308,27 +333,30 @@ impl Resource<Clients> for Role {
         }))
     }
 
-    async fn apply(&self, live: Option<RoleLive>, cloud: &Writer) -> Result<(), CloudError> {
+    async fn apply(
+        &self,
+        wanted: &Wanted,
+        live: Option<RoleLive>,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
         let live = match live {
             Some(live) => {
-                self.apply_itself(&live, cloud).await?;
+                self.apply_itself(wanted, &live, cloud).await?;
                 live
             }
-            None => self.create(cloud).await?,
+            None => self.create(wanted, cloud).await?,
         };
-        self.apply_policies(&live, cloud).await
+        self.apply_policies(wanted, &live, cloud).await
     }
 
-    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
-        let Some(live) = self.read(cloud.reader()).await? else { return Ok(()) };
+    async fn delete(&self, live: RoleLive, cloud: &Writer) -> Result<(), CloudError> {
         for arn in &live.attached {
             self.detach(arn, cloud).await?;
         }
         for name in live.policies.keys() {
             self.delete_policy(name, cloud).await?;
         }
-        StandIn::of(self).remove(cloud).await?;
-        self.refuse_profiles(cloud.reader()).await?;
+        stand_in::remove(self, cloud).await?;
         let delete = async || {
             let delete = cloud.clients().iam.delete_role().role_name(&self.name).send();
             call("IAM", "DeleteRole", delete).await.or_absent()

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use crate::aws::values::Attribute;
-use crate::aws::{Clients, CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
+use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Wait, Writer, call};
 use crate::engine::Address;
 use crate::engine::plan::{Change, Fields};
 use crate::engine::{Foreign, Ownership, Tags};
@@ -20,13 +20,18 @@ use crate::engine::{Resource, State};
 /// The keys' names, both strings.
 const KEYS: [(&str, &str); 2] = [("pk", "HASH"), ("sk", "RANGE")];
 
-/// What is wanted: on demand, with two string keys.
+/// The table of this name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     pub name: String,
+    pub tags: Tags,
+}
+
+/// What is wanted: on demand, with two string keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
     /// Items go after the moment in this attribute.
     pub expiry: Attribute,
-    pub tags: Tags,
 }
 
 /// What is there.
@@ -53,10 +58,14 @@ const ON_DEMAND: &str = "PAY_PER_REQUEST";
 const PATIENCE: f64 = 300.0;
 
 impl Table {
-    fn fields(&self, live: &TableLive) -> Fields {
+    fn fields(&self, wanted: &Wanted, live: &TableLive) -> Fields {
         Fields::new()
             .field("BillingModeSummary.BillingMode", or_null(&live.billing), ON_DEMAND)
-            .field("TimeToLiveDescription.AttributeName", live.expiry.clone(), self.expiry.as_str())
+            .field(
+                "TimeToLiveDescription.AttributeName",
+                live.expiry.clone(),
+                wanted.expiry.as_str(),
+            )
             .at_least("Tags", &live.tags, self.tags.wanted())
     }
 
@@ -119,24 +128,19 @@ impl Table {
         cloud.until(PATIENCE, look).await
     }
 
-    async fn expire(&self, live: &TableLive, cloud: &Writer) -> Result<(), CloudError> {
-        if live.expiry.as_deref() == Some(self.expiry.as_str()) {
+    async fn expire(
+        &self,
+        wanted: &Wanted,
+        live: &TableLive,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
+        if live.expiry.as_deref() == Some(wanted.expiry.as_str()) {
             return Ok(());
-        }
-        if let Some(other) = &live.expiry {
-            return Err(CloudError::new(
-                Kind::Other,
-                format!(
-                    "items expire by {other}, and AWS takes another attribute only an hour after \
-                     that was disabled: disable it (aws dynamodb update-time-to-live), and run it \
-                     again in an hour"
-                ),
-            ));
         }
         let update = async || {
             let expiry = TimeToLiveSpecification::builder()
                 .enabled(true)
-                .attribute_name(self.expiry.as_str());
+                .attribute_name(wanted.expiry.as_str());
             let expiry = expiry.build().expect("it has an attribute");
             let update = cloud.clients().dynamodb.update_time_to_live().table_name(&self.name);
             let update = update.time_to_live_specification(expiry).send();
@@ -145,7 +149,7 @@ impl Table {
             };
             // It refuses what is so already: the answer to the first try may have been lost.
             match self.read(cloud.reader()).await? {
-                Some(live) if live.expiry.as_deref() == Some(self.expiry.as_str()) => Ok(()),
+                Some(live) if live.expiry.as_deref() == Some(wanted.expiry.as_str()) => Ok(()),
                 Some(_) | None => Err(error),
             }
         };
@@ -154,6 +158,7 @@ impl Table {
 }
 
 impl Resource<Clients> for Table {
+    type Wanted = Wanted;
     type Live = TableLive;
 
     fn address(&self) -> Address {
@@ -174,19 +179,40 @@ impl Resource<Clients> for Table {
         self.tags.judge(&live.tags)
     }
 
-    fn diff(&self, live: Option<&TableLive>) -> Change {
+    fn diff(&self, wanted: &Wanted, live: Option<&TableLive>) -> Change {
         let keys = || KEYS.map(|(name, _)| name).join(", ");
         match live {
             None => Change::create(
                 self.address(),
-                self.fields(&TableLive::default()).field("KeySchema", (), keys()),
-            ),
+                self.fields(wanted, &TableLive::default()).field("KeySchema", (), keys()),
+            )
+            .about("who is limited until when, and who has a key"),
             Some(live) if live.status == DELETING => {
-                Change::create(self.address(), self.fields(&TableLive::default()))
+                Change::create(self.address(), self.fields(wanted, &TableLive::default()))
                     .note("the old one is still being deleted")
             }
-            Some(live) => Change::compare(self.address(), self.fields(live)),
+            Some(live) => Change::compare(self.address(), self.fields(wanted, live)),
         }
+    }
+
+    fn refuses_change(&self, wanted: &Wanted, live: &TableLive) -> Option<String> {
+        let other = live.expiry.as_deref().filter(|other| *other != wanted.expiry.as_str())?;
+        Some(format!(
+            "its items expire by {other}, and AWS takes another attribute only an hour after that \
+             was disabled: disable it (aws dynamodb update-time-to-live), and wait an hour"
+        ))
+    }
+
+    async fn refuses_removal(
+        &self,
+        live: &TableLive,
+        _cloud: &Reader,
+    ) -> Result<Option<String>, CloudError> {
+        Ok(live.protected.then(|| {
+            "it is protected from deletion: take the protection off first (aws dynamodb \
+             update-table --no-deletion-protection-enabled)"
+                .to_owned()
+        }))
     }
 
     fn state(&self, live: &TableLive) -> State {
@@ -238,7 +264,12 @@ impl Resource<Clients> for Table {
         }))
     }
 
-    async fn apply(&self, live: Option<TableLive>, cloud: &Writer) -> Result<(), CloudError> {
+    async fn apply(
+        &self,
+        wanted: &Wanted,
+        live: Option<TableLive>,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
         let dynamodb = &cloud.clients().dynamodb;
         match live {
             Some(live) if live.status == DELETING => {
@@ -266,22 +297,14 @@ impl Resource<Clients> for Table {
             };
             cloud.persist(tag).await?;
         }
-        self.expire(&live, cloud).await
+        self.expire(wanted, &live, cloud).await
     }
 
-    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
+    async fn delete(&self, live: TableLive, cloud: &Writer) -> Result<(), CloudError> {
         let delete = async || {
             let delete = cloud.clients().dynamodb.delete_table().table_name(&self.name).send();
             call("DynamoDB", "DeleteTable", delete).await.or_absent()
         };
-        let Some(live) = self.read(cloud.reader()).await? else { return Ok(()) };
-        if live.protected {
-            return Err(CloudError::new(
-                Kind::Other,
-                "it is protected from deletion: take the protection off (aws dynamodb update-table \
-                 --no-deletion-protection-enabled), and run it again",
-            ));
-        }
         if live.status != DELETING {
             cloud.persist(delete).await?;
         }

@@ -12,10 +12,19 @@ use crate::engine::Resource;
 use crate::engine::plan::{Change, Danger, Fields};
 use crate::resources::function::Function;
 
-/// What is wanted: no signature, streamed answers.
+/// The URL of this function: it asks for no signature, and streams answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     pub function: String,
+}
+
+/// What is wanted, beside what all URLs of ours are like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The statements without which nobody may call it.
+    pub permissions: [Address; 2],
+    /// Clients may be configured with another one that is gone.
+    pub had_another: bool,
 }
 
 /// What is there.
@@ -32,6 +41,7 @@ const NO_AUTH: &str = "NONE";
 const STREAM: &str = "RESPONSE_STREAM";
 
 impl Resource<Clients> for Url {
+    type Wanted = Wanted;
     type Live = UrlLive;
 
     fn address(&self) -> Address {
@@ -42,15 +52,22 @@ impl Resource<Clients> for Url {
         Ownership::Ours
     }
 
-    fn belongs_to(&self, _live: &UrlLive) -> Option<Address> {
+    fn belongs_to(&self, _live: Option<&UrlLive>) -> Option<Address> {
         Some(Function::address_of(&self.function))
     }
 
-    fn diff(&self, live: Option<&UrlLive>) -> Change {
+    fn refers_to(&self, wanted: &Wanted) -> Vec<Address> {
+        wanted.permissions.to_vec()
+    }
+
+    fn diff(&self, wanted: &Wanted, live: Option<&UrlLive>) -> Change {
         let Some(live) = live else {
             let fields =
                 Fields::new().field("AuthType", (), NO_AUTH).field("InvokeMode", (), STREAM);
-            return Change::create(self.address(), fields).flag(Danger::Exposes, true);
+            let change = Change::create(self.address(), fields).flag(Danger::Exposes, true);
+            return change
+                .flag(Danger::ChangesUrl, wanted.had_another)
+                .about("the address for clients");
         };
         let cors = live.cors.then_some("set");
         let fields = Fields::new()
@@ -74,7 +91,12 @@ impl Resource<Clients> for Url {
         }))
     }
 
-    async fn apply(&self, live: Option<UrlLive>, cloud: &Writer) -> Result<(), CloudError> {
+    async fn apply(
+        &self,
+        _wanted: &Wanted,
+        live: Option<UrlLive>,
+        cloud: &Writer,
+    ) -> Result<(), CloudError> {
         let lambda = &cloud.clients().lambda;
         let (auth, mode) = (FunctionUrlAuthType::None, InvokeMode::ResponseStream);
         if live.is_some() {
@@ -95,7 +117,7 @@ impl Resource<Clients> for Url {
         cloud.persist(create).await.map(drop)
     }
 
-    async fn delete(&self, cloud: &Writer) -> Result<(), CloudError> {
+    async fn delete(&self, _live: UrlLive, cloud: &Writer) -> Result<(), CloudError> {
         let delete = async || {
             let delete = cloud.clients().lambda.delete_function_url_config();
             let delete = delete.function_name(&self.function).send();

@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::image::Architecture;
 use crate::resources::image::Wanted;
-use crate::stack::Stack;
+use crate::stack::Declaration;
 
 /// When the prices were noted.
 pub const AS_OF: &str = "November 2026";
@@ -32,19 +32,20 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Estimates for `stack`.
+    /// Estimates for what is declared; `None` where no function is.
     #[must_use]
-    pub fn of(stack: &Stack) -> Self {
-        let gib = f64::from(stack.function.memory.get()) / 1024.0;
-        let second = match stack.function.architecture {
+    pub fn of(declared: &Declaration) -> Option<Self> {
+        let function = declared.wanted.function.as_ref()?;
+        let gib = f64::from(function.memory.get()) / 1024.0;
+        let second = match function.architecture {
             Architecture::Arm64 => ARM64_GIB_SECOND,
             Architecture::X86_64 => X86_64_GIB_SECOND,
         };
-        let idle_month = match &stack.image.wanted {
+        let idle_month = match declared.wanted.image.as_ref()? {
             Wanted::Ready(image) => Some(image.size() as f64 / 1e9 * ECR_GB_MONTH * IMAGES),
             Wanted::Kept(_) | Wanted::NotCompared => None,
         };
-        Self { idle_month, busy_hour: gib * second * 3600.0 }
+        Some(Self { idle_month, busy_hour: gib * second * 3600.0 })
     }
 }
 

@@ -1,19 +1,26 @@
 //! One list of all resources makes the structs and the one walk over them, so none can be
-//! forgotten; everything else iterates over [`super::Part`]s.
+//! forgotten; everything else iterates over [`Part`](crate::engine::part::Part)s.
 
-/// Makes of one list the struct of what is wanted, that of what is there, and the walks over both.
+/// Makes of one list what finds each resource, what is there of each, what is wanted of each, and
+/// the walk over all three.
 macro_rules! resources {
-    ($($field:ident: $Kind:ident $(after $($first:ident),+)?;)+) => {
-        /// What is wanted.
+    ($($field:ident: $Kind:ident;)+) => {
+        /// What finds, judges and removes each resource of one stack.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct Stack {
             $(pub $field: $Kind,)+
         }
 
-        /// What is there of each resource.
+        /// What is there of each.
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
         pub struct Observed {
-            $(pub $field: Option<<$Kind as crate::engine::Resource<Clients>>::Live>,)+
+            $(pub $field: Option<<$Kind as engine::Resource<Clients>>::Live>,)+
+        }
+
+        /// What is wanted of each; what is not wanted is to be gone.
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct Wanted {
+            $(pub $field: Option<<$Kind as engine::Resource<Clients>>::Wanted>,)+
         }
 
         impl Stack {
@@ -22,22 +29,22 @@ macro_rules! resources {
             /// # Errors
             ///
             /// The first answer that could not be had: what is unknown is not taken for absent.
-            pub async fn observe(
-                &self,
-                cloud: &Reader,
-            ) -> Result<Observed, CloudError> {
+            pub async fn observe(&self, cloud: &Reader) -> Result<Observed, CloudError> {
                 let ($($field,)+) = tokio::try_join!($(engine::part::read(&self.$field, cloud)),+)?;
                 Ok(Observed { $($field),+ })
             }
 
             /// Each resource in the order of creation.
             #[must_use]
-            pub fn parts<'a>(&'a self, there: &'a Observed) -> Vec<Box<dyn Part<Clients> + 'a>> {
-                use crate::engine::Resource as _;
+            pub fn parts<'a>(
+                &'a self,
+                wanted: &'a Wanted,
+                there: &'a Observed,
+            ) -> Vec<Box<dyn Part<Clients> + 'a>> {
                 vec![$(Box::new(engine::part::Pair {
-                    wanted: &self.$field,
+                    resource: &self.$field,
+                    wanted: wanted.$field.as_ref(),
                     live: there.$field.as_ref(),
-                    after: vec![$($(self.$first.address()),+)?],
                 })),+]
             }
         }

@@ -1,42 +1,45 @@
 //! What is there of the stack, whose is it, and what would be done? Plain functions of what was
-//! read; only `Stack::observe` (made in `parts`) asks anybody.
+//! read; only `Stack::observe` (made in `list`) asks anybody.
 
 use serde_json::{Map, Value, json};
 
-use super::{Found, Observed, Part, Stack};
+use super::{Declaration, Found, Observed, Part, Stack};
 use crate::aws::Clients;
-use crate::engine::Address;
-use crate::engine::Resource as _;
-use crate::engine::plan::{Danger, Plan};
-use crate::engine::{Foreign, Ownership};
+use crate::engine::plan::Plan;
+use crate::engine::{Address, Foreign, part};
 
-impl Stack {
+impl Declaration {
+    /// Each resource in the order of creation.
+    #[must_use]
+    pub fn parts<'a>(&'a self, there: &'a Observed) -> Vec<Box<dyn Part<Clients> + 'a>> {
+        self.stack.parts(&self.wanted, there)
+    }
+
     /// Compares all of it with what is there.
     #[must_use]
     pub fn plan(&self, there: &Observed) -> Plan {
-        // A function that was there had an address that somebody may use.
-        let new_url = there.function.is_some() && there.url.is_none();
         let parts = self.parts(there).into_iter().filter(|part| part.matters());
-        let changes = parts.map(|part| {
-            let moves = new_url && part.address() == self.url.address();
-            part.diff().flag(Danger::ChangesUrl, moves)
-        });
-        Plan { changes: changes.collect() }
+        Plan { changes: parts.map(|part| part.diff()).collect() }
+    }
+
+    /// What is there and not ours, and why.
+    #[must_use]
+    pub fn foreign(&self, there: &Observed) -> Vec<(Address, Foreign)> {
+        let parts = self.parts(there);
+        let foreign = parts
+            .iter()
+            .filter_map(|part| Some((part.address(), part::foreign(&parts, part.as_ref())?)));
+        foreign.collect()
     }
 
     /// Looks at each resource in the order of creation: what is there of it, and whose it is.
     #[must_use]
     pub fn survey(&self, there: &Observed) -> Vec<Found> {
-        let parts = self.parts(there);
-        let found = parts.iter().filter(|part| part.matters()).map(|part| Found {
-            address: part.address(),
-            state: part.state(),
-            foreign: foreign(&parts, part.as_ref()),
-            change: part.diff(),
-        });
-        found.collect()
+        part::survey(&self.parts(there))
     }
+}
 
+impl Stack {
     /// What whoever uses the stack needs to know of it.
     #[must_use]
     pub fn outputs(&self, there: &Observed) -> Map<String, Value> {
@@ -51,17 +54,5 @@ impl Stack {
             "image": there.function.as_ref().map(|live| live.image.clone()),
         });
         outputs.as_object().cloned().unwrap_or_default()
-    }
-}
-
-/// Why `part` is not ours, if it is not. What belongs to another resource is whose that is.
-fn foreign(parts: &[Box<dyn Part<Clients> + '_>], part: &dyn Part<Clients>) -> Option<Foreign> {
-    match part.ownership()? {
-        Ownership::Foreign(why) => Some(why),
-        Ownership::Ours => {
-            let owner: Address = part.belongs_to()?;
-            let owner = parts.iter().find(|part| part.address() == owner)?;
-            foreign(parts, owner.as_ref())
-        }
     }
 }

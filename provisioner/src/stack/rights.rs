@@ -91,6 +91,15 @@ pub fn execution(
     if size > policies::LONGEST { Err(PolicyError::TooLong { size }) } else { Ok(document) }
 }
 
+/// What the function's role may do, in words.
+#[must_use]
+pub fn in_words(account: &Account, environment: &BTreeMap<String, String>) -> String {
+    let own = account.region.clone();
+    let regions = environment.get("BEDROCK_REGIONS").filter(|text| !text.trim().is_empty());
+    let regions = regions.map_or(own, |text| list(text).collect::<Vec<_>>().join(", "));
+    format!("ask Claude on Bedrock ({regions}), use its table, write its log")
+}
+
 fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|word| !word.is_empty())
 }

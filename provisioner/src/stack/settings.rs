@@ -9,26 +9,25 @@ use std::path::PathBuf;
 
 use function::settings::{Options, Settings as FunctionSettings, VARIABLES};
 
+use super::names::{Name, Names};
+use super::options::Choice;
+use super::policies::PolicyError;
+use super::rights;
 use crate::aws::Account;
 use crate::aws::values::{Boundary, Concurrency, Memory, Retention, Timeout};
 use crate::image::Architecture;
-use crate::stack::names::{Name, Names};
-use crate::stack::policies::PolicyError;
-use crate::stack::rights;
 
-/// Everything that the person who runs a command decides about the stack.
+/// Everything that the person who runs a command decides about the stack. `None` is what counted
+/// before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub name: Name,
-    pub memory: Memory,
-    pub timeout: Timeout,
-    pub retention: Retention,
-    /// `None` reserves nothing.
-    pub concurrency: Option<Concurrency>,
-    pub boundary: Option<Boundary>,
-    /// `None` keeps what is deployed; arm64 where nothing is.
+    pub memory: Option<Choice<Memory>>,
+    pub timeout: Option<Choice<Timeout>>,
+    pub retention: Option<Choice<Retention>>,
+    pub concurrency: Option<Choice<Concurrency>>,
+    pub boundary: Option<Choice<Boundary>>,
     pub architecture: Option<Architecture>,
-    /// `None` keeps what is deployed; no dashboard where nothing is.
     pub dashboard: Option<bool>,
     pub environment: Environment,
     /// Take over what does not carry our tags.
@@ -36,17 +35,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What a stack is without any option.
+    /// Nothing is asked for.
     #[must_use]
     pub const fn defaults(name: Name) -> Self {
-        const MEMORY: Memory = Memory::new(256);
-        const TIMEOUT: Timeout = Timeout::new(900);
-        const RETENTION: Retention = Retention::days(30);
         Self {
             name,
-            memory: MEMORY,
-            timeout: TIMEOUT,
-            retention: RETENTION,
+            memory: None,
+            timeout: None,
+            retention: None,
             concurrency: None,
             boundary: None,
             architecture: None,
@@ -134,6 +130,15 @@ impl Environment {
         let all = environment.iter().map(|(key, value)| (key.into(), value.into()));
         FunctionSettings::from_vars(all.chain(on_lambda), Options::default(), None)
             .map_err(|problems| problems.to_string().lines().map(str::to_owned).collect())
+    }
+
+    /// What the function is to have whatever is there: these, and what only the stack decides.
+    #[must_use]
+    pub fn insisted(&self, table: &str) -> BTreeMap<String, String> {
+        let mut insisted = self.0.clone();
+        insisted.insert("RATE_LIMIT_STORE".to_owned(), "dynamodb".to_owned());
+        insisted.insert("RATE_LIMIT_TABLE_NAME".to_owned(), table.to_owned());
+        insisted
     }
 
     /// Names and values.

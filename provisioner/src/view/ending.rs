@@ -7,26 +7,26 @@ use crate::engine::plan::Style;
 use crate::engine::words::clean;
 use crate::proxy::probe::Health;
 use crate::stack::cost::{AS_OF, Estimate};
-use crate::stack::{Observed, Stack};
+use crate::stack::{Declaration, Observed};
 use crate::view::state;
 
 /// The whole text. `health` is what the URL said, if it was asked.
 #[must_use]
 pub fn text(
-    stack: &Stack,
+    declared: &Declaration,
     there: &Observed,
     health: Option<&Health>,
     scope: &Scope<'_>,
     style: Style,
 ) -> String {
-    let outputs = stack.outputs(there);
+    let outputs = declared.stack.outputs(there);
     let get = |key: &str| outputs.get(key).and_then(Value::as_str).unwrap_or("(none)");
     let url = get("url").trim_end_matches('/');
     let health = health.map(|health| format!("  {}", state::words(health))).unwrap_or_default();
     let lines = ["function", "table", "log_group", "repository", "role", "image"]
         .map(|key| format!("  {key:<10}  {}\n", clean(get(key))));
     let title = |text: &str| style.paint("1", text);
-    let Access { sentence, command, header } = access(stack, scope);
+    let Access { sentence, command, header } = access(declared, scope);
     let command = command.map(|command| format!("\n  {command}\n")).unwrap_or_default();
     let lines = [
         format!("\n{}  {}{health}\n", title("URL"), style.paint("36", url)),
@@ -39,7 +39,7 @@ pub fn text(
         title(&format!(
             "Costs, estimated from list prices (us-east-1, {AS_OF}), Bedrock's tokens apart:"
         )),
-        format!("  {}", Estimate::of(stack)),
+        Estimate::of(declared).map(|estimate| format!("  {estimate}")).unwrap_or_default(),
     ];
     lines.join("\n")
 }
@@ -52,8 +52,8 @@ struct Access {
     header: Option<&'static str>,
 }
 
-fn access(stack: &Stack, scope: &Scope<'_>) -> Access {
-    let environment = &stack.function.environment;
+fn access(declared: &Declaration, scope: &Scope<'_>) -> Access {
+    let environment = &declared.environment;
     let get = |key: &str| environment.get(key).map(String::as_str).filter(|v| !v.is_empty());
     let without =
         |sentence: &str| Access { sentence: format!("{sentence}\n"), command: None, header: None };

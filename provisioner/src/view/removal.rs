@@ -3,17 +3,17 @@
 use std::fmt::Write as _;
 
 use super::{Scope, number};
-use crate::engine::Address;
 use crate::engine::Resource as _;
 use crate::engine::plan::{Danger, Style};
 use crate::engine::words::clean;
-use crate::stack::{Found, Observed, Stack};
+use crate::engine::{Address, Foreign};
+use crate::stack::{Observed, Stack};
 
 /// What is there and not ours.
 #[must_use]
-pub fn kept(survey: &[Found]) -> String {
-    let foreign = survey.iter().filter_map(|found| Some((&found.address, found.foreign.as_ref()?)));
+pub fn kept(foreign: &[(Address, Foreign)]) -> String {
     foreign
+        .iter()
         .map(|(address, why)| format!("kept: {address} ({})\n", clean(&why.to_string())))
         .collect()
 }

@@ -28,7 +28,7 @@ pub(crate) fn delete_role(world: &World) {
 }
 
 /// For tests that are not asynchronous otherwise.
-fn wait<T: Send>(call: impl Future<Output = T> + Send) -> T {
+pub(crate) fn wait<T: Send>(call: impl Future<Output = T> + Send) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     std::thread::scope(|scope| scope.spawn(|| runtime.block_on(call)).join().unwrap())
 }

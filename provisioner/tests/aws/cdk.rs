@@ -15,7 +15,7 @@ use provisioner::image::{Architecture, Image};
 use provisioner::resources::image::Wanted;
 use provisioner::stack::names::Name;
 use provisioner::stack::settings::Settings;
-use provisioner::stack::{Remembered, Stack};
+use provisioner::stack::{Declaration, Observed, Stack, declare};
 use serde_json::{Value, json};
 use testing::aws::emulator::Emulator::MiniStack;
 use testing::aws::world::World;
@@ -82,27 +82,30 @@ fn wanted(world: &World) -> Value {
     let binary = fs::read(world.binary("one")).unwrap();
     let image = Image::from_binary(&binary, Architecture::Arm64).unwrap();
     let settings = Settings::defaults(name);
-    let past = Remembered::default();
-    let stack = Stack::new(&settings, &account, &past, Wanted::Ready(image)).unwrap();
+    let there = Observed::default();
+    let Declaration { stack, wanted, .. } =
+        declare(&settings, &account, &there, Wanted::Ready(image));
     let Stack { role, repository, table, log_group, function, .. } = stack;
+    let (to_be, logs) = (wanted.role.unwrap(), wanted.log_group.unwrap());
+    let (documents, code) = (wanted.repository.unwrap(), wanted.function.unwrap());
     let tags: Value =
         role.tags.wanted().map(|(key, value)| (text(key), json!(value))).into_iter().collect();
     json!({
         "name": world.name, "account": account.id, "region": account.region, "tags": tags,
         "role": {
-            "name": role.name, "trust": role.trust, "managed": role.managed,
-            "policy_name": role.policy_name.as_str(), "policy": role.policy,
+            "name": role.name, "trust": to_be.trust, "managed": to_be.managed,
+            "policy_name": to_be.policy_name.as_str(), "policy": to_be.policy,
         },
         "repository": {
-            "name": repository.name, "policy": repository.policy,
-            "lifecycle": repository.lifecycle.to_string(),
+            "name": repository.name, "policy": documents.policy,
+            "lifecycle": documents.lifecycle.to_string(),
         },
         "table": table.name,
-        "log_group": {"name": log_group.name, "retention": log_group.retention.get()},
+        "log_group": {"name": log_group.name, "retention": logs.retention.get()},
         "function": {
-            "name": function.name, "image": function.image.unwrap().as_str(),
-            "architecture": function.architecture.name(), "memory": function.memory.get(),
-            "timeout": function.timeout.get(), "environment": function.environment,
+            "name": function.name, "image": code.image.unwrap().as_str(),
+            "architecture": code.architecture.name(), "memory": code.memory.get(),
+            "timeout": code.timeout.get(), "environment": code.environment,
         },
     })
 }

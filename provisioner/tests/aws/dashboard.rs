@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use provisioner::aws::Account;
+use provisioner::stack::Stack;
 use provisioner::stack::names::Name;
-use provisioner::stack::settings::Settings;
-use provisioner::stack::{Remembered, Stack};
 use serde_json::{Value, json};
 use testing::aws::emulator::Emulator::{MiniStack, Moto};
 use testing::aws::world::World;
@@ -157,10 +156,7 @@ fn stack() -> Stack {
     let name: Name = "claude-proxy".parse().unwrap();
     let text = |text: &str| text.to_owned();
     let (id, region, partition) = (text("123456789012"), text("us-east-1"), text("aws"));
-    let settings = Settings { dashboard: Some(true), ..Settings::defaults(name) };
-    let wanted = provisioner::resources::image::Wanted::NotCompared;
-    let past = Remembered::default();
-    Stack::new(&settings, &Account { id, region, partition }, &past, wanted).unwrap()
+    Stack::named(&name, &Account { id, region, partition })
 }
 
 fn parts(world: &World) -> BTreeSet<String> {

@@ -46,14 +46,42 @@ fn a_change_is_made_in_place_and_the_url_stays() {
         let fields = of_function.unwrap()["fields"].as_array().unwrap().clone();
         let paths: Vec<_> = fields.iter().map(|field| field["path"].clone()).collect();
         assert_eq!(paths, ["Code.ImageUri", "MemorySize", "Environment.LOG_LEVEL"]);
-        // The setting is remembered, the option is not.
-        let third = world.up(&["--json", "--binary", two.to_str().unwrap()]);
+        // The setting is remembered, and so is the option.
+        world.proxy.take_journal();
+        world.up(&["--json", "--binary", two.to_str().unwrap()]).expect(0);
+        assert_eq!(world.proxy.take_journal(), [""; 0]);
+        let back = ["--json", "--memory", "default", "--binary", two.to_str().unwrap()];
+        let third = world.up(&back);
         third.expect(0);
         let changes = third.json()["changes"].clone();
         let of_function = changes.as_array().unwrap().iter().find(|c| c["action"] == "update");
         let fields = of_function.unwrap()["fields"].clone();
         assert_eq!(fields, json!([{"path": "MemorySize", "before": 512, "after": 256}]));
     }
+}
+
+#[test]
+fn after_going_back_to_an_old_image_a_new_one_ends_well() {
+    let world = World::new(MiniStack);
+    for code in ["one", "two", "three", "four"] {
+        world.up(&["--binary", &world.path(code)]).expect(0);
+    }
+    let image = provisioner::image::Image::from_binary(
+        &std::fs::read(world.binary("one")).unwrap(),
+        provisioner::image::Architecture::Arm64,
+    );
+    let oldest = image.unwrap().digest().to_string();
+    world.run(&["up", "--yes", "--no-probe", "--image", &oldest]).expect(0);
+    let five = world.path("five");
+    let ended = world.up(&["--json", "--binary", &five]);
+    ended.expect(0);
+    let addresses: Vec<_> = ended.json()["changes"].as_array().unwrap().clone();
+    let addresses: Vec<_> = addresses.iter().map(|change| change["address"].clone()).collect();
+    let unique: std::collections::BTreeSet<_> = addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(unique.len(), addresses.len(), "{addresses:?}");
+    world.proxy.take_journal();
+    world.up(&["--binary", &five]).expect(0);
+    assert_eq!(world.proxy.take_journal(), [""; 0]);
 }
 
 #[tokio::test]

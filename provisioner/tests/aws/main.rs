@@ -20,6 +20,7 @@ mod limits;
 mod logs;
 mod ownership;
 mod people;
+mod race;
 mod refused;
 mod rights;
 mod seen;

@@ -155,7 +155,7 @@ fn a_log_group_that_comes_back_is_deleted_once_more() {
 }
 
 /// Somebody who uses our names without knowing us.
-struct Stranger {
+pub(crate) struct Stranger {
     name: String,
     iam: aws_sdk_iam::Client,
     ecr: aws_sdk_ecr::Client,
@@ -165,7 +165,7 @@ struct Stranger {
 }
 
 impl Stranger {
-    fn new(world: &World) -> Self {
+    pub(crate) fn new(world: &World) -> Self {
         let sdk = world.sdk();
         Self {
             name: world.name.clone(),

@@ -5,6 +5,7 @@
 
 mod cli;
 mod doctor;
+mod engine;
 mod image;
 mod logs;
 mod plan;

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use provisioner::aws::Account;
-use provisioner::aws::values::{Concurrency, Memory};
+use provisioner::aws::values::{Concurrency, Memory, Retention};
+use provisioner::engine::Marks;
 use provisioner::engine::plan::{self, Plan, Style};
 use provisioner::image::Digest;
 use provisioner::resources::function::FunctionLive;
@@ -14,17 +15,17 @@ use provisioner::resources::log_group::LogGroupLive;
 use provisioner::resources::permission::PermissionLive;
 use provisioner::resources::repository::RepositoryLive;
 use provisioner::resources::role::RoleLive;
-use provisioner::resources::surplus::{self, SurplusLive};
 use provisioner::resources::table::TableLive;
 use provisioner::resources::url::UrlLive;
 use provisioner::stack::names::Name;
+use provisioner::stack::options::Choice;
 use provisioner::stack::settings::{Environment, Settings};
-use provisioner::stack::{Observed, Remembered, Stack};
+use provisioner::stack::{Declaration, Observed, declare};
 use serde_json::json;
 
 #[test]
 fn nothing_there_means_that_all_is_created_in_order() {
-    let plan = stack(&settings()).plan(&Observed::default());
+    let plan = declared(&settings()).plan(&Observed::default());
     let changes: Vec<_> =
         plan.changes.iter().map(|c| format!("{} {}", c.action.as_str(), c.address)).collect();
     insta::assert_snapshot!(changes.join("\n"), @r#"
@@ -88,7 +89,7 @@ fn a_stranger_s_policy_is_shown_and_taken_off() {
 fn a_setting_that_touches_rights_changes_the_role_and_says_so() {
     let mut settings = settings();
     settings.environment = Environment::parse(["BEDROCK_REGIONS=us-east-1,us-west-2"]).unwrap();
-    let plan = stack(&settings).plan(&deployed());
+    let plan = declared_over(&settings, &deployed()).plan(&deployed());
     insta::assert_snapshot!(plan::text(&plan, Style::Plain), @r#"
     Update
       ~ iam-role/claude-proxy-api-role  ! widens rights
@@ -130,9 +131,7 @@ fn a_role_that_was_made_anew_concerns_the_function() {
 fn a_function_that_runs_under_no_role_gets_the_new_one() {
     let mut there = Observed { role: None, ..deployed() };
     function(&mut there).role_id = None;
-    let past = Remembered::of(there.function.as_ref().unwrap());
-    let stack = Stack::new(&settings(), &account(), &past, Wanted::Kept(digest())).unwrap();
-    let plan = stack.plan(&there);
+    let plan = declared_over(&settings(), &there).plan(&there);
     let changes = plan.pending().map(|c| format!("{} {}", c.action.as_str(), c.address));
     insta::assert_snapshot!(changes.collect::<Vec<_>>().join("\n"), @r#"
     create iam-role/claude-proxy-api-role
@@ -167,16 +166,41 @@ fn a_new_url_for_a_function_that_had_one_is_flagged() {
     insta::assert_snapshot!(said(|there| there.url = None), @r#"
     Create
       + function-url/claude-proxy-api  ! public  ! new URL
-          AuthType    NONE
-          InvokeMode  RESPONSE_STREAM
 
     ! opens the function to the internet; its own access check decides:
-        function-url/claude-proxy-api
+        function-url/claude-proxy-api: the address for clients
     ! changes the URL that clients are configured with:
-        function-url/claude-proxy-api
+        function-url/claude-proxy-api: the address for clients
 
     Plan: 1 to create, 8 unchanged.
     "#);
+}
+
+#[test]
+fn what_a_stranger_wrote_into_the_function_s_policy_is_shown_and_taken_off() {
+    let open = |there: &mut Observed| {
+        let wide = json!({"Effect": "Allow", "Principal": "*", "Action": "lambda:InvokeFunction"});
+        function(there).strangers.insert("Theirs".into(), wide);
+    };
+    insta::assert_snapshot!(said(open), @r#"
+    Update
+      ~ lambda/claude-proxy-api  ! public
+          Policy.Theirs
+            - allow lambda:InvokeFunction
+            -   by everyone
+
+    ! opens the function to the internet; its own access check decides:
+        lambda/claude-proxy-api
+
+    Plan: 1 to update, 8 unchanged.
+    "#);
+}
+
+/// What carries no tag expires, and would take the function with it.
+#[test]
+fn an_image_that_is_deployed_without_our_tag_gets_it() {
+    let said = said(|there| there.image.as_mut().unwrap().images[0].tags.clear());
+    assert!(said.contains(&format!("imageTag  (none) → {}", digest().tag())), "{said}");
 }
 
 #[test]
@@ -208,7 +232,6 @@ fn three_images_before_the_deployed_one_are_kept() {
         images.extend((1..=5).map(|age| stored(&format!("older {age}"), -age)));
         // Somebody else's: without our tag.
         images[5].tags = vec!["latest".into()];
-        there.surplus = Some(SurplusLive(surplus::of(images, &digest())));
     });
     insta::assert_snapshot!(said, @r#"
     Delete
@@ -226,7 +249,6 @@ fn an_old_image_that_is_still_deployed_goes_after_the_function_has_another() {
         let images = &mut there.image.as_mut().unwrap().images;
         images.extend((1..=4).map(|age| stored(&format!("older {age}"), -age)));
         let oldest = images[4].digest.clone();
-        there.surplus = Some(SurplusLive(surplus::of(images, &digest())));
         let image = &mut function(there).image;
         *image = format!("{}@{oldest}", image.split('@').next().unwrap());
     });
@@ -239,15 +261,23 @@ fn an_old_image_that_is_still_deployed_goes_after_the_function_has_another() {
 fn strangers_may_knock_so_organization_mode_reserves_concurrency() {
     let mut settings = settings();
     settings.environment = Environment::parse(["ACCESS_MODE=organization"]).unwrap();
-    assert_eq!(stack(&settings).function.concurrency, Some(Concurrency::new(50)));
+    let function = declared(&settings).wanted.function.unwrap();
+    assert_eq!(function.concurrency, Some(Concurrency::new(50)));
 }
 
 #[test]
-fn an_option_that_is_not_given_is_the_default() {
-    let mut settings = settings();
-    settings.memory = Memory::new(512);
-    let there = live(&stack(&settings));
-    insta::assert_snapshot!(text(&stack(&self::settings()).plan(&there)), @r#"
+fn an_option_that_is_not_given_stays_as_it_was_asked() {
+    let mut asked = settings();
+    asked.memory = Some(Choice::Given(Memory::new(512)));
+    asked.retention = Some(Choice::Given(Retention::days(7)));
+    asked.boundary = Some(Choice::Given("arn:aws:iam::1:policy/b".parse().unwrap()));
+    asked.concurrency = Some(Choice::Given(Concurrency::new(5)));
+    let there = live(&declared(&asked));
+    let plain = declared_over(&settings(), &there);
+    assert_eq!(text(&plain.plan(&there)), "No changes.\n");
+    let mut back = settings();
+    back.memory = Some(Choice::Default);
+    insta::assert_snapshot!(text(&declared_over(&back, &there).plan(&there)), @r#"
     Update
       ~ lambda/claude-proxy-api
           MemorySize  512 → 256
@@ -257,10 +287,62 @@ fn an_option_that_is_not_given_is_the_default() {
 }
 
 #[test]
+fn what_was_changed_behind_an_option_is_drift() {
+    insta::assert_snapshot!(said(|there| function(there).memory = 1024), @r#"
+    Update
+      ~ lambda/claude-proxy-api
+          MemorySize  1024 → 256
+
+    Plan: 1 to update, 8 unchanged.
+    "#);
+}
+
+#[test]
+fn what_a_stack_without_such_tags_runs_with_counts_as_asked() {
+    let mut there = deployed();
+    let options = ["memory", "timeout", "reserved-concurrency"];
+    let live = function(&mut there);
+    (live.memory, live.timeout, live.concurrency) = (1024, 60, Some(7));
+    live.tags.retain(|key, _| options.iter().all(|name| !key.ends_with(name)));
+    let wanted = declared_over(&settings(), &there).wanted.function.unwrap();
+    assert_eq!((wanted.memory.get(), wanted.timeout.get()), (1024, 60));
+    assert_eq!(wanted.concurrency, Some(Concurrency::new(7)));
+    let plan = declared_over(&settings(), &there).plan(&there);
+    let fields: Vec<_> = plan.pending().flat_map(|change| change.fields.clone()).collect();
+    assert!(fields.len() == 3 && fields.iter().all(|field| field.path.starts_with("Tags.")));
+}
+
+/// Whatever the tags say, also half-way through taking it off.
+#[test]
+fn a_plain_up_never_takes_a_boundary_off() {
+    for tag in [None, Some("default"), Some("arn:aws:iam::1:policy/other"), Some("?")] {
+        let mut there = deployed();
+        let role = there.role.as_mut().unwrap();
+        role.boundary = Some("arn:aws:iam::1:policy/b".into());
+        let key = "claude-proxy:permissions-boundary".to_owned();
+        match tag {
+            Some(tag) => role.tags.insert(key, tag.to_owned()),
+            None => role.tags.remove(&key),
+        };
+        let wanted = declared_over(&settings(), &there).wanted.role.unwrap();
+        assert!(wanted.boundary.is_some(), "{tag:?}");
+    }
+}
+
+#[test]
+fn nothing_is_insisted_on_that_was_merely_seen() {
+    let mut there = deployed();
+    function(&mut there).environment.insert("PROXY_KEYS".into(), "alice:00".into());
+    let declared = declared_over(&settings(), &there);
+    assert!(declared.environment.contains_key("PROXY_KEYS"));
+    assert!(!declared.wanted.function.unwrap().environment.contains_key("PROXY_KEYS"));
+}
+
+#[test]
 fn a_table_with_other_keys_is_never_ours() {
     let mut there = deployed();
     there.table.as_mut().unwrap().keys.pop();
-    let survey = stack(&settings()).survey(&there);
+    let survey = declared_over(&settings(), &there).survey(&there);
     let foreign: Vec<_> =
         survey.into_iter().filter_map(|found| Some((found.address, found.foreign?))).collect();
     assert_eq!(foreign.len(), 1);
@@ -272,7 +354,7 @@ fn what_belongs_to_a_foreign_function_is_foreign_too() {
     let mut there = deployed();
     function(&mut there).tags.clear();
     there.log_group.as_mut().unwrap().tags.clear();
-    let survey = stack(&settings()).survey(&there);
+    let survey = declared_over(&settings(), &there).survey(&there);
     let foreign = survey.iter().filter(|found| found.foreign.is_some());
     let foreign: Vec<_> = foreign.map(|found| found.address.to_string()).collect();
     insta::assert_snapshot!(foreign.join("\n"), @r#"
@@ -289,7 +371,7 @@ fn the_account_s_other_stacks_are_told_apart() {
     let mut there = deployed();
     let tags = &mut there.role.as_mut().unwrap().tags;
     tags.insert("claude-proxy:stack-id".into(), "0123456789ab".into());
-    let survey = stack(&settings()).survey(&there);
+    let survey = declared_over(&settings(), &there).survey(&there);
     let why = survey[0].foreign.clone().unwrap();
     assert!(!why.adoptable());
     insta::assert_snapshot!(why, @r#"it belongs to the stack of this name in another region or account"#);
@@ -310,9 +392,11 @@ fn wrong_settings_are_told_all_at_once_and_never_repeat_a_value() {
 
 #[test]
 fn whatever_has_to_be_there_first_stands_earlier_in_the_list() {
-    let (stack, nothing) = (stack(&settings()), Observed::default());
+    let mut settings = settings();
+    settings.dashboard = Some(true);
+    let (declared, nothing) = (declared(&settings), Observed::default());
     let mut earlier = Vec::new();
-    for part in stack.parts(&nothing) {
+    for part in declared.parts(&nothing) {
         let first = part.after().iter().all(|first| earlier.contains(first));
         assert!(first, "{} waits for what comes later", part.address());
         earlier.push(part.address());
@@ -332,18 +416,19 @@ fn digest() -> Digest {
     Digest::of(b"the image")
 }
 
-fn stack(settings: &Settings) -> Stack {
-    let past = Remembered::default();
-    Stack::new(settings, &account(), &past, Wanted::Kept(digest())).unwrap()
+fn declared(settings: &Settings) -> Declaration {
+    declared_over(settings, &Observed::default())
+}
+
+fn declared_over(settings: &Settings, there: &Observed) -> Declaration {
+    declare(settings, &account(), there, Wanted::Kept(digest()))
 }
 
 /// What a plan says of the default stack, all of it there, once `drift` has changed something.
 fn said(drift: impl FnOnce(&mut Observed)) -> String {
     let mut there = deployed();
     drift(&mut there);
-    let past = Remembered::of(there.function.as_ref().unwrap());
-    let stack = Stack::new(&settings(), &account(), &past, Wanted::Kept(digest())).unwrap();
-    text(&stack.plan(&there))
+    text(&declared_over(&settings(), &there).plan(&there))
 }
 
 fn text(plan: &Plan) -> String {
@@ -355,7 +440,7 @@ fn function(there: &mut Observed) -> &mut FunctionLive {
 }
 
 fn deployed() -> Observed {
-    live(&stack(&settings()))
+    live(&declared(&settings()))
 }
 
 fn stored(name: &str, pushed: i64) -> Stored {
@@ -363,53 +448,40 @@ fn stored(name: &str, pushed: i64) -> Stored {
     Stored { tags: vec![digest.tag().to_owned()], digest, pushed }
 }
 
-/// An account in which `stack` is whole.
-fn live(stack: &Stack) -> Observed {
-    let tags: BTreeMap<String, String> =
-        stack.role.tags.wanted().map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    let uri = "123456789012.dkr.ecr.us-east-1.amazonaws.com/claude-proxy".to_owned();
+/// An account in which all that is declared is there.
+fn live(declared: &Declaration) -> Observed {
+    let function = live_function(declared);
+    let (stack, wanted) = (&declared.stack, declared.wanted.clone());
+    let (role, logs) = (wanted.role.unwrap(), wanted.log_group.unwrap());
+    let repository = wanted.repository.unwrap();
+    let tags = stack.role.tags.with(&Marks::new());
     Observed {
         role: Some(RoleLive {
-            trust: stack.role.trust.clone(),
-            policies: [("BedrockAndDynamoDB".to_owned(), stack.role.policy.clone())].into(),
-            attached: [stack.role.managed.clone()].into(),
-            boundary: None,
-            tags: tags.clone(),
+            trust: role.trust,
+            policies: [("BedrockAndDynamoDB".to_owned(), role.policy.unwrap())].into(),
+            attached: [role.managed].into(),
+            boundary: role.boundary.map(|boundary| boundary.0),
+            tags: stack.role.tags.with(&role.marks),
         }),
         repository: Some(RepositoryLive {
             arn: "arn".to_owned(),
-            uri: uri.clone(),
+            uri: URI.to_owned(),
             scan: true,
             mutability: "IMMUTABLE".to_owned(),
-            policy: stack.repository.policy.clone(),
-            lifecycle: stack.repository.lifecycle.clone(),
+            policy: repository.policy,
+            lifecycle: repository.lifecycle,
             tags: tags.clone(),
         }),
         image: Some(ImageLive { images: vec![stored("the image", 0)] }),
-        table: Some(table(tags.clone())),
+        table: Some(table(tags)),
         log_group: Some(LogGroupLive {
             arn: "arn".to_owned(),
-            retention: Some(stack.log_group.retention.get()),
+            retention: Some(logs.retention.get()),
             stored: None,
-            tags: tags.clone(),
+            protected: false,
+            tags: stack.log_group.tags.with(&logs.marks),
         }),
-        function: Some(FunctionLive {
-            arn: "arn".to_owned(),
-            image: format!("{uri}@{}", digest()),
-            is_image: true,
-            architecture: "arm64".to_owned(),
-            memory: stack.function.memory.get(),
-            timeout: stack.function.timeout.get(),
-            concurrency: None,
-            role: stack.function.role.clone(),
-            role_id: Some("AROAROLE".to_owned()),
-            environment: stack.function.environment.clone(),
-            tags: with_role_id(tags),
-            state: "Active".to_owned(),
-            state_reason: String::new(),
-            last_update: "Successful".to_owned(),
-            revision: None,
-        }),
+        function: Some(function),
         call_url: Some(PermissionLive(stack.call_url.statement())),
         call_lambda: Some(PermissionLive(stack.call_lambda.statement())),
         url: Some(UrlLive {
@@ -422,6 +494,30 @@ fn live(stack: &Stack) -> Observed {
         fallback_alarm: None,
         error_alarm: None,
         surplus: None,
+    }
+}
+
+const URI: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/claude-proxy";
+
+fn live_function(declared: &Declaration) -> FunctionLive {
+    let function = declared.wanted.function.clone().unwrap();
+    FunctionLive {
+        arn: "arn".to_owned(),
+        image: format!("{URI}@{}", digest()),
+        is_image: true,
+        architecture: "arm64".to_owned(),
+        memory: function.memory.get(),
+        timeout: function.timeout.get(),
+        concurrency: function.concurrency.map(Concurrency::get),
+        role: function.role,
+        role_id: Some("AROAROLE".to_owned()),
+        environment: function.environment,
+        tags: with_role_id(declared.stack.function.tags.with(&function.marks)),
+        strangers: BTreeMap::new(),
+        state: "Active".to_owned(),
+        state_reason: String::new(),
+        last_update: "Successful".to_owned(),
+        revision: None,
     }
 }
 

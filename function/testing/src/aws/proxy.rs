@@ -60,6 +60,8 @@ struct State {
     lasting: bool,
     /// A variable that somebody else sets just before the next change of the function's.
     race: Option<(String, String)>,
+    /// What somebody else does in between.
+    meddler: Meddler,
     /// Loses the answer to each mutating call once; which have been lost.
     lose: bool,
     lost: BTreeSet<(String, String, Bytes)>,
@@ -80,6 +82,16 @@ struct State {
     alarms: BTreeMap<String, Value>,
     /// Path beginnings, and what is said to them in the emulator's place.
     canned: Vec<(&'static str, u16, Value)>,
+}
+
+/// Somebody who does something once: before the first call after so many mutating ones.
+#[derive(Default)]
+struct Meddler(Option<(usize, Box<dyn FnOnce() + Send>)>);
+
+impl std::fmt::Debug for Meddler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meddler")
+    }
 }
 
 /// How log lines are given.
@@ -152,6 +164,18 @@ impl Proxy {
     /// Lets somebody else set a variable of the function just before the tool does.
     pub fn race(&self, name: &str, value: &str) {
         self.state().race = Some((name.to_owned(), value.to_owned()));
+    }
+
+    /// Lets somebody else do something after so many mutating calls from now on, once.
+    pub fn meddle(&self, calls: usize, what: impl FnOnce() + Send + 'static) {
+        let mut state = self.state();
+        state.seen = 0;
+        state.meddler = Meddler(Some((calls, Box::new(what))));
+    }
+
+    /// Whether somebody has still to do something; nobody has any more.
+    pub fn call_off(&self) -> bool {
+        self.state().meddler.0.take().is_some()
     }
 
     /// Refuses every call of this name, such as `iam.CreateRole`.
@@ -293,6 +317,7 @@ impl Wire {
         if call.name == "logs.FilterLogEvents" {
             return self.page(call).await;
         }
+        self.meddle().await;
         let fault = self.note(&call);
         self.race(&call).await?;
         match fault {
@@ -319,6 +344,19 @@ impl Wire {
                 self.forward(&call).await
             }
         }
+    }
+
+    /// Lets somebody else go first, whose own calls go through here as well.
+    async fn meddle(&self) {
+        let what = {
+            let mut state = self.state();
+            let seen = state.seen;
+            let now = state.meddler.0.as_ref().is_some_and(|(calls, _)| seen >= *calls);
+            let meddler = if now { state.meddler.0.take() } else { None };
+            let Some((_, what)) = meddler else { return };
+            what
+        };
+        tokio::task::spawn_blocking(what).await.unwrap();
     }
 
     /// Writes a call down, and says what is to happen to it.

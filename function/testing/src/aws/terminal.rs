@@ -31,6 +31,16 @@ pub fn start(world: &World, words: &[&str], variables: &[(&str, &str)]) -> (Chil
 
 /// Runs the tool; whenever it asks, `answer` is typed.
 pub fn run(world: &World, words: &[&str], variables: &[(&str, &str)], answer: &str) -> Screen {
+    run_with(world, words, variables, || answer)
+}
+
+/// Runs the tool; whenever it asks, `answer` says what is typed.
+pub fn run_with<'a>(
+    world: &World,
+    words: &[&str],
+    variables: &[(&str, &str)],
+    mut answer: impl FnMut() -> &'a str,
+) -> Screen {
     let (mut child, mut master) = start(world, words, variables);
     let (mut seen, mut piece, mut asked) = (Vec::new(), [0; 4096], 0);
     // It ends with an error of its own on Linux, and with nothing elsewhere.
@@ -39,7 +49,7 @@ pub fn run(world: &World, words: &[&str], variables: &[(&str, &str)], answer: &s
         let questions = String::from_utf8_lossy(&seen).matches("[y/N] ").count();
         if questions > asked {
             asked = questions;
-            master.write_all(answer.as_bytes()).unwrap();
+            master.write_all(answer().as_bytes()).unwrap();
         }
     }
     let code = child.wait().unwrap().code();

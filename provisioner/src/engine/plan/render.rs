@@ -50,22 +50,35 @@ const WIDEST_NAME: usize = 36;
 /// The digits of a digest that are shown: those of the image's tag.
 const DIGITS: usize = 12;
 
-/// The whole plan, with a last line that counts.
+/// A plan as it fits a screen, with a last line that counts: one line for each resource that is
+/// new, with every field for those that change.
 #[must_use]
 pub fn text(plan: &Plan, style: Style) -> String {
+    rendered(plan, style, false)
+}
+
+/// A plan with every field, also of what is new.
+#[must_use]
+pub fn whole(plan: &Plan, style: Style) -> String {
+    rendered(plan, style, true)
+}
+
+fn rendered(plan: &Plan, style: Style, whole: bool) -> String {
     if plan.is_empty() {
         return "No changes.\n".to_owned();
     }
     let groups = ["create", "update", "replace", "delete"].map(|word| {
-        let blocks: String =
-            plan.pending().filter(|c| c.action.as_str() == word).map(|c| block(c, style)).collect();
+        let of_it: Vec<_> = plan.pending().filter(|c| c.action.as_str() == word).collect();
+        let width = of_it.iter().map(|c| c.address.to_string().chars().count()).max();
+        let width = width.unwrap_or_default();
+        let blocks: String = of_it.iter().map(|c| block(c, width, style, whole)).collect();
         let title = format!("{}{}", word[..1].to_uppercase(), &word[1..]);
         if blocks.is_empty() { blocks } else { format!("{}\n{blocks}\n", style.paint("1", title)) }
     });
     format!("{}{}{}\n", groups.concat(), dangers(plan, style), style.paint("1", count(plan)))
 }
 
-fn block(change: &Change, style: Style) -> String {
+fn block(change: &Change, width: usize, style: Style, whole: bool) -> String {
     let (sign, colour) = match change.action {
         Action::Create => ("+", "32"),
         Action::Update => ("~", "33"),
@@ -77,9 +90,16 @@ fn block(change: &Change, style: Style) -> String {
     for danger in &change.dangers {
         block += &style.paint("1;31", format!("  ! {}", danger.label()));
     }
+    if let Some(about) = change.about.as_ref().filter(|_| change.dangers.is_empty()) {
+        let gap = width.saturating_sub(change.address.to_string().chars().count());
+        write!(block, "{:gap$}  {}", "", clean(about)).expect("a string takes all");
+    }
     block.push('\n');
     if let Some(note) = &change.note {
         writeln!(block, "      {}", clean(note)).expect("a string takes all");
+    }
+    if change.action == Action::Create && !whole {
+        return block;
     }
     block + &details(change, style)
 }
@@ -158,7 +178,11 @@ fn dangers(plan: &Plan, style: Style) -> String {
     let all = [Danger::WidensRights, Danger::Exposes, Danger::ChangesUrl, Danger::LosesData];
     let of = |danger: Danger| {
         let changes = plan.pending().filter(|change| change.dangers.contains(&danger));
-        let addresses: Vec<_> = changes.map(|change| change.address.to_string()).collect();
+        let named = |change: &Change| match &change.about {
+            Some(about) => format!("{}: {}", change.address, clean(about)),
+            None => change.address.to_string(),
+        };
+        let addresses: Vec<_> = changes.map(named).collect();
         let line = style.paint("1;31", format!("! {danger}:"));
         if addresses.is_empty() {
             return String::new();

@@ -2,19 +2,19 @@
 //! before Lambda has finished the one before.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_lambda::types::{
     Architecture as LambdaArchitecture, Environment, FunctionCode, PackageType,
 };
 
-use super::{Function, FunctionLive, PATIENCE, ROLE_ID_TAG};
+use super::{Function, FunctionLive, PATIENCE, ROLE_ID_TAG, Wanted};
 use crate::aws::values::Concurrency;
-use crate::aws::{CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
+use crate::aws::{CloudError, Kind, OrAbsent as _, Wait, Writer, call};
 use crate::engine::plan::Fields;
 use crate::image::Digest;
 use crate::resources::repository::Repository;
-use crate::resources::role::Role;
+use crate::resources::stand_in;
 
 /// How often a function that should be there may not be visible.
 const UNSEEN: u32 = 20;
@@ -27,14 +27,17 @@ impl Function {
     /// Makes it, under the role with the id `role_id`.
     pub(super) async fn create(
         &self,
+        wanted: &Wanted,
         role_id: Option<&str>,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
-        let Some(digest) = &self.image else {
+        let Some(digest) = &wanted.image else {
             return Err(CloudError::new(Kind::Other, "there is no image to make it of"));
         };
         let code = FunctionCode::builder().image_uri(self.image_uri(digest, cloud).await?).build();
-        let environment = environment(self.environment.clone());
+        let environment = environment(wanted.environment.clone());
+        // One map for all tries: asked again, it is the same question to the letter.
+        let tags: HashMap<_, _> = self.owned_tags(wanted, role_id).into_iter().collect();
         cloud
             .persist(async || {
                 let create = cloud
@@ -44,12 +47,12 @@ impl Function {
                     .function_name(&self.name)
                     .package_type(PackageType::Image)
                     .code(code.clone())
-                    .architectures(LambdaArchitecture::from(self.architecture.name()))
-                    .memory_size(self.memory.get())
-                    .timeout(self.timeout.get())
-                    .role(&self.role)
+                    .architectures(LambdaArchitecture::from(wanted.architecture.name()))
+                    .memory_size(wanted.memory.get())
+                    .timeout(wanted.timeout.get())
+                    .role(&wanted.role)
                     .environment(environment.clone())
-                    .set_tags(Some(self.owned_tags(role_id).into_iter().collect()));
+                    .set_tags(Some(tags.clone()));
                 call("Lambda", "CreateFunction", create.send()).await
             })
             .await
@@ -82,15 +85,36 @@ impl Function {
         Ok(live)
     }
 
-    pub(super) async fn update_code(
+    /// Writes down what was asked, before it is done: who finishes the job reads it.
+    pub(super) async fn note_wishes(
         &self,
+        wanted: &Wanted,
         live: FunctionLive,
         cloud: &Writer,
     ) -> Result<FunctionLive, CloudError> {
-        if self.code_fields(&live) == Fields::new() {
+        let owned = self.owned_tags(wanted, None);
+        if Fields::new().tags(&live.tags, &owned) == Fields::new() {
             return Ok(live);
         }
-        let uri = match &self.image {
+        self.tag(&live, owned, cloud).await?;
+        // Tags may come with another revision.
+        let now = Self::settled(&self.name, cloud).await?;
+        match now.revision == live.revision {
+            true => Ok(FunctionLive { tags: now.tags, ..live }),
+            false => Ok(FunctionLive { role_id: live.role_id, ..now }),
+        }
+    }
+
+    pub(super) async fn update_code(
+        &self,
+        wanted: &Wanted,
+        live: FunctionLive,
+        cloud: &Writer,
+    ) -> Result<FunctionLive, CloudError> {
+        if self.code_fields(wanted, &live) == Fields::new() {
+            return Ok(live);
+        }
+        let uri = match &wanted.image {
             Some(digest) => self.image_uri(digest, cloud).await?,
             None => live.image.clone(),
         };
@@ -98,7 +122,7 @@ impl Function {
             let update = cloud.clients().lambda.update_function_code().function_name(&self.name);
             let update = update
                 .image_uri(&uri)
-                .architectures(LambdaArchitecture::from(self.architecture.name()))
+                .architectures(LambdaArchitecture::from(wanted.architecture.name()))
                 .set_revision_id(live.revision.clone());
             call("Lambda", "UpdateFunctionCode", update.send()).await
         };
@@ -108,13 +132,14 @@ impl Function {
 
     pub(super) async fn update_configuration(
         &self,
+        wanted: &Wanted,
         live: FunctionLive,
         cloud: &Writer,
     ) -> Result<FunctionLive, CloudError> {
-        if self.configuration_fields(&live) == Fields::new() {
+        if wanted.configuration_fields(&live) == Fields::new() {
             return Ok(live);
         }
-        self.run_under(&live, &self.role, cloud).await
+        self.run_under(wanted, &live, &wanted.role, cloud).await
     }
 
     /// Lets the role that there is now decrypt the function's variables, where they were encrypted
@@ -123,6 +148,7 @@ impl Function {
     /// has come, and is corrected last.
     pub(super) async fn renew_grant(
         &self,
+        wanted: &Wanted,
         live: FunctionLive,
         role_id: Option<&str>,
         cloud: &Writer,
@@ -135,38 +161,39 @@ impl Function {
         let half = format!("{role_id} after stand-in");
         let mut live = live;
         if known != half {
-            if live.role == self.role {
-                let other = self.stand_in.make(cloud).await?;
-                live = self.run_under(&live, &other, cloud).await?;
+            if live.role == wanted.role {
+                let other = wanted.stand_in.make(cloud).await?;
+                live = self.run_under(wanted, &live, &other, cloud).await?;
             }
-            self.tag(&live, Some(&half), cloud).await?;
+            self.tag(&live, self.owned_tags(wanted, Some(&half)), cloud).await?;
             // Tags may come with another revision.
             live = Self::settled(&self.name, cloud).await?;
         }
-        if live.role != self.role {
-            live = self.run_under(&live, &self.role, cloud).await?;
+        if live.role != wanted.role {
+            live = self.run_under(wanted, &live, &wanted.role, cloud).await?;
         }
-        self.stand_in.remove(cloud).await?;
+        stand_in::remove(&self.role, cloud).await?;
         Ok(live)
     }
 
     /// Gives it our settings, and a role.
     async fn run_under(
         &self,
+        wanted: &Wanted,
         live: &FunctionLive,
         role: &str,
         cloud: &Writer,
     ) -> Result<FunctionLive, CloudError> {
         // All variables are replaced: what somebody has set since then must be among them.
         let mut variables = live.environment.clone();
-        variables.extend(self.environment.clone());
+        variables.extend(wanted.environment.clone());
         let environment = environment(variables);
         let update = async || {
             let update =
                 cloud.clients().lambda.update_function_configuration().function_name(&self.name);
             let update = update
-                .memory_size(self.memory.get())
-                .timeout(self.timeout.get())
+                .memory_size(wanted.memory.get())
+                .timeout(wanted.timeout.get())
                 .role(role)
                 .environment(environment.clone())
                 .set_revision_id(live.revision.clone());
@@ -179,16 +206,16 @@ impl Function {
     pub(super) async fn tag(
         &self,
         live: &FunctionLive,
-        role_id: Option<&str>,
+        wanted: BTreeMap<String, String>,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
-        let wanted = self.owned_tags(role_id);
         if wanted.iter().all(|(key, value)| live.tags.get(key) == Some(value)) {
             return Ok(());
         }
+        let wanted: HashMap<_, _> = wanted.into_iter().collect();
         let tag = async || {
             let tag = cloud.clients().lambda.tag_resource().resource(&live.arn);
-            let tag = tag.set_tags(Some(wanted.clone().into_iter().collect()));
+            let tag = tag.set_tags(Some(wanted.clone()));
             call("Lambda", "TagResource", tag.send()).await
         };
         cloud.persist(tag).await.map(drop)
@@ -196,10 +223,11 @@ impl Function {
 
     pub(super) async fn reserve(
         &self,
+        wanted: &Wanted,
         live: &FunctionLive,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
-        match self.concurrency {
+        match wanted.concurrency {
             wanted if wanted.map(Concurrency::get) == live.concurrency => Ok(()),
             Some(number) => Self::guarantee(&self.name, number, cloud).await,
             None => {
@@ -229,12 +257,6 @@ impl Function {
             call("Lambda", "PutFunctionConcurrency", put).await
         };
         cloud.persist(put).await.map(drop)
-    }
-
-    /// The id of the role that there is now.
-    pub(super) async fn role_id(&self, cloud: &Reader) -> Result<Option<String>, CloudError> {
-        let name = self.role.rsplit_once('/').map_or(self.role.as_str(), |(_, name)| name);
-        Role::id(name, cloud).await
     }
 }
 
