@@ -1,7 +1,5 @@
-//! The front door on this machine: HTTP/1.1 on a TCP port, drained before it closes.
+//! The front door on this machine: a TCP port, drained before it closes.
 
-use std::convert::Infallible;
-use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,16 +9,13 @@ use anyhow::Context;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::connection::{self, Patience};
 use super::greeting::{self, Fallback};
 use crate::limits::Store;
 use crate::proxy::{self, Body, Proxy};
@@ -36,11 +31,6 @@ use crate::{caller, clock};
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// Answers that are under way at the end have this long to finish.
 const DRAIN_WITHIN: Duration = Duration::from_secs(25);
-/// What is read at a time, in bytes. A body of 128 KiB comes with its head in one piece, which is
-/// never copied.
-const MOST_READ_BYTES: usize = 144 << 10;
-/// The largest head of a request, in bytes.
-const MOST_HEAD_BYTES: usize = 32 << 10;
 /// More connections than this are not served at a time.
 const MOST_CONNECTIONS: usize = 4096;
 /// So many more are told to come back, and the rest is closed.
@@ -124,6 +114,8 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 pub struct Limits {
     /// How many files the process may open, sockets among them.
     pub files: usize,
+    /// How long a client may take for the head of a request, and ask nothing on a connection.
+    pub head: Duration,
     /// How long a client may leave untaken what was sent to it. Only Linux keeps an eye on that.
     pub untaken: Duration,
 }
@@ -132,7 +124,7 @@ impl Limits {
     /// What this process may do, after asking for all that it may ask for.
     #[must_use]
     pub fn of_this_process() -> Self {
-        Self { files: files(), untaken: UNTAKEN }
+        Self { files: files(), head: HEAD_WITHIN, untaken: UNTAKEN }
     }
 }
 
@@ -185,53 +177,48 @@ pub async fn serve(
 /// The proxy, and how many it serves at a time.
 struct House {
     proxy: Arc<Proxy>,
-    untaken: Duration,
+    patience: Patience,
     room: Room,
     connections: Arc<Semaphore>,
     crowd: Arc<Semaphore>,
-    graceful: GracefulShutdown,
+    /// Tells all connections that the end has come, and knows when they have ended.
+    stop: watch::Sender<()>,
 }
 
 impl House {
-    fn new(proxy: Arc<Proxy>, Limits { files, untaken }: Limits) -> Self {
+    fn new(proxy: Arc<Proxy>, Limits { files, head, untaken }: Limits) -> Self {
         Self {
             proxy,
-            untaken,
+            patience: Patience { head, untaken },
             room: Room::new(Space::for_files(files)),
             connections: Arc::new(Semaphore::new(most_connections(files))),
             crowd: Arc::new(Semaphore::new(MOST_TURNED_AWAY)),
-            graceful: GracefulShutdown::new(),
+            stop: watch::Sender::new(()),
         }
     }
 
     /// Lets the answers that are under way finish.
     async fn drain(self) {
-        if tokio::time::timeout(DRAIN_WITHIN, self.graceful.shutdown()).await.is_err() {
+        self.stop.send_replace(());
+        if tokio::time::timeout(DRAIN_WITHIN, self.stop.closed()).await.is_err() {
             tracing::warn!("stopped with answers still under way");
         }
     }
 
     /// Serves a connection if there is room for it, else tells its client to come back.
     fn take(&self, socket: TcpStream) {
-        watch_over(&socket, self.untaken);
-        let socket = TokioIo::new(socket);
+        watch_over(&socket, self.patience.untaken);
+        let stop = self.stop.subscribe();
+        let patience = self.patience;
         if let Ok(slot) = Arc::clone(&self.connections).try_acquire_owned() {
             let (proxy, room) = (Arc::clone(&self.proxy), self.room.clone());
-            let service = service_fn(move |request| {
-                let (proxy, room) = (Arc::clone(&proxy), room.clone());
-                async move { Ok::<_, Infallible>(answer(proxy, room, request).await) }
-            });
-            let connection = http(HEAD_WITHIN).serve_connection(socket, service);
-            drive(self.graceful.watch(connection), slot);
+            let answer = move |request| answer(Arc::clone(&proxy), room.clone(), request);
+            drive(connection::serve(socket, patience, true, stop, answer), slot);
         } else if let Ok(slot) = Arc::clone(&self.crowd).try_acquire_owned() {
             let proxy = Arc::clone(&self.proxy);
-            let service = service_fn(move |request| {
-                let proxy = Arc::clone(&proxy);
-                async move { Ok::<_, Infallible>(turn_away(proxy, request).await) }
-            });
-            let mut server = http(CROWD_WITHIN);
-            let server = server.keep_alive(false);
-            drive(server.serve_connection(socket, service), slot);
+            let answer = move |request| turn_away(Arc::clone(&proxy), request);
+            let patience = Patience { head: CROWD_WITHIN, ..patience };
+            drive(connection::serve(socket, patience, false, stop, answer), slot);
         }
     }
 }
@@ -244,24 +231,11 @@ async fn turn_away(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<Bo
     proxy::busy(Full::All)
 }
 
-/// HTTP/1.1 for clients that send each head within `head`.
-fn http(head: Duration) -> http1::Builder {
-    let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(head);
-    server.max_buf_size(MOST_READ_BYTES).max_header_size(MOST_HEAD_BYTES);
-    server
-}
-
 /// Serves a connection to its end, which gives its slot back.
-fn drive<E: Display>(
-    connection: impl Future<Output = Result<(), E>> + Send + 'static,
-    slot: OwnedSemaphorePermit,
-) {
+fn drive(connection: impl Future<Output = ()> + Send + 'static, slot: OwnedSemaphorePermit) {
     #[expect(clippy::disallowed_methods, reason = "a local connection outlives no process")]
     tokio::task::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended early");
-        }
+        connection.await;
         drop(slot);
     });
 }

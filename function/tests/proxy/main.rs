@@ -29,4 +29,5 @@ mod shared;
 mod start;
 mod streams;
 mod translation;
+mod versions;
 mod waiting;

@@ -48,9 +48,9 @@ use tokio::{
 use crate::streams::assert_one_error_at_the_end;
 
 /// What an upstream waits that has fallen silent: longer than any test.
-const FOR_EVER: Duration = Duration::from_secs(120);
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(120);
 /// Enough for a busy machine.
-const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 const CAROL: &str = "sk-ant-api03-test-carol";
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn an_answer_that_falls_silent_is_not_waited_for() {
 #[tokio::test]
 async fn a_client_that_takes_nothing_gives_its_place_back() {
     // So many files make four places.
-    let limits = Limits { files: 80, untaken: Duration::from_secs(6) };
+    let limits = Limits { files: 80, head: FOR_EVER, untaken: Duration::from_secs(6) };
     let house = House::within(&[], Patience::default(), limits).await;
     let long = "x".repeat(12 << 20);
     let mut stalled = Vec::new();
@@ -255,19 +255,20 @@ impl http_body::Body for Flood {
 }
 
 /// The proxy within this process, with times of its own, between two fake upstreams.
-struct House {
-    anthropic: FakeAnthropic,
+pub(crate) struct House {
+    pub(crate) anthropic: FakeAnthropic,
     _bedrock: FakeBedrock,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _serving: JoinSet<()>,
 }
 
 impl House {
     async fn start(vars: &[(&str, &str)], patience: Patience) -> Self {
-        Self::within(vars, patience, Limits { files: 1024, untaken: FOR_EVER }).await
+        Self::within(vars, patience, Limits { files: 1024, head: FOR_EVER, untaken: FOR_EVER })
+            .await
     }
 
-    async fn within(vars: &[(&str, &str)], patience: Patience, limits: Limits) -> Self {
+    pub(crate) async fn within(vars: &[(&str, &str)], patience: Patience, limits: Limits) -> Self {
         let (anthropic, bedrock) = (FakeAnthropic::start(), FakeBedrock::start());
         let url = anthropic.url();
         let named = [("ANTHROPIC_UPSTREAM_URL", url.as_str()), ("RATE_LIMIT_STORE", "memory")];
@@ -285,7 +286,7 @@ impl House {
         Self { anthropic, _bedrock: bedrock, address, _serving: serving }
     }
 
-    async fn call(&self, call: Call) -> testing::client::Reply {
+    pub(crate) async fn call(&self, call: Call) -> testing::client::Reply {
         call.send(self.address).await
     }
 }
