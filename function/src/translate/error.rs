@@ -13,6 +13,9 @@ use crate::reply::ErrorKind;
 /// The longest message that is passed on, in bytes.
 pub const MAX_MESSAGE: usize = 4096;
 
+/// What is read of a message, in bytes: scrubbing may shorten it.
+const MOST_READ: usize = 4 * MAX_MESSAGE;
+
 /// The longest quotation that is passed on, in characters.
 const LONGEST_QUOTATION: usize = 64;
 
@@ -83,8 +86,10 @@ impl Meaning {
 /// Judges an error of a Bedrock operation, or an exception inside its stream.
 ///
 /// `code` is the exception's name in any of its spellings. Where a model's own error carries an
-/// original status, `status` is that one. Neither of them stands for a broken connection.
+/// original status, `status` is that one. Neither of them stands for a broken connection. Of a
+/// message only the beginning is read, however long it is.
 pub fn judge(status: Option<u16>, code: Option<&str>, message: &str) -> BedrockFailure {
+    let message = &message[..message.floor_char_boundary(MOST_READ)];
     let meaning = match code.and_then(by_name).unwrap_or_else(|| by_status(status)) {
         Refused | Client => by_sentence(message),
         meaning @ (Transient(_) | Permanent(_)) => meaning,
@@ -94,6 +99,7 @@ pub fn judge(status: Option<u16>, code: Option<&str>, message: &str) -> BedrockF
 
 /// Judges an `error` event of the Messages API that came as a chunk of a Bedrock stream.
 pub(super) fn of_event(kind: &str, message: &str) -> BedrockFailure {
+    let message = &message[..message.floor_char_boundary(MOST_READ)];
     let kind = ErrorKind::named(kind).unwrap_or(ErrorKind::Api);
     let meaning = if kind == ErrorKind::InvalidRequest {
         by_sentence(message)

@@ -37,6 +37,7 @@ pub(super) const CLIENTS: &[&[&str]] = &[
     &["image dimensions exceed"],
     &["image cannot be empty"],
     &["image", "does not match the provided media type"],
+    &["image was specified using the", "but the image appears to be"],
     &["media_type: input should be"],
     &["invalid base64 data"],
     &["too much media"],
@@ -79,9 +80,19 @@ pub(super) const CLIENTS: &[&[&str]] = &[
     &[": input should be greater than"],
     &[": input should be less than"],
     &["temperature: range"],
-    &["temperature and top_p cannot both be specified"],
+    &["temperature", "top_p", "cannot both be specified"],
+    &[": string should have at least"],
+    // Names and schemas that Anthropic does not take either; its names may only be longer, and
+    // longer ones are never sent. Anthropic, *Tool use*; read 2026-11-29.
+    &[".id: string should match pattern"],
+    &[".tool_use_id: string should match pattern"],
+    &[".name: string should match pattern"],
+    &["input_schema: json schema is invalid"],
+    &["input_schema.type: input should be 'object'"],
     // Thinking. Anthropic, *Extended thinking*, *Thinking*; read 2026-11-29.
     &["`temperature` may only be set to 1 when thinking"],
+    &["`top_p`", "when thinking is enabled"],
+    &["`top_k`", "when thinking is enabled"],
     &["must be greater than `thinking.budget_tokens`"],
     &["thinking may not be enabled when tool_choice"],
     &["expected `thinking` or `redacted_thinking`"],

@@ -594,6 +594,19 @@ const SENTENCES: [(&str, u16, Meaning, &[&str]); 12] = [
             "temperature: Input should be less than or equal to 1",
             "temperature: range: 0..1",
             "temperature and top_p cannot both be specified for this model",
+            "`temperature` and `top_p` cannot both be specified for this model. Please use only one.",
+            "`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled.",
+            "`top_k` must be unset when thinking is enabled.",
+            "stop_sequences.0: String should have at least 1 character",
+            "messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'",
+            "messages.2.content.0.tool_result.tool_use_id: String should match pattern \
+             '^[a-zA-Z0-9_-]+$'",
+            "tools.0.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,64}$'",
+            "tools.3.custom.input_schema: JSON schema is invalid. It must match JSON Schema draft \
+             2020-12 (https://json-schema.org/draft/2020-12).",
+            "tools.0.custom.input_schema.type: Input should be 'object'",
+            "messages.0.content.1.image.source.base64.data: The image was specified using the \
+             image/jpeg media type, but the image appears to be a image/png image",
             "max_tokens: Input should be greater than or equal to 1",
             "max_tokens: Field required",
             "messages.0.content: Field required",
@@ -712,3 +725,14 @@ const SENTENCES: [(&str, u16, Meaning, &[&str]); 12] = [
         &["Signature expired: 20261122T000000Z is now earlier than 20261122T001000Z"],
     ),
 ];
+
+/// A service in between may answer with whatever it likes.
+#[test]
+fn of_an_endless_message_only_the_beginning_is_read() {
+    let said = |words: &str| judge(Some(400), Some("ValidationException"), words);
+    let late = format!("{} prompt is too long", "é".repeat(64 << 10));
+    assert!(matches!(said(&late), BedrockFailure::Refused { .. }));
+    let early = format!("prompt is too long {}", "é".repeat(64 << 10));
+    assert!(matches!(said(&early), BedrockFailure::Client { .. }));
+    assert!(said(&early).message().len() <= MAX_MESSAGE);
+}
