@@ -175,7 +175,9 @@ impl Bedrock {
             .input(CountTokensInput::InvokeModel(input));
         let answer = tokio::time::timeout(COUNT_TIMEOUT, request.send()).await;
         let answer = answer.map_err(|_| timed_out())?.map_err(|error| refused(&error))?;
-        u64::try_from(answer.input_tokens).map_err(|_| timed_out())
+        // A number that is missing reads as 0, which no message costs.
+        let tokens = u64::try_from(answer.input_tokens).ok().filter(|tokens| *tokens > 0);
+        tokens.ok_or_else(|| error::judge(Some(500), None, "Bedrock's count is no number."))
     }
 
     fn client(&self, region: usize) -> Result<&Client, BedrockFailure> {

@@ -92,3 +92,15 @@ fn assert_not_supported(reply: &Reply) {
     assert_eq!((reply.status, reply.error().as_str()), (501, "not_supported"));
     assert_eq!(reply.header("x-should-retry"), "false");
 }
+
+#[tokio::test]
+async fn an_answer_without_a_number_is_no_count() {
+    let world = World::start();
+    world.call(Call::message()).await;
+    for body in ["{}", r#"{"inputTokens":0}"#, r#"{"inputTokens":-4}"#, "", "<html>"] {
+        world.anthropic.next_on(COUNT, [limited(120)]);
+        world.bedrock.next_count([refused(200, "", "").body(body)]);
+        let reply = world.call(Call::count()).await;
+        assert_eq!((reply.status, reply.header("x-should-retry")), (501, "false"), "{body}");
+    }
+}
