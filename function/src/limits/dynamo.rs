@@ -24,7 +24,7 @@ use crate::drill::Drill;
 use crate::failover::cooldown::{Cooldown, Fingerprint, Known, LimitKey, Proof, Timestamp};
 use crate::translate::error::scrub;
 use crate::translate::mend::Lesson;
-use crate::upstream::aws::Aws;
+use crate::upstream::aws::{Aws, keeping_connections};
 
 /// No call takes longer, its retry included; callers wait less.
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ impl DynamoStore {
             .operation_timeout(CALL_TIMEOUT)
             .build();
         let mut config = aws_sdk_dynamodb::config::Builder::from(&aws.config)
-            .retry_config(retries)
+            .retry_config(keeping_connections(retries))
             .timeout_config(timeouts);
         if aws.variables.is_blank("AWS_ENDPOINT_URL_DYNAMODB") {
             config.set_endpoint_url(aws.endpoint());

@@ -9,6 +9,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_types::retry::ReconnectMode;
 
 use super::{CONNECT_TIMEOUT, sdk};
 use crate::settings::AwsVariables;
@@ -48,7 +49,7 @@ impl Aws {
         }
         let config = config
             .http_client(sdk::client())
-            .retry_config(RetryConfig::disabled())
+            .retry_config(keeping_connections(RetryConfig::disabled()))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
             .region(region)
@@ -74,6 +75,12 @@ impl Aws {
     pub fn region(&self) -> Option<&str> {
         self.config.region().map(AsRef::as_ref)
     }
+}
+
+/// The SDK does not know our connections: it cannot close one after a failure, only complain in the
+/// log that it could not.
+pub(crate) fn keeping_connections(retries: RetryConfig) -> RetryConfig {
+    retries.with_reconnect_mode(ReconnectMode::ReuseAllConnections)
 }
 
 impl From<SdkConfig> for Aws {

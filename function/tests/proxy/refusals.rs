@@ -172,3 +172,24 @@ async fn a_second_try_that_gets_no_answer_leaves_the_first_429() {
     assert_eq!((reply.status, reply.header("request-id")), (429, "req_1"));
     assert!(world.bedrock.requests().is_empty(), "being unreachable is no reason by default");
 }
+
+#[tokio::test]
+async fn what_a_library_has_to_say_of_a_failure_is_not_logged() {
+    let world = World::start();
+    let failures = [
+        throttled(),
+        refused(500, "InternalServerException", "oh"),
+        refused(503, "ServiceUnavailableException", "busy"),
+        ok().close_after(0),
+    ];
+    for (n, failure) in failures.into_iter().enumerate() {
+        world.anthropic.next([limited(120)]);
+        world.bedrock.next([failure]);
+        let credential = format!("sk-ant-api03-test-{n}");
+        let reply = world.call(Call::message().by(&credential)).await;
+        assert_eq!(reply.status, 429, "{:?}", reply.body);
+    }
+    let log = world.log();
+    assert_eq!(log.matches("bedrock cannot serve").count(), 4, "{log}");
+    assert!(!log.contains("ERROR") && !log.contains("connector"), "{log}");
+}
