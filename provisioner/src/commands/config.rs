@@ -25,6 +25,7 @@ use crate::stack::rights;
 use crate::stack::settings::{Environment, LOCAL, OWNED, refusal};
 use crate::stack::{ROLE_POLICY, for_strangers};
 use crate::view::columns::columns;
+use crate::view::printer::Printer;
 
 /// Variables by name.
 type Variables = BTreeMap<String, String>;
@@ -157,20 +158,25 @@ async fn change(session: &mut Session, wanted: &Wanted) -> Result<Exit, Failure>
     };
     let done = Function::configure(function, merge, &writer).await;
     done.map_err(|error| partly(error.at(&address), &writer))?;
-    let left = problems(&merged);
+    told(printer, wanted, &merged, live.concurrency);
+    Ok(Exit::Done)
+}
+
+/// Says what came of it, and what is left to do.
+fn told(printer: Printer, wanted: &Wanted, merged: &Variables, reserved: Option<i32>) {
+    let left = problems(merged);
     printer.progress(if left.is_empty() {
         "The function runs with it."
     } else {
         "It is set, but the function cannot start before these are mended as well:"
     });
     left.iter().for_each(|problem| printer.progress(&format!("  {}", clean(problem))));
-    if wanted.touches("ACCESS_MODE") && for_strangers(&merged).is_none() {
-        let kept = live.concurrency.map(|number| {
+    if wanted.touches("ACCESS_MODE") && for_strangers(merged).is_none() {
+        let kept = reserved.map(|number| {
             format!("note: {number} requests at once stay reserved for it, until `up` is run")
         });
         kept.iter().for_each(|note| printer.progress(note));
     }
-    Ok(Exit::Done)
 }
 
 /// The role's one policy, for these variables.

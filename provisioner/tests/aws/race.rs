@@ -65,8 +65,8 @@ impl fmt::Debug for Rival {
 impl Rival {
     fn of(world: &World, emulator: Emulator) -> Self {
         let account = match emulator {
-            MiniStack => "000000000000",
-            Moto | Emulator::Guarded => "123456789012",
+            MiniStack | Emulator::Guarded => "000000000000",
+            Moto => "123456789012",
         };
         Self { name: world.name.clone(), account, sdk: world.sdk() }
     }
