@@ -7,7 +7,7 @@ use std::process::Output;
 
 use tokio::process::Command;
 
-use crate::engine::words::{SHOWN, cut, quoted};
+use crate::engine::words::{cut, quoted};
 use crate::image::Architecture;
 
 /// What is not there, or does not work.
@@ -127,9 +127,12 @@ fn broken(program: &'static str, ran: &Output) -> Missing {
     Missing::Broken { program, said: own_words(ran) }
 }
 
+/// As much of a program's words is shown, in characters: rustup says in them what to do.
+const LONGEST: usize = 280;
+
 /// What a program says on its standard error, on one line.
 pub(super) fn own_words(ran: &Output) -> String {
-    let said = cut(&quoted(&plain(&String::from_utf8_lossy(&ran.stderr))), SHOWN);
+    let said = cut(&quoted(&plain(&String::from_utf8_lossy(&ran.stderr))), LONGEST);
     if said.is_empty() { format!("it ended without a word ({})", ran.status) } else { said }
 }
 

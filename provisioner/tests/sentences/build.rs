@@ -78,9 +78,10 @@ fn what_stands_in_rustc_s_place_is_named() {
 
 #[test]
 fn zig_is_missing_only_where_it_is() {
-    let without = told(&[("cargo", METADATA), ("cargo-zigbuild", FAILS)], &[]);
+    let without = told(&[("cargo", METADATA), ("rustc", FINE), ("cargo-zigbuild", FAILS)], &[]);
     assert!(without.error().contains("zig is missing"), "{without:?}");
-    let with = told(&[("cargo", METADATA), ("cargo-zigbuild", FAILS), ("zig", FINE)], &[]);
+    let tools = [("cargo", METADATA), ("rustc", FINE), ("cargo-zigbuild", FAILS), ("zig", FINE)];
+    let with = told(&tools, &[]);
     assert!(!with.error().contains("zig is missing"), "{with:?}");
 }
 
