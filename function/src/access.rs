@@ -10,7 +10,7 @@ use std::str::FromStr;
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::caller::User;
-use crate::failover::cooldown::Fingerprint;
+use crate::failover::identity::Fingerprint;
 
 /// How the proxy is guarded (`ACCESS_MODE`).
 #[derive(Clone, Debug, PartialEq, Eq)]

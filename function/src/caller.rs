@@ -14,7 +14,7 @@ use std::str::FromStr;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, Uri};
 
-use crate::failover::cooldown::Fingerprint;
+use crate::failover::identity::Fingerprint;
 use crate::wire::names;
 
 pub use headers::{client_headers, seal, upstream_headers};

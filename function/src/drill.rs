@@ -12,8 +12,9 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
-use crate::failover::cooldown::{Fingerprint, LONGEST_COOLDOWN, ModelClass, Timestamp};
-use crate::failover::{Outcome, hint};
+use crate::failover::cooldown::{LONGEST_COOLDOWN, Timestamp};
+use crate::failover::identity::{Fingerprint, ModelClass};
+use crate::failover::{Said, hint};
 
 /// Where a drill is asked for, with `POST`.
 pub const PATH: &str = "/_proxy/drill";
@@ -131,7 +132,7 @@ impl Drill {
 /// What is made of Anthropic's answer, as if it had said that this class is limited for longer
 /// than is waited for.
 #[must_use]
-pub fn limited(class: &ModelClass, retry_threshold: Duration, now: Timestamp) -> Outcome {
+pub fn limited(class: &ModelClass, retry_threshold: Duration, now: Timestamp) -> Said {
     let seconds = (retry_threshold + LASTING).min(LONGEST_COOLDOWN).as_secs();
     let mut headers = HeaderMap::new();
     headers.insert("request-id", HeaderValue::from_static("req_drill"));

@@ -1,13 +1,16 @@
 //! Where does this request go, and what does the answer mean?
 //!
-//! The whole decision is [`Policy::route`] and [`Policy::judge`]: the first names the first
-//! [`Attempt`], the second turns each [`Outcome`] into a [`Verdict`], until one ends the request.
+//! The whole decision is [`Policy::route`], which names the first [`Attempt`], and for each
+//! upstream one function that turns what has come of it into a [`Verdict`], until one ends the
+//! request: [`Policy::after_anthropic`] and [`Policy::after_bedrock`].
 //! Plain values in, plain values out: no clock (`now` is an argument), no I/O, no environment, and
 //! no way to ask an upstream more often than the types allow: Anthropic twice, Bedrock once in each
 //! region.
 
 pub mod cooldown;
 pub mod hint;
+pub mod identity;
+pub mod known;
 pub mod proof;
 
 use std::fmt;
@@ -107,12 +110,16 @@ pub struct Policy {
 /// One try at one upstream, and what has been tried before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    Anthropic {
-        /// The short wait has been spent; there is no third try.
-        again: bool,
-        bedrock: BedrockSoFar,
-    },
+    Anthropic(AnthropicTry),
     Bedrock(BedrockTry),
+}
+
+/// One try at Anthropic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnthropicTry {
+    /// The short wait has been spent; there is no third try.
+    again: bool,
+    bedrock: BedrockSoFar,
 }
 
 /// One try at one region of Bedrock.
@@ -128,7 +135,7 @@ pub struct BedrockTry {
 
 /// What this request already knows of Bedrock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BedrockSoFar {
+enum BedrockSoFar {
     Untried,
     /// Every region has failed, or none can serve this request.
     Failed {
@@ -142,18 +149,18 @@ impl Attempt {
     #[must_use]
     pub const fn upstream(&self) -> Upstream {
         match self {
-            Self::Anthropic { .. } => Upstream::Anthropic,
+            Self::Anthropic(_) => Upstream::Anthropic,
             Self::Bedrock(_) => Upstream::Bedrock,
         }
     }
 }
 
-/// What came back.
+/// What has come of asking Anthropic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Said {
     /// An answer that is the client's business: a success, or a failure of its own.
     Answered,
-    /// A genuine 429 of Anthropic.
+    /// A genuine 429.
     Limited(Limited),
     /// 529, an `overloaded_error` inside a 429, or one at the head of a stream.
     Overloaded,
@@ -161,9 +168,19 @@ pub enum Outcome {
     ServerError,
     /// No connection, or no response head in time.
     Unreachable,
-    /// Bedrock could not serve in this region.
-    Unserved { passes: bool },
-    /// No region of Bedrock can serve this request as it is.
+}
+
+/// What has come of asking Bedrock in one region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// An answer that is the client's business: a success, or a failure of its own.
+    Answered,
+    /// It could not serve in this region.
+    Unserved {
+        /// The failure will pass within seconds.
+        passes: bool,
+    },
+    /// No region can serve this request as it is.
     Untranslatable,
     /// It is not proven that Anthropic accepts this credential, so no money is spent on it.
     Unproven,
@@ -194,49 +211,24 @@ impl Policy {
         if limited && self.tracking && self.may_fall_back(Reason::Cooldown) {
             return Self::first_region(Reason::Cooldown, false);
         }
-        Attempt::Anthropic { again: false, bedrock: BedrockSoFar::Untried }
+        Attempt::Anthropic(AnthropicTry { again: false, bedrock: BedrockSoFar::Untried })
     }
 
-    /// Says what to do about an outcome.
+    /// Says what to do about what Anthropic has said.
     #[must_use]
-    pub fn judge(&self, attempt: Attempt, outcome: Outcome, now: Timestamp) -> Verdict {
-        match attempt {
-            Attempt::Anthropic { again, bedrock } => {
-                self.judge_anthropic(again, bedrock, outcome, now)
-            }
-            Attempt::Bedrock(asked) => self.judge_bedrock(asked, &outcome),
-        }
-    }
-
-    fn judge_anthropic(
-        &self,
-        again: bool,
-        bedrock: BedrockSoFar,
-        outcome: Outcome,
-        now: Timestamp,
-    ) -> Verdict {
-        let reason = match outcome {
-            Outcome::Answered
-            | Outcome::Unserved { .. }
-            | Outcome::Untranslatable
-            | Outcome::Unproven => return Verdict::Reply,
-            Outcome::Limited(limited) => {
-                return self.judge_limited(again, bedrock, limited, now);
-            }
-            Outcome::Overloaded => Reason::Overloaded,
-            Outcome::ServerError => Reason::ServerError,
-            Outcome::Unreachable => Reason::Unreachable,
+    pub fn after_anthropic(&self, asked: AnthropicTry, said: Said, now: Timestamp) -> Verdict {
+        let reason = match said {
+            Said::Answered => return Verdict::Reply,
+            Said::Limited(limited) => return self.after_limit(asked, limited, now),
+            Said::Overloaded => Reason::Overloaded,
+            Said::ServerError => Reason::ServerError,
+            Said::Unreachable => Reason::Unreachable,
         };
-        self.fall_back(reason, bedrock, None)
+        self.fall_back(reason, asked.bedrock, None)
     }
 
-    fn judge_limited(
-        &self,
-        again: bool,
-        bedrock: BedrockSoFar,
-        limited: Limited,
-        now: Timestamp,
-    ) -> Verdict {
+    fn after_limit(&self, asked: AnthropicTry, limited: Limited, now: Timestamp) -> Verdict {
+        let AnthropicTry { again, bedrock } = asked;
         let hint = limited.hint(now);
         let lasting = hint.is_some_and(|hint| hint > self.retry_threshold);
         let remember = (lasting && self.tracking).then(|| limited.clone());
@@ -246,7 +238,7 @@ impl Policy {
             _ if lasting || again => self.fall_back(Reason::RateLimited, bedrock, remember),
             hint => Verdict::Wait {
                 delay: hint.map_or(WAIT_WITHOUT_HINT, |hint| hint.min(self.max_retry_wait)),
-                then: Attempt::Anthropic { again: true, bedrock },
+                then: Attempt::Anthropic(AnthropicTry { again: true, bedrock }),
             },
         }
     }
@@ -266,31 +258,29 @@ impl Policy {
         }
     }
 
-    fn judge_bedrock(&self, asked: BedrockTry, outcome: &Outcome) -> Verdict {
-        let bedrock = match outcome {
-            Outcome::Unserved { passes } => {
-                let passes = asked.passes || *passes;
+    /// Says what to do about what Bedrock has made of it.
+    #[must_use]
+    pub fn after_bedrock(&self, asked: BedrockTry, served: Served) -> Verdict {
+        let bedrock = match served {
+            Served::Answered => return Verdict::Reply,
+            Served::Unserved { passes } => {
+                let passes = asked.passes || passes;
                 if asked.region + 1 < self.regions {
                     let next = BedrockTry { region: asked.region + 1, passes, ..asked };
                     return Verdict::FailOver { next: Attempt::Bedrock(next), remember: None };
                 }
                 BedrockSoFar::Failed { passes }
             }
-            Outcome::Untranslatable => BedrockSoFar::Failed { passes: false },
+            Served::Untranslatable => BedrockSoFar::Failed { passes: false },
             // Anthropic's own word decides about the credential, and may open Bedrock again.
-            Outcome::Unproven if asked.region == 0 => BedrockSoFar::Untried,
-            Outcome::Unproven => BedrockSoFar::Failed { passes: asked.passes },
-            Outcome::Answered
-            | Outcome::Limited(_)
-            | Outcome::Overloaded
-            | Outcome::ServerError
-            | Outcome::Unreachable => return Verdict::Reply,
+            Served::Unproven if asked.region == 0 => BedrockSoFar::Untried,
+            Served::Unproven => BedrockSoFar::Failed { passes: asked.passes },
         };
         if asked.anthropic_asked {
             let passes = bedrock == BedrockSoFar::Failed { passes: true };
             return Verdict::GiveUp { passes, remember: None };
         }
-        let next = Attempt::Anthropic { again: false, bedrock };
+        let next = Attempt::Anthropic(AnthropicTry { again: false, bedrock });
         Verdict::FailOver { next, remember: None }
     }
 

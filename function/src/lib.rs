@@ -8,7 +8,7 @@
 //!    of its credential; [`access`] says whether it may come in. Only `POST /v1/messages` and
 //!    `…/count_tokens` are looked into.
 //! 2. [`messages`] reads the model and whether a stream is wanted; the body is kept as it came.
-//! 3. [`limits`] says what is known of this credential and model class. A store that fails or is
+//! 3. [`store`] says what is known of this credential and model class. A store that fails or is
 //!    slow knows nothing.
 //! 4. [`failover`] decides: `route` names who is asked first, `judge` says what each outcome means.
 //! 5. [`upstream`] asks. Anthropic gets the client's own bytes; Bedrock gets a body that
@@ -20,7 +20,7 @@
 //! # What depends on what
 //!
 //! ```text
-//! main → serve → proxy ─┬→ upstream, limits, telemetry, settings, clock      edges
+//! main → serve → proxy ─┬→ upstream, store, telemetry, settings, clock       edges
 //!                       └→ failover · messages · translate · wire · caller · access     core
 //!                          drill · money · room · reply
 //! ```
@@ -34,7 +34,6 @@ pub mod caller;
 pub mod clock;
 pub mod drill;
 pub mod failover;
-pub mod limits;
 pub mod messages;
 pub mod money;
 pub mod proxy;
@@ -43,6 +42,7 @@ pub mod room;
 pub mod serve;
 pub mod settings;
 pub mod startup;
+pub mod store;
 pub mod telemetry;
 pub mod translate;
 pub mod upstream;

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use self::fields::Fields;
 
 /// What a request asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// The model as the client named it.
     pub model: String,

@@ -13,10 +13,9 @@ use http::{HeaderMap, StatusCode};
 
 pub use self::value::{RETRY_AFTER_MS, retry_after_seconds};
 use self::value::{items, moment, number, retry_after_end};
-use super::Outcome;
-use super::cooldown::{
-    Cooldown, Fingerprint, LONGEST_COOLDOWN, LimitKey, ModelClass, Scope, Timestamp,
-};
+use super::Said;
+use super::cooldown::{Cooldown, LONGEST_COOLDOWN, Timestamp};
+use super::identity::{Fingerprint, LimitKey, ModelClass, Scope};
 use crate::messages::ApiError;
 use crate::wire::names;
 
@@ -107,7 +106,7 @@ pub fn has_rate_limit_headers(headers: &HeaderMap) -> bool {
 /// Judges an answer of Anthropic that is not a success.
 ///
 /// What does not certainly come from Anthropic (no `request-id`, no JSON error) and what no wait
-/// and no other upstream can cure is [`Outcome::Answered`]: the client gets it as it is.
+/// and no other upstream can cure is [`Said::Answered`]: the client gets it as it is.
 #[must_use]
 pub fn judge_failure(
     status: StatusCode,
@@ -115,47 +114,47 @@ pub fn judge_failure(
     body: &[u8],
     class: &ModelClass,
     now: Timestamp,
-) -> Outcome {
+) -> Said {
     match status.as_u16() {
         429 => judge_429(headers, body, class, now),
-        529 => Outcome::Overloaded,
-        500..=504 => Outcome::ServerError,
-        _ => Outcome::Answered,
+        529 => Said::Overloaded,
+        500..=504 => Said::ServerError,
+        _ => Said::Answered,
     }
 }
 
-fn judge_429(headers: &HeaderMap, body: &[u8], class: &ModelClass, now: Timestamp) -> Outcome {
+fn judge_429(headers: &HeaderMap, body: &[u8], class: &ModelClass, now: Timestamp) -> Said {
     let Some(error) = ApiError::read(body).filter(|_| has_request_id(headers)) else {
-        return Outcome::Answered;
+        return Said::Answered;
     };
     let windows = Windows::read(headers, now);
     let rejected = windows.any_rejected(&claim(headers));
     let credits = word(headers, "anthropic-ratelimit-unified-overage-disabled-reason");
     let out_of_credits = credits == "out_of_credits" && !rejected;
     match error.kind.as_str() {
-        "overloaded_error" => Outcome::Overloaded,
-        "rate_limit_error" if out_of_credits || is_entitlement(&error) => Outcome::Answered,
-        "rate_limit_error" => Outcome::Limited(windows.limited(headers, class, now)),
+        "overloaded_error" => Said::Overloaded,
+        "rate_limit_error" if out_of_credits || is_entitlement(&error) => Said::Answered,
+        "rate_limit_error" => Said::Limited(windows.limited(headers, class, now)),
         // Without a name of its own it is what the windows say it is.
         "" if rejected && !is_entitlement(&error) => {
-            Outcome::Limited(windows.limited(headers, class, now))
+            Said::Limited(windows.limited(headers, class, now))
         }
-        _ => Outcome::Answered,
+        _ => Said::Answered,
     }
 }
 
 /// Judges an error that came inside a stream of Anthropic, before its first content.
 #[must_use]
-pub fn judge_event(error: &ApiError, headers: &HeaderMap) -> Outcome {
+pub fn judge_event(error: &ApiError, headers: &HeaderMap) -> Said {
     match error.kind.as_str() {
-        "overloaded_error" => Outcome::Overloaded,
-        "rate_limit_error" if !is_entitlement(error) => Outcome::Limited(Limited {
+        "overloaded_error" => Said::Overloaded,
+        "rate_limit_error" if !is_entitlement(error) => Said::Limited(Limited {
             has_rate_limit_headers: has_rate_limit_headers(headers),
             ..Limited::default()
         }),
-        "api_error" | "timeout_error" => Outcome::ServerError,
+        "api_error" | "timeout_error" => Said::ServerError,
         // The client's own fault: nobody else would answer it better.
-        _ => Outcome::Answered,
+        _ => Said::Answered,
     }
 }
 

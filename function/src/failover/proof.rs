@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::cooldown::{Known, Proof, Timestamp, age};
+use super::cooldown::{Timestamp, age};
 use super::hint;
+use super::known::{Known, Proof};
 use crate::wire::names;
 
 /// A proof that can no longer be renewed because nobody answers is believed for this long.

@@ -10,39 +10,10 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 
-use super::content::{self, Content};
-use super::memory::Write;
+use super::content::{self, BoxError, Content};
+use super::ledger::Ledger;
 use crate::room::Place;
 use crate::telemetry::Record;
-
-/// Why a body breaks off.
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// The writes to the store that belong to one request. They are few, and most often none.
-#[derive(Default)]
-pub(super) struct Writes(Vec<Write>);
-
-impl Writes {
-    pub(super) fn push(&mut self, write: Write) {
-        self.0.push(write);
-    }
-
-    pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Drives all of them; ready when there is none left.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.retain_mut(|write| write.as_mut().poll(cx).is_pending());
-        if self.0.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
-
-impl Extend<Write> for Writes {
-    fn extend<I: IntoIterator<Item = Write>>(&mut self, writes: I) {
-        self.0.extend(writes);
-    }
-}
 
 /// Any body that goes to a client, with the request's record, its last writes and its place.
 ///
@@ -50,7 +21,8 @@ impl Extend<Write> for Writes {
 /// overtakes what was learnt from it.
 pub struct Body {
     content: Content,
-    writes: Writes,
+    /// What is still to be written. Absent where there is nothing to be written.
+    ledger: Option<Box<Ledger>>,
     /// What waits for the writes.
     last: Option<Box<Frame<Bytes>>>,
     /// Absent where somebody else keeps it up.
@@ -67,8 +39,8 @@ impl Body {
         Content::Made(Box::pin(frames)).into()
     }
 
-    pub(super) const fn new(content: Content, writes: Writes, record: Record) -> Self {
-        Self { content, writes, last: None, record: Some(record), begun: false, _place: None }
+    pub(super) const fn new(content: Content, ledger: Option<Box<Ledger>>, record: Record) -> Self {
+        Self { content, ledger, last: None, record: Some(record), begun: false, _place: None }
     }
 
     /// Holds a place until it is dropped.
@@ -90,8 +62,8 @@ impl Body {
 
 impl From<Content> for Body {
     fn from(content: Content) -> Self {
-        let writes = Writes::default();
-        Self { content, writes, last: None, record: None, begun: false, _place: None }
+        let (ledger, last, record) = (None, None, None);
+        Self { content, ledger, last, record, begun: false, _place: None }
     }
 }
 
@@ -118,7 +90,7 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let written = self.writes.poll(cx);
+        let written = self.ledger.as_mut().map_or(Poll::Ready(()), |ledger| ledger.poll(cx));
         let last = match self.last.take() {
             Some(last) => Some(*last),
             None => match ready!(Pin::new(&mut self.content).poll_frame(cx)) {
@@ -144,7 +116,8 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.last.is_none() && self.content.is_end_stream() && self.writes.is_empty()
+        let written = self.ledger.as_ref().is_none_or(|ledger| ledger.is_written());
+        self.last.is_none() && self.content.is_end_stream() && written
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -10,27 +10,26 @@ use std::time::Duration;
 use async_stream::stream;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 
-use super::body::{Body, BoxError};
-use super::legs::is_event_stream;
+use super::labels::{UPSTREAM, upstream_value};
 use super::meter::Metered;
-use super::{MOST_ERROR_BYTES, UPSTREAM};
 use crate::failover::Upstream;
-use crate::messages::ApiError;
 use crate::reply::{ErrorKind, Failure};
 use crate::telemetry::Record;
 use crate::translate::error::BedrockFailure;
 use crate::translate::stream::Event;
 use crate::upstream::anthropic::Answer;
 use crate::upstream::bedrock::Events;
-use crate::wire::names;
 use crate::wire::sse::{self, Ending, Tail};
 
+/// What is read of a refusal, to judge it; a longer one is passed on unjudged.
+pub(super) const MOST_ERROR_BYTES: usize = 1 << 20;
+
 /// A client that hears nothing for longer than this may take the stream for dead.
-const PING_EVERY: Duration = Duration::from_secs(15);
+pub(super) const PING_EVERY: Duration = Duration::from_secs(15);
 
 /// Once Bedrock has begun, a silence of this length means that it will not go on.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -51,6 +50,9 @@ pub(super) const FAILED: &str = "anthropic's stream failed";
 /// one that the client gets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wrong(pub(super) &'static str);
+
+/// Why a body breaks off.
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a body is made of.
 pub(super) enum Content {
@@ -218,6 +220,11 @@ pub(super) fn broke_off() -> BedrockFailure {
     }
 }
 
+/// Whether an answer is a stream of events.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| sse::is_event_stream(kind.as_bytes()))
+}
+
 /// The head of a stream.
 pub(super) fn event_stream(upstream: Upstream, body: Content) -> Response<Content> {
     let mut response = Response::new(body);
@@ -226,69 +233,4 @@ pub(super) fn event_stream(upstream: Upstream, body: Content) -> Response<Conten
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(&UPSTREAM, upstream_value(upstream));
     response
-}
-
-pub(super) const fn upstream_value(upstream: Upstream) -> HeaderValue {
-    HeaderValue::from_static(match upstream {
-        Upstream::Anthropic => "anthropic",
-        Upstream::Bedrock => "bedrock",
-    })
-}
-
-/// A stream whose head has to go out before it is known who answers: pings until then. The head
-/// names who is being asked, and nothing that only the answer could tell.
-pub(super) fn waiting(
-    mut drive: Pin<Box<dyn Future<Output = Response<Body>> + Send>>,
-    announced: Upstream,
-    record: Record,
-) -> Response<Body> {
-    let id = HeaderValue::from_str(record.id()).ok();
-    let body = made(stream! {
-        let response = loop {
-            yield Bytes::from_static(sse::PING);
-            if let Ok(response) = tokio::time::timeout(PING_EVERY, &mut drive).await {
-                break response;
-            }
-        };
-        let (head, mut body) = response.into_parts();
-        let events = head.headers.get(header::CONTENT_TYPE).is_some_and(is_event_stream);
-        if head.status != StatusCode::OK || !events {
-            let event = last_event(head.status, body, record.id()).await;
-            record.broke("nobody answered after the head");
-            yield event;
-            return;
-        }
-        let served = head.headers.get(&UPSTREAM).filter(|name| **name != upstream_value(announced));
-        if let Some(name) = served.and_then(|name| name.to_str().ok()) {
-            yield sse::comment(&format!("{UPSTREAM}: {name}"));
-        }
-        while let Some(Ok(frame)) = body.frame().await {
-            if let Ok(chunk) = frame.into_data() {
-                yield chunk;
-            }
-        }
-    });
-    let mut response = event_stream(announced, body);
-    response.headers_mut().extend(id.map(|id| (names::REQUEST_ID.clone(), id)));
-    response.map(Into::into)
-}
-
-/// Says in one event what a whole answer would have said.
-async fn last_event(status: StatusCode, mut body: Body, request_id: &str) -> Bytes {
-    let mut read = Vec::new();
-    while let Some(Ok(frame)) = body.frame().await {
-        read.extend(frame.into_data().unwrap_or_default());
-        if read.len() > MOST_ERROR_BYTES {
-            break;
-        }
-    }
-    let error = ApiError::read(&read);
-    let kind = match status.as_u16() {
-        429 => ErrorKind::RateLimit,
-        500.. => ErrorKind::Overloaded,
-        _ => error.as_ref().and_then(|e| ErrorKind::named(&e.kind)).unwrap_or(ErrorKind::Api),
-    };
-    let message = error.map(|error| error.message).filter(|message| !message.is_empty());
-    let message = message.unwrap_or_else(|| "Nobody could answer.".to_owned());
-    Failure::new(kind, message).into_event(request_id)
 }

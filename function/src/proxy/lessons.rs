@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::memory::{Memory, Write, elapsed};
 use crate::failover::cooldown::Timestamp;
-use crate::limits::LESSON_LIFETIME;
+use crate::store::LESSON_LIFETIME;
 use crate::translate::mend::{Lesson, Mends};
 use crate::translate::model::Model;
 

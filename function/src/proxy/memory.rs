@@ -16,10 +16,10 @@ use self::gone::Gone;
 use self::recall::{Faith, Recall};
 use crate::clock;
 use crate::drill::Drill;
-use crate::failover::cooldown::{
-    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, Proof, Timestamp, Unread, age,
-};
-use crate::limits::{Query, RateLimitStore, Store, StoreError};
+use crate::failover::cooldown::{Cooldown, Timestamp, age};
+use crate::failover::identity::{Fingerprint, LimitKey};
+use crate::failover::known::{KeyOwner, Known, Proof, Unread};
+use crate::store::{Query, RateLimitStore, Store, StoreError};
 use crate::translate::mend::Lesson;
 
 /// What a request is willing to wait for the store.

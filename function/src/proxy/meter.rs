@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::exchange::Exchange;
+use super::Proxy;
+use super::ask::Ask;
 use crate::clock;
 use crate::money::price::asks_for_an_hour;
 use crate::money::{Invoked, Tariff};
@@ -14,23 +15,21 @@ use crate::wire::usage::Usage;
 /// Says what an answer has cost, in dollars.
 static COST: HeaderName = HeaderName::from_static("x-claude-proxy-cost");
 
-impl Exchange {
-    /// The prices of a call that is about to be made.
-    pub(super) fn tariff(&self, call: &Call, region: &str) -> Option<Tariff> {
-        let model = self.subject.as_ref()?.model.as_ref()?;
-        let hour = asks_for_an_hour(&call.body);
-        let invoked = Invoked { model, id: &call.model_id, region, hour };
-        Some(self.proxy.settings.prices.tariff(&invoked, clock::now()))
-    }
+/// The prices of a call that is about to be made.
+pub(super) fn tariff(ask: &Ask, proxy: &Proxy, call: &Call, region: usize) -> Option<Tariff> {
+    let (model, region) = (ask.subject.as_ref()?.model.as_ref()?, proxy.bedrock.region(region)?);
+    let hour = asks_for_an_hour(&call.body);
+    let invoked = Invoked { model, id: &call.model_id, region, hour };
+    Some(proxy.settings.prices.tariff(&invoked, clock::now()))
+}
 
-    /// Notes what a whole answer has used and cost, also in its head.
-    pub(super) fn charge(&self, usage: Usage, tariff: Option<&Tariff>, head: &mut HeaderMap) {
-        self.record.used(usage);
-        let Some(cost) = tariff.map(|tariff| tariff.cost(&usage)) else { return };
-        self.record.cost(cost);
-        if let Ok(dollars) = HeaderValue::from_str(&cost.amount.to_string()) {
-            head.insert(&COST, dollars);
-        }
+/// Notes what a whole answer has used and cost, also in its head.
+pub(super) fn charge(record: &Record, usage: Usage, tariff: Option<&Tariff>, head: &mut HeaderMap) {
+    record.used(usage);
+    let Some(cost) = tariff.map(|tariff| tariff.cost(&usage)) else { return };
+    record.cost(cost);
+    if let Ok(dollars) = HeaderValue::from_str(&cost.amount.to_string()) {
+        head.insert(&COST, dollars);
     }
 }
 

@@ -10,17 +10,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Response};
+use http::Response;
 
 use super::Proxy;
-use super::exchange::Subject;
 use super::memory::elapsed;
+use super::subject::{Manner, Subject};
 use crate::access::AccessMode;
 use crate::clock;
-use crate::failover::cooldown::{Fingerprint, Timestamp};
+use crate::failover::cooldown::Timestamp;
 use crate::failover::hint;
-use crate::wire::names;
 
 /// How long a refusal is answered again without a call.
 const LIFETIME: Duration = Duration::from_secs(60);
@@ -29,34 +27,8 @@ const MOST: usize = 1000;
 /// A refusal with a larger body is not kept.
 const MOST_BODY_BYTES: usize = 4096;
 
-/// How betas begin that say what kind of credential it is (`oauth-2025-04-20`).
-const KIND_OF_CREDENTIAL: &str = "oauth-";
-
 #[derive(Debug, Default)]
 pub(super) struct Refusals(Mutex<BTreeMap<Manner, (Timestamp, Response<Bytes>)>>);
-
-/// A credential, and all else that Anthropic judges it by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Manner {
-    fingerprint: Fingerprint,
-    as_key: bool,
-    as_token: bool,
-    named: bool,
-}
-
-impl Manner {
-    /// Reads the manner off the headers that Anthropic sees.
-    pub(super) fn of(fingerprint: Fingerprint, sent: &HeaderMap) -> Self {
-        let betas = sent.get_all(&names::BETA).iter().filter_map(|value| value.to_str().ok());
-        let mut betas = betas.flat_map(|value| value.split(','));
-        Self {
-            fingerprint,
-            as_key: sent.contains_key(&names::API_KEY),
-            as_token: sent.contains_key(AUTHORIZATION),
-            named: betas.any(|beta| beta.trim_ascii().starts_with(KIND_OF_CREDENTIAL)),
-        }
-    }
-}
 
 impl Proxy {
     /// What Anthropic said lately to a credential that it refuses.
@@ -105,6 +77,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
+    use crate::failover::identity::Fingerprint;
 
     #[test]
     fn a_refusal_is_good_for_a_minute_and_for_nothing_once_a_clock_was_set_back() {

@@ -17,10 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::connection::{self, Patience};
 use super::greeting::{self, Fallback};
-use crate::limits::Store;
 use crate::proxy::{self, Body, Proxy};
 use crate::room::{Full, Room, Space};
 use crate::settings::Settings;
+use crate::store::Store;
 use crate::telemetry::{self, Lines};
 use crate::upstream::anthropic::Anthropic;
 use crate::upstream::aws::Aws;

@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use super::FallbackOn;
 use crate::access::ProxyKeys;
 use crate::caller::User;
-use crate::failover::cooldown::Fingerprint;
+use crate::failover::identity::Fingerprint;
 use crate::translate::model::Prefix;
 
 /// The longest part of a value that is repeated in a problem, in characters.

@@ -121,6 +121,12 @@ pub fn name(block: &[u8]) -> Option<&str> {
     fields(block, b"event").last().and_then(|value| std::str::from_utf8(value).ok())
 }
 
+/// Tells whether a `content-type` is that of a stream of events.
+pub fn is_event_stream(content_type: &[u8]) -> bool {
+    let start = content_type.get(..17);
+    start.is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
+}
+
 /// Returns the data of a block's event, its lines joined by LF; empty if it has none.
 pub fn data(block: &[u8]) -> Cow<'_, [u8]> {
     let mut lines = fields(block, b"data");

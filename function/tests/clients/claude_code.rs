@@ -4,8 +4,8 @@ use std::{fs, thread, time::Duration};
 
 use function::{
     clock,
-    failover::cooldown::{Fingerprint, ModelClass},
-    limits::{RateLimitStore, embedded::EmbeddedStore},
+    failover::identity::{Fingerprint, ModelClass},
+    store::{RateLimitStore, embedded::EmbeddedStore},
 };
 use serde_json::{Value, json};
 use testing::{
@@ -407,7 +407,7 @@ async fn assert_named(alice: fn(&World) -> Claude) {
     let fingerprint = Fingerprint::of(&[KEY.as_bytes()]).unwrap();
     let class = ModelClass::of("claude-opus-5-5").unwrap();
     let known = store
-        .look_up(&function::limits::Query { subject: Some((&fingerprint, &class)), key: None }, now)
+        .look_up(&function::store::Query { subject: Some((&fingerprint, &class)), key: None }, now)
         .await
         .unwrap();
     assert_eq!(known.cooldown().unwrap().user.as_deref(), Some("alice"));

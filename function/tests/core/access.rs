@@ -4,7 +4,7 @@
 
 use function::access::{AccessMode, Entry, ProxyKey, ProxyKeys, Shown};
 use function::caller::User;
-use function::failover::cooldown::Fingerprint;
+use function::failover::identity::Fingerprint;
 
 #[test]
 fn a_new_key_has_256_bits_and_is_read_again() {

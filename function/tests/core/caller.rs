@@ -11,7 +11,7 @@ use function::caller::{
     Call, Refused, Source, Target, User, client_headers, fingerprint, seal, told_apart_by,
     upstream_headers,
 };
-use function::failover::cooldown::Fingerprint;
+use function::failover::identity::Fingerprint;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use proptest::prelude::*;
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use function::drill::{Drill, GOOD_FOR, MOST_TOKENS, Nonce, is_asked, limited};
-use function::failover::cooldown::{Fingerprint, ModelClass, Timestamp};
+use function::failover::cooldown::Timestamp;
 use function::failover::hint::{Limited, Whose};
-use function::failover::{Attempt, FallbackOn, Outcome, Policy, Upstream, Verdict};
+use function::failover::identity::{Fingerprint, ModelClass};
+use function::failover::{AnthropicTry, Attempt, FallbackOn, Policy, Said, Upstream, Verdict};
 use http::{HeaderMap, HeaderValue, Method};
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -77,8 +78,8 @@ fn the_limit_that_is_played_is_one_that_is_remembered_and_nobodys() {
     let nonce = Nonce::from_random([0xd1; 32]);
     let class = ModelClass::of("claude-haiku-4-5").unwrap();
     for threshold in [0, 30, 21_000].map(Duration::from_secs) {
-        let outcome = limited(&class, threshold, at(0));
-        let verdict = policy(threshold).judge(first(), outcome.clone(), at(0));
+        let said = limited(&class, threshold, at(0));
+        let verdict = policy(threshold).after_anthropic(first(), said.clone(), at(0));
         let Verdict::FailOver { next, remember: Some(limit) } = verdict else {
             panic!("{threshold:?}: {verdict:?}");
         };
@@ -86,7 +87,7 @@ fn the_limit_that_is_played_is_one_that_is_remembered_and_nobodys() {
         let whose = Whose { fingerprint: nonce.nobody(), class: &class, model: "m", user: None };
         let limits = limit.cooldowns(&whose, at(0));
         assert_eq!((limits.len(), limits[0].1.reason.as_str()), (1, "retry-after"));
-        assert!(matches!(outcome, Outcome::Limited(Limited { account: None, .. })));
+        assert!(matches!(said, Said::Limited(Limited { account: None, .. })));
     }
 }
 
@@ -107,8 +108,11 @@ proptest! {
     }
 }
 
-fn first() -> Attempt {
-    policy(Duration::ZERO).route(None, at(0))
+fn first() -> AnthropicTry {
+    match policy(Duration::ZERO).route(None, at(0)) {
+        Attempt::Anthropic(asked) => asked,
+        Attempt::Bedrock(_) => panic!("no limit is known"),
+    }
 }
 
 fn policy(retry_threshold: Duration) -> Policy {

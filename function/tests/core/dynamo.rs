@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use function::failover::cooldown::{
-    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, ModelClass, Proof, Scope, Timestamp, Unread,
-};
-use function::limits::dynamo::DynamoStore;
-use function::limits::{Query, RateLimitStore, StoreError};
+use function::failover::cooldown::{Cooldown, Timestamp};
+use function::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use function::failover::known::{KeyOwner, Known, Proof, Unread};
+use function::store::dynamo::DynamoStore;
+use function::store::{Query, RateLimitStore, StoreError};
 use function::upstream::aws::Aws;
 use jiff::SignedDuration;
 use serde_json::{Value, json};

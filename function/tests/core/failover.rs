@@ -6,12 +6,14 @@
 
 use std::time::Duration;
 
-use function::failover::cooldown::{Cooldown, Fingerprint, Known, ModelClass, Proof, Timestamp};
+use function::failover::cooldown::{Cooldown, Timestamp};
 use function::failover::hint::{
     End, Limited, Whose, judge_event, judge_failure, retry_after_seconds,
 };
+use function::failover::identity::{Fingerprint, ModelClass};
+use function::failover::known::{Known, Proof};
 use function::failover::proof::{self, Renewal, Standing};
-use function::failover::{Attempt, FallbackOn, Outcome, Policy, Reason, Upstream, Verdict};
+use function::failover::{Attempt, FallbackOn, Policy, Reason, Said, Served, Upstream, Verdict};
 use function::messages::ApiError;
 use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
@@ -113,9 +115,9 @@ fn without_a_region_bedrock_is_never_asked() {
 #[test]
 fn each_reason_falls_back_only_where_the_operator_lists_it_and_is_never_remembered() {
     let reasons = [
-        (Outcome::Overloaded, Reason::Overloaded, on(|on| on.overloaded = true)),
-        (Outcome::ServerError, Reason::ServerError, on(|on| on.server_error = true)),
-        (Outcome::Unreachable, Reason::Unreachable, on(|on| on.unreachable = true)),
+        (Said::Overloaded, Reason::Overloaded, on(|on| on.overloaded = true)),
+        (Said::ServerError, Reason::ServerError, on(|on| on.server_error = true)),
+        (Said::Unreachable, Reason::Unreachable, on(|on| on.unreachable = true)),
         (limited_for(600), Reason::RateLimited, on(|on| on.rate_limit = true)),
     ];
     for (outcome, reason, listed) in &reasons {
@@ -167,21 +169,21 @@ fn a_limit_that_anthropic_repeats_after_bedrock_failed_is_remembered_again() {
 
 #[test]
 fn an_unproven_credential_is_judged_by_anthropic_which_may_open_bedrock_again() {
-    let scene = cooling_for(60).asks(Bedrock).which_brings(Outcome::Unproven);
+    let scene = cooling_for(60).asks(Bedrock).which_makes(Served::Unproven);
     let scene = scene.so_it_asks(Anthropic).which_is_limited_for(600);
     scene.so_bedrock_is_asked(Reason::RateLimited).which_answers().so_it_is_forwarded();
 }
 
 #[test]
 fn an_unproven_credential_that_anthropic_has_answered_gets_that_answer() {
-    let scene = fresh().asks(Anthropic).which_brings(Outcome::Overloaded);
-    let scene = scene.so_bedrock_is_asked(Reason::Overloaded).which_brings(Outcome::Unproven);
+    let scene = fresh().asks(Anthropic).which_brings(Said::Overloaded);
+    let scene = scene.so_bedrock_is_asked(Reason::Overloaded).which_makes(Served::Unproven);
     scene.so_nobody_answers(false);
 }
 
 #[test]
 fn what_bedrock_cannot_be_told_is_not_tried_in_another_region() {
-    let scene = cooling_for(60).asks(Bedrock).which_brings(Outcome::Untranslatable);
+    let scene = cooling_for(60).asks(Bedrock).which_makes(Served::Untranslatable);
     let scene = scene.so_it_asks(Anthropic).which_is_limited_for(600);
     scene.so_nobody_answers(false);
 }
@@ -193,7 +195,7 @@ proptest! {
 
     #[test]
     fn every_sequence_ends_and_no_upstream_is_asked_too_often(
-        outcomes in prop::collection::vec(any_outcome(), 16),
+        outcomes in prop::collection::vec((any_said(), any_served()), 16),
         policy in any_policy(),
         cooling in -10_i64..100,
     ) {
@@ -201,15 +203,19 @@ proptest! {
         let mut attempt = policy.route(Some(&cooldown(cooling)), now());
         let (mut anthropic, mut bedrock) = (0, vec![0; regions]);
         let mut ended = false;
-        for outcome in outcomes {
-            match attempt {
-                Attempt::Anthropic { .. } => anthropic += 1,
+        for (said, served) in outcomes {
+            let verdict = match attempt {
+                Attempt::Anthropic(asked) => {
+                    anthropic += 1;
+                    policy.after_anthropic(asked, said, now())
+                }
                 // Without proof no region is asked at all.
                 Attempt::Bedrock(asked) => {
-                    bedrock[asked.region] += i32::from(outcome != Outcome::Unproven);
+                    bedrock[asked.region] += i32::from(served != Served::Unproven);
+                    policy.after_bedrock(asked, served)
                 }
-            }
-            match policy.judge(attempt, outcome, now()) {
+            };
+            match verdict {
                 Verdict::Reply | Verdict::GiveUp { .. } => { ended = true; break }
                 Verdict::Wait { delay, then } => {
                     let longest = policy.max_retry_wait.max(Duration::from_secs(1));
@@ -250,7 +256,7 @@ proptest! {
             headers.append(name, value.parse().unwrap());
         }
         let outcome = judge_failure(status(429), &headers, RATE_LIMIT, &class("opus"), now());
-        prop_assert!(matches!(outcome, Outcome::Limited(_) | Outcome::Answered));
+        prop_assert!(matches!(outcome, Said::Limited(_) | Said::Answered));
     }
 }
 
@@ -285,13 +291,13 @@ fn a_limit_inside_of_a_stream_is_judged_as_one_outside() {
         judge_event(&ApiError::read(body.as_bytes()).unwrap(), &genuine())
     };
     let limit = r#"{"type":"rate_limit_error","message":null}"#;
-    assert!(matches!(judge(limit), Outcome::Limited(_)));
+    assert!(matches!(judge(limit), Said::Limited(_)));
     let cap =
         r#"{"type":"rate_limit_error","details":{"error_code":"enforced_spend_limit_reached"}}"#;
-    assert_eq!(judge(cap), Outcome::Answered);
-    assert_eq!(judge(r#"{"type":"overloaded_error"}"#), Outcome::Overloaded);
-    assert_eq!(judge(r#"{"type":"timeout_error"}"#), Outcome::ServerError);
-    assert_eq!(judge(r#"{"type":"invalid_request_error"}"#), Outcome::Answered);
+    assert_eq!(judge(cap), Said::Answered);
+    assert_eq!(judge(r#"{"type":"overloaded_error"}"#), Said::Overloaded);
+    assert_eq!(judge(r#"{"type":"timeout_error"}"#), Said::ServerError);
+    assert_eq!(judge(r#"{"type":"invalid_request_error"}"#), Said::Answered);
 }
 
 #[test]
@@ -451,7 +457,7 @@ fn a_429_that_is_no_rate_limit_goes_to_the_client() {
         let mut headers = genuine();
         headers.insert("retry-after", "600".parse().unwrap());
         let outcome = judge_failure(status(429), &headers, body, &class("opus"), now());
-        assert_eq!(outcome, Outcome::Answered, "{what}");
+        assert_eq!(outcome, Said::Answered, "{what}");
     }
 }
 
@@ -461,7 +467,7 @@ fn a_429_without_a_request_id_does_not_come_from_anthropic() {
     headers.insert("retry-after", "600".parse().unwrap());
     headers.remove("request-id");
     let outcome = judge_failure(status(429), &headers, RATE_LIMIT, &class("opus"), now());
-    assert_eq!(outcome, Outcome::Answered);
+    assert_eq!(outcome, Said::Answered);
 }
 
 #[test]
@@ -471,30 +477,30 @@ fn an_account_out_of_credits_is_not_limited_unless_a_window_is_rejected_as_well(
     let disabled = "anthropic-ratelimit-unified-overage-disabled-reason";
     headers.insert(disabled, "out_of_credits".parse().unwrap());
     let outcome = judge_failure(status(429), &headers, RATE_LIMIT, &class("opus"), now());
-    assert_eq!(outcome, Outcome::Answered);
+    assert_eq!(outcome, Said::Answered);
     headers.insert("anthropic-ratelimit-unified-status", "rejected".parse().unwrap());
     headers.insert("anthropic-ratelimit-unified-reset", reset.parse().unwrap());
     let claim = "anthropic-ratelimit-unified-representative-claim";
     headers.insert(claim, "overage".parse().unwrap());
     let outcome = judge_failure(status(429), &headers, RATE_LIMIT, &class("opus"), now());
-    assert_eq!(outcome, Outcome::Answered, "the aggregate repeats that the extra usage is spent");
+    assert_eq!(outcome, Said::Answered, "the aggregate repeats that the extra usage is spent");
     headers.insert("anthropic-ratelimit-unified-5h-status", "rejected".parse().unwrap());
     headers.insert("anthropic-ratelimit-unified-5h-reset", reset.parse().unwrap());
     let outcome = judge_failure(status(429), &headers, RATE_LIMIT, &class("opus"), now());
-    assert!(matches!(outcome, Outcome::Limited(limited) if limited.account.is_some()));
+    assert!(matches!(outcome, Said::Limited(limited) if limited.account.is_some()));
 }
 
 #[test]
 fn statuses_are_sorted_by_what_can_be_done_about_them() {
     let overloaded = br#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#;
     let judge = |code, body| judge_failure(status(code), &genuine(), body, &class("opus"), now());
-    assert_eq!(judge(429, overloaded), Outcome::Overloaded);
-    assert_eq!(judge(529, b""), Outcome::Overloaded);
+    assert_eq!(judge(429, overloaded), Said::Overloaded);
+    assert_eq!(judge(529, b""), Said::Overloaded);
     for code in 500..=504 {
-        assert_eq!(judge(code, b"<html>"), Outcome::ServerError, "{code}");
+        assert_eq!(judge(code, b"<html>"), Said::ServerError, "{code}");
     }
     for code in [400, 401, 402, 403, 404, 409, 413, 422, 505, 520] {
-        assert_eq!(judge(code, RATE_LIMIT), Outcome::Answered, "{code}");
+        assert_eq!(judge(code, RATE_LIMIT), Said::Answered, "{code}");
     }
 }
 
@@ -707,13 +713,23 @@ impl Scene {
         self
     }
 
-    fn which_brings(self, outcome: Outcome) -> Self {
-        let verdict = self.policy.judge(self.attempt, outcome, now());
+    fn which_brings(self, said: Said) -> Self {
+        let Attempt::Anthropic(asked) = self.attempt else { panic!("{self:?}") };
+        let verdict = self.policy.after_anthropic(asked, said, now());
+        Self { verdict: Some(verdict), ..self }
+    }
+
+    fn which_makes(self, served: Served) -> Self {
+        let Attempt::Bedrock(asked) = self.attempt else { panic!("{self:?}") };
+        let verdict = self.policy.after_bedrock(asked, served);
         Self { verdict: Some(verdict), ..self }
     }
 
     fn which_answers(self) -> Self {
-        self.which_brings(Outcome::Answered)
+        match self.attempt {
+            Attempt::Anthropic(_) => self.which_brings(Said::Answered),
+            Attempt::Bedrock(_) => self.which_makes(Served::Answered),
+        }
     }
 
     fn which_is_limited_for(self, seconds: i64) -> Self {
@@ -722,11 +738,11 @@ impl Scene {
 
     fn which_is_limited_without_hint(self, has_rate_limit_headers: bool) -> Self {
         let limited = Limited { has_rate_limit_headers, ..Limited::default() };
-        self.which_brings(Outcome::Limited(limited))
+        self.which_brings(Said::Limited(limited))
     }
 
     fn which_fails(self, passes: bool) -> Self {
-        self.which_brings(Outcome::Unserved { passes })
+        self.which_makes(Served::Unserved { passes })
     }
 
     #[track_caller]
@@ -853,8 +869,8 @@ fn proven(age: i64) -> Known {
     Known { proof: Some(proof), ..Known::default() }
 }
 
-fn limited_for(seconds: i64) -> Outcome {
-    Outcome::Limited(Limited {
+fn limited_for(seconds: i64) -> Said {
+    Said::Limited(Limited {
         class: end(seconds, "retry-after"),
         has_rate_limit_headers: true,
         ..Limited::default()
@@ -886,7 +902,7 @@ fn limited(pairs: &[(&str, &str)]) -> Limited {
         headers.insert(name, value.parse().unwrap());
     }
     let outcome = judge_failure(status(429), &headers, RATE_LIMIT, &class("opus"), now());
-    let Outcome::Limited(limited) = outcome else { panic!("{outcome:?}") };
+    let Said::Limited(limited) = outcome else { panic!("{outcome:?}") };
     limited
 }
 
@@ -905,19 +921,25 @@ fn whose() -> Whose<'static> {
     }
 }
 
-fn any_outcome() -> impl Strategy<Value = Outcome> {
+fn any_said() -> impl Strategy<Value = Said> {
     prop_oneof![
-        Just(Outcome::Answered),
+        Just(Said::Answered),
         (-5_i64..100).prop_map(limited_for),
         any::<bool>().prop_map(|has_rate_limit_headers| {
-            Outcome::Limited(Limited { has_rate_limit_headers, ..Limited::default() })
+            Said::Limited(Limited { has_rate_limit_headers, ..Limited::default() })
         }),
-        Just(Outcome::Overloaded),
-        Just(Outcome::ServerError),
-        Just(Outcome::Unreachable),
-        any::<bool>().prop_map(|passes| Outcome::Unserved { passes }),
-        Just(Outcome::Untranslatable),
-        Just(Outcome::Unproven),
+        Just(Said::Overloaded),
+        Just(Said::ServerError),
+        Just(Said::Unreachable),
+    ]
+}
+
+fn any_served() -> impl Strategy<Value = Served> {
+    prop_oneof![
+        Just(Served::Answered),
+        any::<bool>().prop_map(|passes| Served::Unserved { passes }),
+        Just(Served::Untranslatable),
+        Just(Served::Unproven),
     ]
 }
 

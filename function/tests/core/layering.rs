@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a source file that cannot be read fails the test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +49,101 @@ fn tasks_are_started_in_few_places() {
     let found = found.by_ref().map(|file| file.strip_prefix(&home).unwrap().to_owned());
     let found = found.map(|file| file.display().to_string()).collect::<BTreeSet<_>>();
     assert_eq!(found, known.map(str::to_owned).into());
+}
+
+/// Files that know each other in a circle can only be read together. One such circle stands: every
+/// room of the proxy adds to the type that `proxy.rs` puts together of all of them.
+#[test]
+fn no_files_of_the_proxy_or_the_translation_know_each_other_in_a_circle() {
+    for (room, of_all) in [("proxy", Some("Proxy")), ("translate", None)] {
+        let arrows = arrows(room, of_all);
+        assert!(arrows.len() > 5, "{arrows:?}");
+        let circle = arrows.keys().find_map(|start| circle(&arrows, vec![start.clone()]));
+        assert_eq!(circle, None, "of the files of {room}");
+    }
+}
+
+#[test]
+fn the_search_for_circles_finds_one() {
+    let arrow = |from: &str, to: &[&str]| {
+        (from.to_owned(), to.iter().map(|to| (*to).to_owned()).collect::<BTreeSet<_>>())
+    };
+    let straight = [arrow("a", &["b", "c"]), arrow("b", &["c"]), arrow("c", &[])];
+    assert_eq!(circle(&straight.clone().into(), vec!["a".to_owned()]), None);
+    let round = [&straight[..2], &[arrow("c", &["a"])]].concat();
+    let found = circle(&round.into_iter().collect(), vec!["a".to_owned()]);
+    assert_eq!(found, Some(["a", "b", "c", "a"].map(str::to_owned).to_vec()));
+    let names = "super::{Proxy, a::{self, B}, c}";
+    assert_eq!(spread(names), ["super::Proxy", "super::a::self", "super::a::B", "super::c"]);
+}
+
+/// Which modules of a room the others name in their `use` lines, tests left out.
+fn arrows(room: &str, of_all: Option<&str>) -> BTreeMap<String, BTreeSet<String>> {
+    let home = root().join("function").join("src");
+    let module = |file: &Path| {
+        let path = file.strip_prefix(&home).ok()?.with_extension("");
+        let names = path.iter().map(|name| name.to_str()).collect::<Option<Vec<_>>>()?;
+        (names[0] == room).then(|| names.join("::"))
+    };
+    let files = sources().into_iter().filter_map(|file| Some((module(&file)?, file)));
+    let files = files.collect::<BTreeMap<_, _>>();
+    let mut arrows = BTreeMap::new();
+    for (from, file) in &files {
+        let text = fs::read_to_string(file).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        let lines =
+            text.split(';').filter_map(|line| line.rsplit_once("use ").map(|(_, names)| names));
+        let mut known = BTreeSet::new();
+        for name in lines.flat_map(spread) {
+            let (head, rest) = name.split_once("::").unwrap_or((&name, ""));
+            let parent = from.rsplit_once("::").map_or("", |(parent, _)| parent);
+            let full = match head {
+                "crate" => rest.to_owned(),
+                "self" => format!("{from}::{rest}"),
+                "super" => format!("{parent}::{rest}"),
+                _ => continue,
+            };
+            let ends = full.match_indices("::").map(|(at, _)| at).chain([full.len()]);
+            let known_files = ends.map(|end| &full[..end]).filter(|to| files.contains_key(*to));
+            let to = known_files.last();
+            let Some(to) = to.filter(|to| to != from) else { continue };
+            if to != room
+                || of_all != full.strip_prefix(to).and_then(|rest| rest.strip_prefix("::"))
+            {
+                known.insert(to.to_owned());
+            }
+        }
+        arrows.insert(from.clone(), known);
+    }
+    arrows
+}
+
+/// A way along the arrows that comes back to where it was.
+fn circle(arrows: &BTreeMap<String, BTreeSet<String>>, way: Vec<String>) -> Option<Vec<String>> {
+    let here = way.last()?;
+    arrows.get(here)?.iter().find_map(|next| {
+        let longer = [&way[..], &[next.clone()]].concat();
+        if way.contains(next) { Some(longer) } else { circle(arrows, longer) }
+    })
+}
+
+/// The names of a `use` line, each with its whole path.
+fn spread(names: &str) -> Vec<String> {
+    let names = names.trim();
+    let Some((head, rest)) = names.split_once('{') else {
+        return vec![names.split(" as ").next().unwrap().trim().to_owned()];
+    };
+    let inner = rest.rsplit_once('}').map_or(rest, |(inner, _)| inner);
+    let (mut depth, mut parts) = (0, vec![String::new()]);
+    for letter in inner.chars() {
+        depth += i32::from(letter == '{') - i32::from(letter == '}');
+        match letter {
+            ',' if depth == 0 => parts.push(String::new()),
+            _ => parts.last_mut().unwrap().push(letter),
+        }
+    }
+    let parts = parts.iter().filter(|part| !part.trim().is_empty());
+    parts.flat_map(|part| spread(part)).map(|name| format!("{head}{name}")).collect()
 }
 
 #[test]

@@ -10,10 +10,11 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use function::failover::cooldown::{Cooldown, Known};
-use function::limits::embedded::{EmbeddedStore, OpenError};
-use function::limits::memory::MemoryStore;
-use function::limits::{RateLimitStore, Store};
+use function::failover::cooldown::Cooldown;
+use function::failover::known::Known;
+use function::store::embedded::{EmbeddedStore, OpenError};
+use function::store::memory::MemoryStore;
+use function::store::{RateLimitStore, Store};
 use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle,
 };

@@ -6,8 +6,8 @@
 use std::cell::Cell;
 use std::thread;
 
-use function::failover::cooldown::ModelClass;
 use function::failover::hint::judge_failure;
+use function::failover::identity::ModelClass;
 use function::messages::{ApiError, Asked, Opening};
 use function::translate::error::judge;
 use function::translate::mend::{Lesson, Mends};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use function::access::AccessMode;
-use function::failover::cooldown::Fingerprint;
+use function::failover::identity::Fingerprint;
 use function::money::{Given, Multiplier};
 use function::settings::{
     Command, EXIT_USAGE, FallbackOn, Options, Platform, Settings, StoreSettings, VARIABLES, help,

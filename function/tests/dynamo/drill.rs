@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::Client;
 use function::{
     drill::{Drill, Nonce},
     failover::cooldown::Timestamp,
-    limits::dynamo::item,
+    store::dynamo::item,
 };
 use futures_util::future::join_all;
 use jiff::SignedDuration;

@@ -1,7 +1,7 @@
 //! The rules that every store keeps, on a table of moto's.
 
-use function::limits::Store;
-use function::limits::dynamo::DynamoStore;
+use function::store::Store;
+use function::store::dynamo::DynamoStore;
 use function::upstream::aws::Aws;
 use testing::moto;
 

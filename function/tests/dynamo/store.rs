@@ -4,11 +4,11 @@
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use function::drill::Drill;
-use function::failover::cooldown::{
-    Cooldown, Fingerprint, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
-};
-use function::limits::dynamo::{DynamoStore, item};
-use function::limits::{Query, RateLimitStore};
+use function::failover::cooldown::{Cooldown, Timestamp};
+use function::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use function::failover::known::{Known, Proof};
+use function::store::dynamo::{DynamoStore, item};
+use function::store::{Query, RateLimitStore};
 use function::translate::mend::Lesson;
 use function::upstream::aws::Aws;
 use jiff::SignedDuration;

@@ -5,11 +5,11 @@ use std::{sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use function::access::ProxyKey;
-use function::limits::{Store, memory::MemoryStore};
 use function::proxy::Proxy;
 use function::room::{Room, Space};
 use function::serve::local;
 use function::settings::{Options, Settings};
+use function::store::{Store, memory::MemoryStore};
 use function::upstream::{anthropic::Anthropic, aws::Aws, bedrock::Bedrock};
 use http_body_util::Full;
 use hyper::Request;

@@ -2,7 +2,7 @@
 
 use std::{io::Write, net::TcpStream, thread, time::Duration};
 
-use function::{access::ProxyKey, failover::cooldown::Fingerprint};
+use function::{access::ProxyKey, failover::identity::Fingerprint};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use testing::{

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use function::failover::cooldown::Fingerprint;
+use function::failover::identity::Fingerprint;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use testing::{

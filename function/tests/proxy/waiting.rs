@@ -16,11 +16,11 @@ use bytes::Bytes;
 use function::{
     access::ProxyKey,
     clock,
-    limits::Store,
     proxy::Proxy,
     room::{Room, SMALL_BODY, Space},
     serve::local::{self, Limits},
     settings::{Options, Settings},
+    store::Store,
     upstream::{
         anthropic::{Anthropic, Patience},
         aws::Aws,

@@ -5,10 +5,11 @@
 
 use function::clock;
 use function::drill::{Drill, GOOD_FOR, Nonce};
-use function::failover::cooldown::{Cooldown, LimitKey, ModelClass, Scope, Timestamp};
-use function::limits::dynamo::item;
+use function::failover::cooldown::{Cooldown, Timestamp};
+use function::failover::identity::{LimitKey, ModelClass, Scope};
 use function::money::prices::CHECKED_ON;
 use function::money::{Cost, Invoked, Prices};
+use function::store::dynamo::item;
 use function::translate::model::Model;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};

@@ -4,7 +4,7 @@
 
 use function::clock;
 use function::failover::cooldown::Timestamp;
-use function::limits::dynamo::item;
+use function::store::dynamo::item;
 use jiff::tz::TimeZone;
 
 use super::deployed::{Deployed, partly};
@@ -120,7 +120,8 @@ fn whose(limits: Vec<Limit>, who: &str) -> Result<Vec<Limit>, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use function::failover::cooldown::{Cooldown, Fingerprint, LimitKey, ModelClass, Scope};
+    use function::failover::cooldown::Cooldown;
+    use function::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
     use jiff::SignedDuration;
 
     use super::*;

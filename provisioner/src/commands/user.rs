@@ -9,7 +9,7 @@ use std::path::Path;
 use function::access::ProxyKey;
 use function::caller::User;
 use function::clock;
-use function::limits::dynamo::item::{self, StoredKey};
+use function::store::dynamo::item::{self, StoredKey};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};

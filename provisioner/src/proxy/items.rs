@@ -1,10 +1,10 @@
 //! What stands in the stack's table: reads, writes and removes items.
 //!
-//! What an item looks like is decided by the function, in [`function::limits::dynamo::item`]; here
+//! What an item looks like is decided by the function, in [`function::store::dynamo::item`]; here
 //! items only come and go. A read is never an old one.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use function::limits::dynamo::item::Item;
+use function::store::dynamo::item::Item;
 
 use crate::aws::{CloudError, Reader, Writer, call};
 use crate::engine::Address;

@@ -2,8 +2,9 @@
 //!
 //! A limit that is over is none, whether or not DynamoDB has removed it.
 
-use function::failover::cooldown::{Cooldown, LimitKey, ModelClass, Scope, Timestamp};
-use function::limits::dynamo::item;
+use function::failover::cooldown::{Cooldown, Timestamp};
+use function::failover::identity::{LimitKey, ModelClass, Scope};
+use function::store::dynamo::item;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 

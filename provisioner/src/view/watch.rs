@@ -196,7 +196,8 @@ pub fn json(sight: &Sight) -> Value {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
-    use function::failover::cooldown::{Cooldown, Fingerprint, LimitKey, Scope as Models};
+    use function::failover::cooldown::Cooldown;
+    use function::failover::identity::{Fingerprint, LimitKey, Scope as Models};
     use jiff::SignedDuration;
     use jiff::tz;
 

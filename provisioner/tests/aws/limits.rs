@@ -1,11 +1,11 @@
 //! Who is limited: written by the function's own store, read and cleared by the tool.
 
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
-use function::failover::cooldown::{
-    Cooldown, Fingerprint, LimitKey, ModelClass, Proof, Scope, Timestamp,
-};
-use function::limits::dynamo::DynamoStore;
-use function::limits::{Query, RateLimitStore};
+use function::failover::cooldown::{Cooldown, Timestamp};
+use function::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use function::failover::known::Proof;
+use function::store::dynamo::DynamoStore;
+use function::store::{Query, RateLimitStore};
 use function::upstream::aws::Aws;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -171,7 +171,7 @@ fn store(world: &World) -> DynamoStore {
     DynamoStore::new(&Aws::from(world.sdk()), &format!("{}-rate-limits", world.name))
 }
 
-async fn known(world: &World, whose: &str) -> function::failover::cooldown::Known {
+async fn known(world: &World, whose: &str) -> function::failover::known::Known {
     let (whose, class) = (credential(whose), ModelClass::of("sonnet").unwrap());
     let query = Query { subject: Some((&whose, &class)), key: None };
     store(world).look_up(&query, Timestamp::now()).await.unwrap()

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use function::clock;
 use function::drill::{Drill, HEADER, Nonce, PATH};
 use function::failover::cooldown::Timestamp;
-use function::limits::dynamo::item;
+use function::store::dynamo::item;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};

@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::failover::cooldown::{Fingerprint, Known, LimitKey, Scope, Timestamp};
-use crate::limits::Query;
+use crate::failover::cooldown::Timestamp;
+use crate::failover::identity::{Fingerprint, LimitKey, Scope};
+use crate::failover::known::Known;
+use crate::store::Query;
 
 /// More ends of a kind than this are not kept.
 const MOST: usize = 10_000;
@@ -87,7 +89,9 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::failover::cooldown::{Cooldown, ModelClass, Proof};
+    use crate::failover::cooldown::Cooldown;
+    use crate::failover::identity::ModelClass;
+    use crate::failover::known::Proof;
 
     #[test]
     fn a_limit_that_ended_stays_ended_and_a_newer_one_counts() {

@@ -9,10 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::shelf::Shelf;
-use crate::failover::cooldown::{
-    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, Proof, Scope, Timestamp, age,
-};
-use crate::limits::Query;
+pub(super) use self::shelf::Turn;
+use crate::failover::cooldown::{Cooldown, Timestamp, age};
+use crate::failover::identity::{Fingerprint, LimitKey, Scope};
+use crate::failover::known::{KeyOwner, Known, Proof};
+use crate::store::Query;
 
 /// A limit or a key that was seen this lately needs no reading.
 const FRESH_FOR: Duration = Duration::from_secs(10);
@@ -38,11 +39,6 @@ struct Seen {
     /// How many reads and writes have begun.
     turns: u64,
 }
-
-/// The place of a read or a write among all others of this instance, taken when it begins: a read
-/// says nothing about what came after that. No clock knows this order, since clocks are set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Turn(u64);
 
 impl Recall {
     /// Begins a read.
@@ -155,7 +151,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::failover::cooldown::ModelClass;
+    use crate::failover::identity::ModelClass;
 
     #[test]
     fn a_good_key_is_believed_for_ten_seconds_and_blindly_for_an_hour() {

@@ -24,6 +24,7 @@ use tokio::time::Sleep;
 use crate::proxy::Body;
 use crate::reply::{ErrorKind, Failure};
 use crate::telemetry::Record;
+use crate::wire::sse;
 
 /// The trailers that tell the platform how an answer failed that had already begun.
 pub(super) const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
@@ -174,8 +175,7 @@ pub(super) fn frames(
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/event-stream"))
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| sse::is_event_stream(kind.as_bytes()))
 }
 
 /// Writes the head of an answer.

@@ -9,9 +9,10 @@ use function::access::{ProxyKey, Shown};
 use function::caller::{
     Call, Target, client_headers, fingerprint, seal, told_apart_by, upstream_headers,
 };
-use function::failover::cooldown::{Fingerprint, LONGEST_COOLDOWN, ModelClass, Timestamp};
+use function::failover::cooldown::{LONGEST_COOLDOWN, Timestamp};
 use function::failover::hint::{Whose, judge_failure, retry_after_seconds};
-use function::failover::{Outcome, proof};
+use function::failover::identity::{Fingerprint, ModelClass};
+use function::failover::{Said, proof};
 use function::messages::{ApiError, Asked, Opening};
 use function::serve::lambda::event;
 use function::wire::usage::Usage;
@@ -99,7 +100,7 @@ fn the_corpus_reaches_what_it_is_for() {
     let body = ERRORS.lines().next().unwrap().as_bytes();
     let hints = LIMITS.lines().filter(|line| {
         let outcome = judge_failure(status(429), &headers(line.as_bytes()), body, &class, now());
-        matches!(outcome, Outcome::Limited(limited) if limited.hint(now()).is_some())
+        matches!(outcome, Said::Limited(limited) if limited.hint(now()).is_some())
     });
     assert!(hints.count() >= 6);
 }
@@ -207,7 +208,7 @@ fn assert_judged(lines: &[u8], error: &[u8], code: u16) {
     let proof = proof::carried_by(status(code), &headers, true, now());
     assert!(proof.is_none() || headers.contains_key("request-id"));
     let outcome = judge_failure(status(code), &headers, error, &class, now());
-    let Outcome::Limited(limited) = outcome else { return };
+    let Said::Limited(limited) = outcome else { return };
     assert!(code == 429 && headers.contains_key("request-id"));
     let fingerprint = Fingerprint::of(&[b"sk-ant-api03-test"]).unwrap();
     let whose = Whose { fingerprint, class: &class, model: "claude-opus-5-5", user: None };

@@ -1,9 +1,9 @@
 //! The rules that every store keeps, whichever it is.
 
-use function::failover::cooldown::{
-    Cooldown, Fingerprint, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
-};
-use function::limits::{Query, RateLimitStore, Store};
+use function::failover::cooldown::{Cooldown, Timestamp};
+use function::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use function::failover::known::{Known, Proof};
+use function::store::{Query, RateLimitStore, Store};
 use jiff::SignedDuration;
 use std::sync::Arc;
 use tokio::task::JoinSet;

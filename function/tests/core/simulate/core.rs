@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use function::failover::cooldown::{
-    Fingerprint, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
-};
+use function::failover::cooldown::Timestamp;
 use function::failover::hint::{Limited, Whose, judge_failure};
+use function::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use function::failover::known::{Known, Proof};
 use function::failover::proof::{self, Renewal, Standing};
-use function::failover::{self, Attempt, FallbackOn, Outcome, Verdict};
-use function::limits::memory::MemoryStore;
-use function::limits::{Query, RateLimitStore};
+use function::failover::{self, Attempt, FallbackOn, Said, Served, Verdict};
+use function::store::memory::MemoryStore;
+use function::store::{Query, RateLimitStore};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, StatusCode};
 use jiff::SignedDuration;
@@ -104,11 +104,16 @@ impl Way<'_> {
         let policy = self.core.policy;
         let mut attempt = policy.route(self.known.cooldown(), at(self.now));
         loop {
-            let outcome = match attempt {
-                Attempt::Anthropic { .. } => self.ask_anthropic(),
-                Attempt::Bedrock(asked) => self.ask_bedrock(asked.region),
+            let verdict = match attempt {
+                Attempt::Anthropic(asked) => {
+                    let said = self.ask_anthropic();
+                    policy.after_anthropic(asked, said, at(self.now))
+                }
+                Attempt::Bedrock(asked) => {
+                    policy.after_bedrock(asked, self.ask_bedrock(asked.region))
+                }
             };
-            match policy.judge(attempt, outcome, at(self.now)) {
+            match verdict {
                 Verdict::Reply => return self.steps.push(Step::Reply),
                 Verdict::Wait { delay, then } => {
                     let delay = i64::try_from(delay.as_millis()).unwrap();
@@ -128,13 +133,13 @@ impl Way<'_> {
         }
     }
 
-    fn ask_anthropic(&mut self) -> Outcome {
+    fn ask_anthropic(&mut self) -> Said {
         self.steps.push(Step::Anthropic);
         self.now += self.request.takes;
         let word = self.request.words[self.asked_anthropic.min(1)];
         self.asked_anthropic += 1;
         if word == Word::Unreachable {
-            return Outcome::Unreachable;
+            return Said::Unreachable;
         }
         let (status, headers, body) = spelled(word, self.request, self.now);
         if status == StatusCode::OK {
@@ -142,7 +147,7 @@ impl Way<'_> {
                 self.forget_limits();
                 self.prove(new);
             }
-            return Outcome::Answered;
+            return Said::Answered;
         }
         let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if refused && headers.contains_key("request-id") {
@@ -150,7 +155,7 @@ impl Way<'_> {
         }
         let class = class(self.request.class);
         let outcome = judge_failure(status, &headers, body.as_bytes(), &class, at(self.now));
-        let limited = matches!(outcome, Outcome::Limited(_));
+        let limited = matches!(outcome, Said::Limited(_));
         let carried = proof::carried_by(status, &headers, limited, at(self.now));
         self.marked = carried.is_some();
         if let Some(new) = carried {
@@ -159,19 +164,19 @@ impl Way<'_> {
         outcome
     }
 
-    fn ask_bedrock(&mut self, region: usize) -> Outcome {
+    fn ask_bedrock(&mut self, region: usize) -> Served {
         if !self.is_proven() {
-            return Outcome::Unproven;
+            return Served::Unproven;
         }
         if self.request.replies[region] == Reply::Untranslatable {
-            return Outcome::Untranslatable;
+            return Served::Untranslatable;
         }
         self.steps.push(Step::Bedrock(region));
         self.now += self.request.takes;
         match self.request.replies[region] {
-            Reply::Answer => Outcome::Answered,
-            Reply::Passes => Outcome::Unserved { passes: true },
-            Reply::Stays | Reply::Untranslatable => Outcome::Unserved { passes: false },
+            Reply::Answer => Served::Answered,
+            Reply::Passes => Served::Unserved { passes: true },
+            Reply::Stays | Reply::Untranslatable => Served::Unserved { passes: false },
         }
     }
 

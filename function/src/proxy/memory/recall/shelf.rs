@@ -5,13 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use super::Turn;
 use crate::failover::cooldown::Timestamp;
 
 /// More values than this are not kept.
 const MOST: usize = 10_000;
 /// More marks than this are not kept; they matter as long as a read takes.
 const MOST_MARKS: usize = 1000;
+
+/// The place of a read or a write among all others of this instance, taken when it begins: a read
+/// says nothing about what came after that. No clock knows this order, since clocks are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::proxy::memory) struct Turn(pub(super) u64);
 
 #[derive(Debug)]
 pub(super) struct Shelf<K, V> {

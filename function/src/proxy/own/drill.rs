@@ -12,16 +12,22 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Response};
 
-use super::body::Body;
-use super::door::{self, NOBODYS_ID};
-use super::exchange::{Early, Exchange};
-use super::{Proxy, nothing_here};
+use super::nothing_here;
 use crate::access::Shown;
 use crate::caller::{Call, Target};
 use crate::clock;
-use crate::drill::{Drill, Nonce};
-use crate::failover::cooldown::Known;
+use crate::drill::{self, Drill, Nonce};
+use crate::failover::known::Known;
 use crate::messages::Asked;
+use crate::proxy::Proxy;
+use crate::proxy::admit::NOBODYS_ID;
+use crate::proxy::ask::Ask;
+use crate::proxy::body::Body;
+use crate::proxy::content;
+use crate::proxy::early::Early;
+use crate::proxy::exchange;
+use crate::proxy::intake;
+use crate::proxy::ledger::{Ledger, Right};
 use crate::reply::{ErrorKind, Failure};
 use crate::telemetry::Record;
 use crate::wire::names;
@@ -33,7 +39,7 @@ const USER: &str = "drill";
 
 impl Proxy {
     /// Answers the request of a drill, once.
-    pub(super) async fn drill<B>(
+    pub(in crate::proxy) async fn drill<B>(
         self: Arc<Self>,
         head: Parts,
         body: B,
@@ -44,7 +50,7 @@ impl Proxy {
     {
         let Some((nonce, drill)) = self.taken(&head.headers).await else {
             record.asked("refused", None, None);
-            let failure = door::turned_away(&head, body, nothing_here()).await;
+            let failure = intake::turned_away(&head, body, nothing_here()).await;
             return self.own(failure.into_response(NOBODYS_ID), record);
         };
         let body = Bytes::from(drill.request());
@@ -65,28 +71,23 @@ impl Proxy {
             path_and_query: PathAndQuery::from_static("/v1/messages"),
             call: Call::Messages,
         };
-        let (policy, late) = (self.policy(Some(&subject)), self.late());
-        let exchange = Exchange {
-            proxy: self,
-            target,
-            headers,
-            body,
-            asked,
-            policy,
-            subject: Some(subject),
-            until: None,
-            known: Known::default(),
-            record,
-            writes: late,
-            early: Early::default(),
-            mends: None,
-            // It is certain whose limit it is: nobody's.
-            marked: true,
-            mended: 0,
-            is_drill: true,
-            unserved: None,
-        };
-        Box::pin(exchange.drive()).await
+        let policy = self.policy(Some(&subject));
+        // Anthropic's part is played: what it says is known before it is asked.
+        let said = drill::limited(&subject.class, policy.retry_threshold, clock::now());
+        let ask = Ask { target, headers, body, asked, policy, subject: Some(subject), record };
+        let mut ledger = Ledger::open(self, Right::ByOperator, Known::default());
+        let early = Early::default();
+        let driving = Box::pin(exchange::drive(&ask, &mut ledger, &early, Some(said)));
+        let ended = driving.await;
+        let answer = ended.answer.unwrap_or_else(|| {
+            let has_model = ask.subject.as_ref().is_some_and(|subject| subject.model.is_some());
+            let failure = match ended.unserved {
+                Some(said) => Failure::new(ErrorKind::Unavailable, format!("Bedrock said: {said}")),
+                None => Failure::new(ErrorKind::Unavailable, ledger.proxy.idle(has_model)),
+            };
+            failure.into_response(ask.record.id()).map(content::full)
+        });
+        exchange::reply(&ask, ledger, answer).await
     }
 
     /// The drill that a request may have. Nothing is read for a text that is no nonce.
@@ -97,7 +98,7 @@ impl Proxy {
     }
 
     /// Why Bedrock was not even asked, as far as the settings say so.
-    pub(super) fn idle(&self, has_model: bool) -> &'static str {
+    fn idle(&self, has_model: bool) -> &'static str {
         match &self.settings {
             settings if !settings.fallback => "BEDROCK_FALLBACK_ENABLED is false.",
             settings if !settings.fallback_on.rate_limit => "FALLBACK_ON lacks rate_limit.",

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::failover::cooldown::{Fingerprint, Known, ModelClass};
+use crate::failover::identity::{Fingerprint, ModelClass};
+use crate::failover::known::Known;
 
 /// More are not kept; then all are forgotten.
 const MOST: usize = 1000;

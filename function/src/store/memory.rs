@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{CAPACITY, Query, RateLimitStore, StoreError, is_newer, outlasts, proof_ends};
-use crate::failover::cooldown::{Cooldown, Fingerprint, Known, LimitKey, Proof, Scope, Timestamp};
+use crate::failover::cooldown::{Cooldown, Timestamp};
+use crate::failover::identity::{Fingerprint, LimitKey, Scope};
+use crate::failover::known::{Known, Proof};
 
 /// Remembers in memory, at most [`CAPACITY`] limits and as many proofs.
 #[derive(Debug)]

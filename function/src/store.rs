@@ -15,9 +15,9 @@ use self::dynamo::DynamoStore;
 use self::embedded::EmbeddedStore;
 use self::memory::MemoryStore;
 use crate::drill::Drill;
-use crate::failover::cooldown::{
-    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, ModelClass, Proof, Timestamp,
-};
+use crate::failover::cooldown::{Cooldown, Timestamp};
+use crate::failover::identity::{Fingerprint, LimitKey, ModelClass};
+use crate::failover::known::{KeyOwner, Known, Proof};
 use crate::settings::StoreSettings;
 use crate::translate::mend::Lesson;
 use crate::upstream::aws::Aws;

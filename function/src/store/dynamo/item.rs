@@ -20,9 +20,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::super::{LESSON_LIFETIME, Query, proof_ends};
 use crate::caller::User;
 use crate::drill::Drill;
-use crate::failover::cooldown::{
-    Cooldown, Fingerprint, KeyOwner, Known, LimitKey, ModelClass, Proof, Scope, Timestamp, Unread,
-};
+use crate::failover::cooldown::{Cooldown, Timestamp};
+use crate::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use crate::failover::known::{KeyOwner, Known, Proof, Unread};
 use crate::translate::mend::Lesson;
 
 /// An item, or the key of one, as the SDK has it.

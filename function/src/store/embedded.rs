@@ -19,9 +19,9 @@ use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, 
 use self::seen::Seen;
 use self::shelf::{Kind, LIMITS, PROOFS, Shelf, read};
 use super::{CAPACITY, Query, RateLimitStore, StoreError, is_newer, outlasts, proof_ends};
-use crate::failover::cooldown::{
-    Cooldown, Fingerprint, Known, LimitKey, ModelClass, Proof, Scope, Timestamp,
-};
+use crate::failover::cooldown::{Cooldown, Timestamp};
+use crate::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use crate::failover::known::{Known, Proof};
 
 /// The layout that this version reads and writes, kept in the file.
 const FORMAT_VERSION: u64 = 1;

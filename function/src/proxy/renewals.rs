@@ -11,7 +11,9 @@ use http::{HeaderMap, StatusCode};
 
 use super::Proxy;
 use crate::clock;
-use crate::failover::cooldown::{Fingerprint, Known, Proof, Timestamp};
+use crate::failover::cooldown::Timestamp;
+use crate::failover::identity::Fingerprint;
+use crate::failover::known::{Known, Proof};
 use crate::failover::proof::{self, Renewal, Standing};
 use crate::upstream::anthropic::Anthropic;
 

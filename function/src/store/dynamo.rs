@@ -21,7 +21,9 @@ use aws_sdk_dynamodb::types::{
 use self::item::{EXPIRES_AT, Item, LIMITED_UNTIL_EPOCH, RECORDED_AT, REFUSED};
 use super::{Query, RateLimitStore, StoreError, is_newer, outlasts};
 use crate::drill::Drill;
-use crate::failover::cooldown::{Cooldown, Fingerprint, Known, LimitKey, Proof, Timestamp};
+use crate::failover::cooldown::{Cooldown, Timestamp};
+use crate::failover::identity::{Fingerprint, LimitKey};
+use crate::failover::known::{Known, Proof};
 use crate::translate::error::scrub;
 use crate::translate::mend::Lesson;
 use crate::upstream::aws::{Aws, keeping_connections};

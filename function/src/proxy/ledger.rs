@@ -1,0 +1,219 @@
+//! What is known of one credential, what this request has learnt about it, and what is still to be
+//! written.
+//!
+//! A ledger belongs to one request and goes with it by value, into the body of its answer at last:
+//! whoever drops the request drops all of it. It is also where the operator's money is watched: the
+//! right to spend it is asked for here before a call of Bedrock, and the end of the answer is seen
+//! here, so that what is set aside for a call can be settled.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::Proxy;
+use super::ask::Ask;
+use super::memory::Write;
+use crate::clock;
+use crate::failover::cooldown::Timestamp;
+use crate::failover::hint::{Limited, Whose};
+use crate::failover::identity::{LimitKey, Scope};
+use crate::failover::known::{Known, Proof};
+use crate::failover::proof::{self, Standing};
+use crate::store::Query;
+
+/// By what a request may use Bedrock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    /// Anthropic has accepted its credential lately.
+    ByProof,
+    /// The operator has said so, for this one request.
+    ByOperator,
+}
+
+pub(super) struct Ledger {
+    pub(super) proxy: Arc<Proxy>,
+    right: Right,
+    known: Known,
+    /// Anthropic's last 429 showed that it knew whose limit it was.
+    marked: bool,
+    /// The end of the limit that is remembered while Bedrock answers.
+    until: Option<Timestamp>,
+    /// Calls of the store that are on their way. They are few, and most often none.
+    writes: Vec<Write>,
+}
+
+impl Ledger {
+    /// Opens the ledger of a request of which so much is known.
+    pub(super) fn open(proxy: Arc<Proxy>, right: Right, known: Known) -> Box<Self> {
+        let tracked = known.cooldown().filter(|_| proxy.settings.tracking);
+        let until = tracked.map(|cooldown| cooldown.until);
+        let writes = proxy.memory.take_late();
+        Box::new(Self { proxy, right, known, marked: false, until, writes })
+    }
+
+    /// A ledger for what other requests have left to be seen to its end, if there is anything.
+    pub(super) fn of_leftovers(proxy: &Arc<Proxy>) -> Option<Box<Self>> {
+        let writes = proxy.memory.take_late();
+        let (proxy, known) = (Arc::clone(proxy), Known::default());
+        let ledger =
+            Self { proxy, right: Right::ByProof, known, marked: false, until: None, writes };
+        (!ledger.is_written()).then(|| Box::new(ledger))
+    }
+
+    pub(super) const fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// The end of the limit that the client is told of.
+    pub(super) const fn until(&self) -> Option<Timestamp> {
+        self.until
+    }
+
+    /// Adds a call of the store, to be awaited beside the answer.
+    pub(super) fn write(&mut self, write: impl IntoIterator<Item = Write>) {
+        self.writes.extend(write);
+    }
+
+    /// Reads what the store knows, for a request of which nothing has been read yet; what it has
+    /// learnt by itself stays.
+    pub(super) async fn read(&mut self, ask: &Ask) {
+        let Some(subject) = &ask.subject else { return };
+        let query = Query { subject: Some((&subject.fingerprint, &subject.class)), key: None };
+        let proxy = Arc::clone(&self.proxy);
+        let stored = self.beside(pin!(proxy.memory.look_up(&query, clock::now()))).await;
+        let learnt = self.known.proof.take().map(|proof| proof::joined(&stored, proof));
+        self.known = Known { proof: learnt.or_else(|| stored.proof.clone()), ..stored };
+    }
+
+    /// How far the credential is proven, as far as is known.
+    pub(super) fn standing(&self) -> Standing {
+        self.proxy.standing(&self.known)
+    }
+
+    /// Whether the operator's money may be spent on this request: Anthropic is known to accept the
+    /// credential, and as one that may use Bedrock. Asks it where that is too long ago.
+    pub(super) async fn may_use_bedrock(&mut self, ask: &Ask) -> bool {
+        if self.right == Right::ByOperator {
+            return true;
+        }
+        let Some(subject) = &ask.subject else { return false };
+        let standing = self.standing();
+        match standing {
+            Standing::Proven => return true,
+            Standing::Foreign => return false,
+            Standing::Stale { .. } | Standing::Unknown => {}
+        }
+        let proxy = Arc::clone(&self.proxy);
+        let max_age = proxy.settings.proof_max_age;
+        // The very credentials of which the fingerprint is.
+        let from = (&proxy.anthropic, &ask.headers);
+        let renewal = pin!(proxy.renewals.renew(subject.fingerprint, standing, max_age, from));
+        let checked = self.beside(renewal).await;
+        if let Some(proof) = checked.proof {
+            self.proven(ask, proof);
+        }
+        self.standing().stands_after(checked.renewal)
+    }
+
+    /// Takes note of a proof, and of its store's need of it.
+    pub(super) fn proven(&mut self, ask: &Ask, proof: Proof) {
+        let Some(subject) = &ask.subject else { return };
+        let max_age = self.proxy.settings.proof_max_age;
+        let proof = proof::joined(&self.known, proof);
+        let worth = ask.policy.fallback
+            && proof::is_worth_writing(&self.known, &proof, max_age, clock::now());
+        let worth = worth.then(|| proof.clone());
+        self.known.proof = Some(proof);
+        // Strangers who pass through leave nothing behind.
+        if let Some(proof) = worth
+            && self.standing() != Standing::Foreign
+        {
+            let write = self.proxy.memory.remember_proof(subject.fingerprint, proof);
+            self.writes.push(write);
+        }
+    }
+
+    /// Anthropic has refused the credential: nothing that was known about it counts any more.
+    pub(super) fn refused(&mut self, ask: &Ask) {
+        let Some(subject) = &ask.subject else { return };
+        self.proxy.renewals.forget(&subject.fingerprint);
+        self.proxy.memory.refused(subject.fingerprint, clock::now());
+        // What could not be read may be there.
+        if self.known.proof.is_some() || self.known.unread.proof {
+            self.writes.push(self.proxy.memory.forget_proof(subject.fingerprint));
+        }
+        self.over(ask);
+        self.known = Known::default();
+    }
+
+    /// Anthropic has answered: the limits that were known when the request came are over. A newer
+    /// one stays.
+    pub(super) fn over(&mut self, ask: &Ask) {
+        let Some(subject) = &ask.subject else { return };
+        let class =
+            self.known.class.take().map(|limit| (Scope::Class(subject.class.clone()), limit));
+        let account = self.known.account.take().map(|limit| (Scope::Account, limit));
+        for (scope, limit) in class.into_iter().chain(account) {
+            let key = LimitKey { fingerprint: subject.fingerprint, scope };
+            let write = self.proxy.memory.forget_limit(key, limit.recorded_at);
+            self.writes.push(write);
+        }
+        self.until = None;
+    }
+
+    /// Anthropic has said 429; with a proof, if it showed that it knew whose limit that is.
+    pub(super) fn limited(&mut self, ask: &Ask, proof: Option<Proof>) {
+        self.marked = proof.is_some();
+        if let Some(proof) = proof {
+            self.proven(ask, proof);
+        }
+    }
+
+    /// Remembers a limit, if it is certain whose it is: what is remembered is proof, too, so the
+    /// answer itself must have been one.
+    pub(super) async fn remember(&mut self, ask: &Ask, limited: Limited) {
+        let is_certain = self.marked || self.right == Right::ByOperator;
+        if !is_certain || !self.may_use_bedrock(ask).await {
+            return;
+        }
+        let now = clock::now();
+        let Some(subject) = &ask.subject else { return };
+        let whose = Whose {
+            fingerprint: subject.fingerprint,
+            class: &subject.class,
+            model: &ask.asked.model,
+            user: ask.target.user.as_ref().map(|user| user.as_str()),
+        };
+        for (key, cooldown) in limited.cooldowns(&whose, now) {
+            self.until = self.until.max(Some(cooldown.until));
+            let left = Duration::try_from(cooldown.until.duration_since(now)).unwrap_or_default();
+            ask.record.remembered(left);
+            self.writes.push(self.proxy.memory.remember_limit(key, cooldown));
+        }
+    }
+
+    /// Waits for `work` while the writes to the store go on.
+    pub(super) async fn beside<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
+        poll_fn(|cx| {
+            let done = work.as_mut().poll(cx);
+            if done.is_pending() {
+                let _whatever_is_left = self.poll(cx);
+            }
+            done
+        })
+        .await
+    }
+
+    /// Drives what is still to be written; ready when there is nothing left.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.writes.retain_mut(|write| write.as_mut().poll(cx).is_pending());
+        if self.writes.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Whether all that was learnt is written.
+    pub(super) const fn is_written(&self) -> bool {
+        self.writes.is_empty()
+    }
+}
