@@ -11,6 +11,7 @@ mod logs;
 mod manual;
 mod plan;
 mod refuse;
+mod room;
 mod session;
 mod status;
 mod up;

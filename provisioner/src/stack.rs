@@ -78,6 +78,8 @@ pub struct Declaration {
     pub environment: BTreeMap<String, String>,
     /// Why the settings cannot be put into a policy: then the role's stays as it is.
     pub trouble: Option<PolicyError>,
+    /// What the plan and the ending have to say besides.
+    pub note: Option<String>,
 }
 
 impl Stack {
@@ -116,7 +118,7 @@ impl Stack {
     #[must_use]
     pub fn unwanted(self) -> Declaration {
         let (wanted, environment) = (Wanted::default(), BTreeMap::new());
-        Declaration { stack: self, wanted, environment, trouble: None }
+        Declaration { stack: self, wanted, environment, trouble: None, note: None }
     }
 }
 
@@ -186,7 +188,7 @@ pub fn declare(
         fallback_alarm: watched,
         error_alarm: watched,
     };
-    Declaration { stack, wanted, environment, trouble }
+    Declaration { stack, wanted, environment, trouble, note: None }
 }
 
 /// What the function runs with once `insisted` is written over what is there.

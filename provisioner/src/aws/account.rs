@@ -23,6 +23,12 @@ impl Room {
     /// (AWS, *Configuring reserved concurrency*).
     const KEPT: i32 = 100;
 
+    /// The most that can be reserved for a function that has `already`.
+    #[must_use]
+    pub fn most(self, already: i32) -> i32 {
+        (self.free + already - self.all.min(Self::KEPT)).max(already)
+    }
+
     /// Whether `number` can be reserved for a function that has `already`.
     #[must_use]
     pub fn takes(self, number: i32, already: i32) -> bool {

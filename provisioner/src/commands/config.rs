@@ -10,7 +10,7 @@ use function::settings::{VARIABLES, Variable};
 use serde_json::{Value, json};
 
 use super::deployed::{Deployed, partly};
-use super::{Exit, Failure, Session};
+use super::{Exit, Failure, Session, room};
 use crate::aws::values::Concurrency;
 use crate::aws::{CloudError, Kind};
 use crate::cli::ConfigCommand;
@@ -129,7 +129,14 @@ async fn change(session: &mut Session, wanted: &Wanted) -> Result<Exit, Failure>
     if let Some(policy) = &policy {
         changes.push(rights_change(&deployed, role, policy).await?);
     }
-    let (function, reserved) = (&deployed.names.function, wanted.reserves(&merged, &live));
+    let function = &deployed.names.function;
+    let reserved = match wanted.reserves(&merged, &live) {
+        Some(number) if !room::has(number, &deployed.reader).await => {
+            session.printer.progress(&format!("note: {}", room::without(number.get())));
+            None
+        }
+        reserved => reserved,
+    };
     changes.push(settings_change(function, (&live.environment, &merged), reserved));
     let plan = Plan { changes };
     session.report = plan.json();

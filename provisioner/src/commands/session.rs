@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::up::Planned;
-use super::{Exit, Failure};
+use super::{Exit, Failure, room};
 use crate::aws::{Cloud, CloudError, Pace, Place, Reader, Stop};
 use crate::build::{self, Workspace};
 use crate::cli::{Global, ImageArgs, StackArgs};
@@ -167,7 +167,9 @@ impl Session {
         self.unless_stopped(async {
             let stack = Stack::named(&settings.name, &cloud.account);
             let there = self.observe(&stack, &reader).await?;
-            Ok((stack::declare(settings, &cloud.account, &there, image.clone()), there))
+            let declared = stack::declare(settings, &cloud.account, &there, image.clone());
+            let declared = room::fitted(declared, &there, settings, &reader).await?;
+            Ok((declared, there))
         })
         .await
     }
@@ -220,7 +222,8 @@ pub(super) fn shown(planned: &Planned, printer: Printer, style: Style) -> String
     let new = plan.pending().any(|c| c.address == function && c.action == Action::Create);
     let cost = Estimate::of(declared).filter(|_| new);
     let cost = cost.map(|cost| format!("Costs, estimated: {cost}.\n(Bedrock's tokens apart.)\n"));
-    format!("{text}{}", cost.unwrap_or_default())
+    let note = declared.note.as_ref().map(|note| format!("\nnote: {note}\n")).unwrap_or_default();
+    format!("{text}{}{note}", cost.unwrap_or_default())
 }
 
 /// What a plan is for.

@@ -43,8 +43,11 @@ pub(super) async fn run(session: &mut Session, args: Up) -> Result<Exit, Failure
     }
     let Planned { declared, there, .. } = &planned;
     session.report.insert("outputs".to_owned(), Value::Object(declared.stack.outputs(there)));
+    let stopped = declared.is_stopped();
     let health = match &there.url {
-        Some(live) if !args.no_probe => Some(probe(session, &live.url, &cloud.reader()).await?),
+        Some(live) if !args.no_probe && !stopped => {
+            Some(probe(session, &live.url, &cloud.reader()).await?)
+        }
         Some(_) | None => None,
     };
     let (scope, style) = (session.scope(&cloud), printer.stdout_style());
@@ -61,6 +64,7 @@ pub(super) async fn planned(
 ) -> Result<Planned, Failure> {
     let (declared, there) = session.look(cloud, settings, image).await?;
     let plan = declared.plan(&there);
+    let plan = if settings.adopt { plan.taking_over(&declared.foreign(&there)) } else { plan };
     session.report = plan.json();
     refuse_foreign(&declared.survey(&there), settings.adopt)?;
     refuse_held(held(&declared, &there), "changed")?;

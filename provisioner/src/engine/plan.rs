@@ -11,7 +11,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::Address;
+use super::{Address, Foreign};
 
 pub use render::{Style, details, text, whole};
 pub use secret::shown;
@@ -78,6 +78,7 @@ pub enum Danger {
     Exposes,
     ChangesUrl,
     LosesData,
+    TakesOver,
 }
 
 impl Danger {
@@ -89,6 +90,7 @@ impl Danger {
             Self::Exposes => "public",
             Self::ChangesUrl => "new URL",
             Self::LosesData => "loses data",
+            Self::TakesOver => "somebody else's",
         }
     }
 }
@@ -100,6 +102,9 @@ impl fmt::Display for Danger {
             Self::Exposes => "opens the function to the internet; its own access check decides",
             Self::ChangesUrl => "changes the URL that clients are configured with",
             Self::LosesData => "deletes data that cannot be brought back",
+            Self::TakesOver => {
+                "takes over what somebody else made: `down` will delete it and all in it"
+            }
         })
     }
 }
@@ -299,6 +304,16 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pending().next().is_none()
+    }
+
+    /// Flags what would be taken over: what of `foreign` changes.
+    #[must_use]
+    pub fn taking_over(mut self, foreign: &[(Address, Foreign)]) -> Self {
+        let others = |change: &&mut Change| foreign.iter().any(|(at, _)| *at == change.address);
+        for change in self.changes.iter_mut().filter(others) {
+            change.dangers.push(Danger::TakesOver);
+        }
+        self
     }
 
     /// The contract's JSON, to which a command may add.

@@ -22,6 +22,14 @@ impl Declaration {
         Plan { changes: parts.map(|part| part.diff()).collect() }
     }
 
+    /// Whether the function is to answer nobody: so many requests at once are reserved for it, and no
+    /// more.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        let function = self.wanted.function.as_ref();
+        function.and_then(|function| function.concurrency).is_some_and(|number| number.get() == 0)
+    }
+
     /// What is there and not ours, and why.
     #[must_use]
     pub fn foreign(&self, there: &Observed) -> Vec<(Address, Foreign)> {

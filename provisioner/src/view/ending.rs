@@ -26,6 +26,11 @@ pub fn text(
     let lines = ["function", "table", "log_group", "repository", "role", "image"]
         .map(|key| format!("  {key:<10}  {}\n", clean(get(key))));
     let title = |text: &str| style.paint("1", text);
+    let health = match declared.is_stopped() {
+        true => "  stopped: --reserved-concurrency 0 lets it answer nobody".to_owned(),
+        false => health,
+    };
+    let note = declared.note.as_ref().map(|note| format!("\nnote: {note}\n")).unwrap_or_default();
     let Access { sentence, command, header } = access(declared, scope);
     let command = command.map(|command| format!("\n  {command}\n")).unwrap_or_default();
     let lines = [
@@ -40,6 +45,7 @@ pub fn text(
             "Costs, estimated from list prices (us-east-1, {AS_OF}), Bedrock's tokens apart:"
         )),
         Estimate::of(declared).map(|estimate| format!("  {estimate}")).unwrap_or_default(),
+        note,
     ];
     lines.join("\n")
 }

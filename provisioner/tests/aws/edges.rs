@@ -6,6 +6,7 @@ use std::process::Command;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_lambda::types::Environment;
+use serde_json::json;
 
 use testing::aws::emulator::Emulator::MiniStack;
 use testing::aws::world::{Ended, World};
@@ -75,7 +76,7 @@ fn a_key_that_nobody_could_read_is_taken_back() {
         ended.expect(1);
         assert!(ended.error().contains("the key was taken back"), "{}", ended.stderr);
         assert!(!ended.stderr.contains("ccp_"), "{}", ended.stderr);
-        assert_eq!(world.run(&["user", "list", "--json"]).json()["users"], serde_json::json!([]));
+        assert_eq!(world.run(&["user", "list", "--json"]).json()["users"], json!([]));
     }
     world.run(&["user", "add", "bob"]).expect(0);
 }
@@ -101,6 +102,63 @@ fn a_question_can_be_left() {
     assert!(!rest.contains("step"), "no step is under way: {rest}");
     assert!(rest.contains("nothing was changed"), "{rest}");
     assert!(world.is_gone());
+}
+
+/// An account that may answer so many requests at once.
+fn account(world: &World, all: i32, free: i32) {
+    let limit = json!({"ConcurrentExecutions": all, "UnreservedConcurrentExecutions": free});
+    world.proxy.answer("/2016-08-19/account-settings", 200, json!({"AccountLimit": limit}));
+}
+
+const ORGANIZATION: [&str; 4] =
+    ["--env", "ACCESS_MODE=organization", "--env", "ALLOWED_ORGANIZATIONS=o-1"];
+
+/// A new account has ten, and can reserve none of them.
+#[test]
+fn an_account_that_cannot_reserve_goes_without_and_says_so() {
+    for (all, free, reserves) in [(10, 10, false), (1000, 120, false), (1000, 1000, true)] {
+        let world = World::new(MiniStack);
+        world.entitle();
+        account(&world, all, free);
+        let plan = world.run(&[&["plan", "--no-build"][..], &ORGANIZATION].concat());
+        plan.expect(0);
+        assert_eq!(plan.stdout.contains("nothing is reserved"), !reserves, "{}", plan.stdout);
+        let up = world.up(&ORGANIZATION);
+        up.expect(0);
+        assert_eq!(up.stdout.contains("nothing is reserved"), !reserves, "{}", up.stdout);
+        let put = world.proxy.take_journal().iter().any(|c| c == "lambda.PutFunctionConcurrency");
+        assert_eq!(put, reserves);
+        assert!(world.plan().is_empty(), "{:?}", world.plan());
+        let doctor = world.run(&["doctor"]).stdout;
+        assert_eq!(doctor.contains("nothing is reserved"), !reserves, "{doctor}");
+    }
+}
+
+#[test]
+fn what_an_account_cannot_reserve_is_refused_before_anything_is_made() {
+    let world = World::new(MiniStack);
+    for (all, free, asked, most) in [(10, 10, "1", None), (1000, 150, "60", Some("50"))] {
+        account(&world, all, free);
+        let ended = world.up(&["--reserved-concurrency", asked]);
+        ended.expect(64);
+        assert_eq!(world.proxy.take_journal(), [""; 0]);
+        let Some(most) = most else { continue };
+        // What it says to do mends it.
+        assert!(ended.error().contains(&format!("--reserved-concurrency {most}")), "{ended:?}");
+        world.up(&["--reserved-concurrency", most]).expect(0);
+    }
+}
+
+#[test]
+fn a_function_that_is_stopped_on_purpose_is_not_asked_whether_it_is_well() {
+    let world = World::new(MiniStack);
+    account(&world, 10, 10);
+    world.proxy.serve_url_at("http://127.0.0.1:1/");
+    let path = world.path("one");
+    let up = world.run(&["up", "--yes", "--binary", &path, "--reserved-concurrency", "0"]);
+    up.expect(0);
+    assert!(up.stdout.contains("stopped"), "{}", up.stdout);
+    assert!(!up.stderr.contains("asking the URL"), "{}", up.stderr);
 }
 
 /// Puts variables into the function behind the tool's back.

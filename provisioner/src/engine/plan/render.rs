@@ -175,7 +175,13 @@ fn shorten(text: &str) -> String {
 
 /// What to think about, once for each danger.
 fn dangers(plan: &Plan, style: Style) -> String {
-    let all = [Danger::WidensRights, Danger::Exposes, Danger::ChangesUrl, Danger::LosesData];
+    let all = [
+        Danger::WidensRights,
+        Danger::Exposes,
+        Danger::ChangesUrl,
+        Danger::LosesData,
+        Danger::TakesOver,
+    ];
     let of = |danger: Danger| {
         let changes = plan.pending().filter(|change| change.dangers.contains(&danger));
         let named = |change: &Change| match &change.about {
