@@ -11,6 +11,12 @@ pub struct Gzip {
     begun: bool,
 }
 
+impl Default for Gzip {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Gzip {
     pub fn new() -> Self {
         Self { crc: u32::MAX, size: 0, begun: false }

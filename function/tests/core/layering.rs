@@ -122,7 +122,7 @@ fn arrows(room: &str, of_all: Option<&str>) -> BTreeMap<String, BTreeSet<String>
 fn circle(arrows: &BTreeMap<String, BTreeSet<String>>, way: Vec<String>) -> Option<Vec<String>> {
     let here = way.last()?;
     arrows.get(here)?.iter().find_map(|next| {
-        let longer = [&way[..], &[next.clone()]].concat();
+        let longer = [&way[..], std::slice::from_ref(next)].concat();
         if way.contains(next) { Some(longer) } else { circle(arrows, longer) }
     })
 }

@@ -5,7 +5,6 @@
 //! `scripts/lambda-multi`.
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
 
 use std::time::Duration;
 

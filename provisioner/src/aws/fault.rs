@@ -89,7 +89,9 @@ fn of_way<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Fault {
         SdkError::ConstructionFailure(_) => {
             Fault::new(Kind::Other, format!("it could not be asked: {}", root(error)))
         }
-        _ => Fault::new(Kind::Other, format!("it failed: {}", root(error))),
+        SdkError::ServiceError(_) | _ => {
+            Fault::new(Kind::Other, format!("it failed: {}", root(error)))
+        }
     }
 }
 
@@ -106,24 +108,26 @@ fn of_credentials(error: &CredentialsError) -> Fault {
             let seconds = late.timeout_duration().as_secs();
             fault(format!("no credentials came within {seconds} s"))
         }
-        _ => match find::<ErrorMetadata>(error) {
-            // Who takes a role asks STS for it, and STS says no.
-            Some(said) if said.code().is_some() => {
-                let (code, said) = (said.code().unwrap_or_default(), said.message());
-                let said = quoted(said.unwrap_or("AWS says no more than its code"));
-                fault(format!("credentials were refused: {said} ({})", quoted(code)))
-            }
-            Some(_) | None => match has_network(error) {
-                true => Fault::new(
-                    Kind::Unreachable,
-                    format!(
-                        "where credentials come from cannot be reached: {}",
-                        network::why(error)
+        CredentialsError::ProviderError(_) | CredentialsError::Unhandled(_) | _ => {
+            match find::<ErrorMetadata>(error) {
+                // Who takes a role asks STS for it, and STS says no.
+                Some(said) if said.code().is_some() => {
+                    let (code, said) = (said.code().unwrap_or_default(), said.message());
+                    let said = quoted(said.unwrap_or("AWS says no more than its code"));
+                    fault(format!("credentials were refused: {said} ({})", quoted(code)))
+                }
+                Some(_) | None => match has_network(error) {
+                    true => Fault::new(
+                        Kind::Unreachable,
+                        format!(
+                            "where credentials come from cannot be reached: {}",
+                            network::why(error)
+                        ),
                     ),
-                ),
-                false => fault(format!("credentials could not be had: {}", root(error))),
-            },
-        },
+                    false => fault(format!("credentials could not be had: {}", root(error))),
+                },
+            }
+        }
     }
 }
 

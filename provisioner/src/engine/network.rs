@@ -12,6 +12,7 @@ pub fn why(error: &(dyn Error + 'static)) -> String {
     if let Some(tls) = find::<rustls::Error>(error) {
         return of_tls(tls).to_owned();
     }
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the system's own words say the rest")]
     match last(error) {
         Some(broken) => match broken.kind() {
             io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),

@@ -121,7 +121,9 @@ fn certificates_that_are_not_there_are_told_with_their_file() {
 #[test]
 fn a_fault_of_the_program_itself_is_a_sentence() {
     const MARK: &str = "SENTENCES_HAS_A_FAULT";
-    if std::env::var_os(MARK).is_some() {
+    #[expect(clippy::disallowed_methods, reason = "the test is its own program, marked so")]
+    let is_program = std::env::var_os(MARK).is_some();
+    if is_program {
         let ended = function::startup::run(
             "provisioner",
             || panic!("Some(canary)"),

@@ -160,9 +160,8 @@ fn what_sts_says_of_credentials_is_told_with_the_profile() {
 
 #[test]
 fn a_long_sentence_of_aws_s_is_cut_unless_all_is_wanted() {
-    let said =
+    let shown =
         format!("The thing {} is not what it was, PROXY_KEYS=alice:canary", "abc ".repeat(100));
-    let shown = said.clone();
     let fake = Fake::start(move |asked| {
         (asked.action == "iam.GetRole").then(|| refused(asked, 400, "ValidationError", &shown))
     });

@@ -3,6 +3,8 @@
 //! This is also how something else than the proxy is provisioned: a resource, what is wanted of it,
 //! and a list of parts.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
