@@ -22,8 +22,11 @@ impl fmt::Display for MicroDollars {
 /// `None` where it is anything else: a sign, an exponent, more than six decimals, or too large.
 #[must_use]
 pub fn millionths(text: &str) -> Option<u64> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-    let whole = if whole.is_empty() { "0" } else { whole };
+    let (whole, part) = match text.split_once('.') {
+        Some(("", part)) => ("0", part),
+        Some(parts) => parts,
+        None => (text, "0"),
+    };
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(part) || part.len() > DECIMALS {
         return None;
