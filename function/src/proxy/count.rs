@@ -13,7 +13,7 @@ use super::body::Body;
 use super::content::{self, Content};
 use super::exchange;
 use super::fault;
-use super::labels;
+use super::labels::Served;
 use super::ledger::{Ledger, Right};
 use super::legs::anthropic;
 use crate::failover::known::{Known, Unread};
@@ -103,19 +103,22 @@ async fn count(ask: &Ask, ledger: &mut Ledger, reason: Reason) -> Option<Respons
         return None;
     }
     let body = request::to_count(&ask.body, &ask.for_bedrock(), model).ok()?;
+    count_in_turn(ask, ledger, &Call { model_id, body }, reason).await
+}
+
+/// Asks one region after the other.
+async fn count_in_turn(
+    ask: &Ask,
+    ledger: &mut Ledger,
+    call: &Call,
+    reason: Reason,
+) -> Option<Response<Content>> {
     let proxy = Arc::clone(&ledger.proxy);
-    for region in 0..proxy.bedrock.region_count() {
-        let call = Call { model_id: model_id.clone(), body: body.clone() };
-        match ledger.beside(pin!(proxy.bedrock.count(region, call))).await {
+    for (index, region) in proxy.bedrock.regions().enumerate() {
+        match ledger.beside(pin!(proxy.bedrock.count(index, call.clone()))).await {
             Ok(tokens) => {
-                let region = proxy.bedrock.region(region).unwrap_or_default();
-                let (until, model_id, id) = (None, model_id.as_str(), ask.record.id());
-                let served = labels::Served { reason, until, model_id, region, id };
-                let mut answer = Response::new(content::full(response::count(tokens)));
-                let json = HeaderValue::from_static("application/json");
-                answer.headers_mut().insert(header::CONTENT_TYPE, json);
-                served.label(answer.headers_mut());
-                return Some(answer);
+                let (until, model_id, id) = (None, call.model_id.as_str(), ask.record.id());
+                return Some(counted(tokens, &Served { reason, until, model_id, region, id }));
             }
             Err(failure) => {
                 tracing::warn!("bedrock cannot count: {}", failure.message());
@@ -126,6 +129,14 @@ async fn count(ask: &Ask, ledger: &mut Ledger, reason: Reason) -> Option<Respons
         }
     }
     None
+}
+
+fn counted(tokens: u64, served: &Served<'_>) -> Response<Content> {
+    let mut answer = Response::new(content::full(response::count(tokens)));
+    let json = HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(header::CONTENT_TYPE, json);
+    served.label(answer.headers_mut());
+    answer
 }
 
 fn cannot_count(record: &Record) -> Response<Content> {

@@ -16,8 +16,8 @@ use super::ledger::Ledger;
 use super::legs::anthropic;
 use super::legs::bedrock::Leg;
 use crate::clock;
-use crate::failover::hint;
-use crate::failover::{Attempt, Said, Verdict};
+use crate::failover::hint::{self, Limited};
+use crate::failover::{AnthropicTry, Attempt, BedrockTry, Said, Verdict};
 
 /// What the client is told at most, where Bedrock's failure will have passed by then.
 const SOON: Duration = Duration::from_secs(30);
@@ -36,55 +36,79 @@ pub(super) async fn drive(
     ask: &Ask,
     ledger: &mut Ledger,
     early: &Early,
-    mut first: Option<Said>,
+    first: Option<Said>,
 ) -> Ended {
-    let (mut original, mut bedrock) = (None, Leg::default());
     let mut attempt = ask.policy.route(ledger.known().cooldown(), clock::now());
+    let mut tries = Tries { ask, ledger, early, first, bedrock: Leg::default(), original: None };
     let answer = loop {
-        let verdict = match attempt {
-            Attempt::Anthropic(asked) => {
-                let (said, answer) = match first.take() {
-                    Some(said) => (said, None),
-                    None => anthropic::ask(ask, ledger, early).await,
-                };
-                // A second try that gets no answer does not undo the first one's.
-                let is_silent = said == Said::Unreachable;
-                original = if is_silent { original.or(answer) } else { answer.or(original) };
-                ask.policy.after_anthropic(asked, said, clock::now())
-            }
-            Attempt::Bedrock(asked) => {
-                let asking =
-                    Box::pin(bedrock.ask(ask, ledger, early, (asked.reason, asked.region)));
-                let (served, answer) = asking.await;
-                let verdict = ask.policy.after_bedrock(asked, served);
-                if verdict == Verdict::Reply {
-                    original = answer.or(original);
-                }
-                verdict
-            }
-        };
+        let verdict = tries.next(attempt).await;
         tracing::debug!(?attempt, ?verdict, "judged");
         match verdict {
-            Verdict::Reply => break original,
+            Verdict::Reply => break tries.original,
             Verdict::Wait { delay, then } => {
-                ledger.beside(pin!(tokio::time::sleep(delay))).await;
+                tries.ledger.beside(pin!(tokio::time::sleep(delay))).await;
                 attempt = then;
             }
             Verdict::FailOver { next, remember } => {
-                if let Some(limited) = remember {
-                    Box::pin(ledger.remember(ask, limited)).await;
-                }
+                tries.remember(remember).await;
                 attempt = next;
             }
             Verdict::GiveUp { passes, remember } => {
-                if let Some(limited) = remember {
-                    Box::pin(ledger.remember(ask, limited)).await;
-                }
-                break original.map(|original| honest(original, passes));
+                tries.remember(remember).await;
+                break tries.original.map(|original| honest(original, passes));
             }
         }
     };
-    Ended { answer, unserved: bedrock.unserved }
+    Ended { answer, unserved: tries.bedrock.unserved }
+}
+
+/// What has been tried so far.
+struct Tries<'a> {
+    ask: &'a Ask,
+    ledger: &'a mut Ledger,
+    early: &'a Early,
+    first: Option<Said>,
+    bedrock: Leg,
+    /// What the client gets if nobody else answers.
+    original: Option<Response<Content>>,
+}
+
+impl Tries<'_> {
+    /// Asks once, and says what is to be done about what comes.
+    async fn next(&mut self, attempt: Attempt) -> Verdict {
+        match attempt {
+            Attempt::Anthropic(asked) => self.ask_anthropic(asked).await,
+            Attempt::Bedrock(asked) => Box::pin(self.ask_bedrock(asked)).await,
+        }
+    }
+
+    async fn ask_anthropic(&mut self, asked: AnthropicTry) -> Verdict {
+        let (said, answer) = match self.first.take() {
+            Some(said) => (said, None),
+            None => anthropic::ask(self.ask, self.ledger, self.early).await,
+        };
+        let before = self.original.take();
+        // A second try that gets no answer does not undo the first one's.
+        let is_silent = said == Said::Unreachable;
+        self.original = if is_silent { before.or(answer) } else { answer.or(before) };
+        self.ask.policy.after_anthropic(asked, said, clock::now())
+    }
+
+    async fn ask_bedrock(&mut self, asked: BedrockTry) -> Verdict {
+        let to = (asked.reason, asked.region);
+        let (served, answer) = self.bedrock.ask(self.ask, self.ledger, self.early, to).await;
+        let verdict = self.ask.policy.after_bedrock(asked, served);
+        if verdict == Verdict::Reply {
+            self.original = answer.or(self.original.take());
+        }
+        verdict
+    }
+
+    async fn remember(&mut self, limited: Option<Limited>) {
+        if let Some(limited) = limited {
+            Box::pin(self.ledger.remember(self.ask, limited)).await;
+        }
+    }
 }
 
 /// The answer as it goes to the client, with what is still to be written.
