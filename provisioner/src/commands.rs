@@ -32,7 +32,7 @@ use tokio::sync::watch::{Sender, channel};
 use crate::aws::Stop;
 use crate::cli::{Cli, Command};
 use crate::view::printer::Printer;
-pub use ending::{Exit, Failure};
+pub use ending::{Cause, Exit, Failure};
 use session::{Session, heading, random_bytes, source};
 
 /// Runs what was typed.

@@ -51,9 +51,18 @@ where
         (None, Some(answer)) => of_answer(answer),
         (None, None) => of_way(error),
     };
-    let request_id = error.request_id().map(quoted);
+    let spot = Spot { request_id: error.request_id().map(quoted), ..spot };
     let (address, spot) = (None, Box::new(spot));
-    CloudError { kind, service, action, address, code, message, request_id, spot, cure }
+    CloudError {
+        kind,
+        service,
+        action,
+        address,
+        code,
+        message,
+        spot,
+        cure: cure.map(String::into_boxed_str),
+    }
 }
 
 /// An answer without a code of AWS's. Something on the way may have given it.

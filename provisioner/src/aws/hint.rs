@@ -7,7 +7,7 @@ impl CloudError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         if let Some(cure) = &self.cure {
-            return Some(cure.clone()).filter(|cure| !cure.is_empty());
+            return Some(cure.to_string()).filter(|cure| !cure.is_empty());
         }
         let hint = match self.kind {
             Kind::Credentials if self.is_about_the_clock() => "set this machine's clock",

@@ -43,7 +43,7 @@ impl Intercept for Seeing {
         let region = config.load::<Region>().map(ToString::to_string);
         let region = region
             .or_else(|| config.load::<SigningRegion>().map(|region| region.as_ref().to_owned()));
-        let spot = Spot { host, region: region.unwrap_or_default(), profile: String::new() };
+        let spot = Spot { host, region: region.unwrap_or_default(), ..Spot::default() };
         // Whoever asks without `call` does not want to know.
         drop(SPOT.try_with(|seen| seen.replace(spot)));
         Ok(())

@@ -37,24 +37,28 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     pub exit: Exit,
     pub message: String,
-    /// What it came of, the nearest first.
-    pub causes: Vec<String>,
-    /// What the last of these is told of.
-    pub error: Option<Box<CloudError>>,
+    /// What it came of.
+    pub cause: Option<Cause>,
     pub resource: Option<Address>,
     pub hint: Option<String>,
 }
 
+/// What a failure came of.
+#[derive(Debug)]
+pub enum Cause {
+    Said(String),
+    /// A call, of whose sentence as much is told as fits.
+    Call(Box<CloudError>),
+}
+
 impl Failure {
     pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self {
-            exit,
-            message: message.into(),
-            causes: Vec::new(),
-            error: None,
-            resource: None,
-            hint: None,
-        }
+        Self { exit, message: message.into(), cause: None, resource: None, hint: None }
+    }
+
+    /// Says what it came of.
+    pub(super) fn because(self, why: impl Into<String>) -> Self {
+        Self { cause: Some(Cause::Said(why.into())), ..self }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -82,25 +86,25 @@ impl Failure {
             ];
             let attempt = attempts.iter().find(|(kind, _)| *kind == error.kind);
             let attempt = attempt.map_or("AWS does not do it", |(_, attempt)| attempt);
-            return Self { hint, ..Self::new(exit, attempt).because(error) };
+            return Self { hint, ..Self::new(exit, attempt).of(error.clone()) };
         };
         let cause = CloudError { address: None, ..error.clone() };
-        let failure = Self::new(exit, format!("{address} {attempt}")).because(&cause);
+        let failure = Self::new(exit, format!("{address} {attempt}")).of(cause);
         Self { resource: Some(address), hint, ..failure }
     }
 
-    fn because(self, cause: &CloudError) -> Self {
-        let error = Some(Box::new(cause.clone()));
-        Self { causes: vec![cause.to_string()], error, ..self }
+    fn of(self, error: CloudError) -> Self {
+        Self { cause: Some(Cause::Call(Box::new(error))), ..self }
     }
 
     /// What it came of: with so many characters of AWS's sentence, or whole.
     pub(super) fn causes(&self, most: Option<usize>) -> Vec<String> {
-        let mut causes = self.causes.clone();
-        if let (Some(last), Some(error)) = (causes.last_mut(), &self.error) {
-            *last = most.map_or_else(|| format!("{error:#}"), |most| format!("{error:.most$}"));
-        }
-        causes
+        let cause = self.cause.as_ref().map(|cause| match (cause, most) {
+            (Cause::Said(why), _) => why.clone(),
+            (Cause::Call(error), None) => format!("{error:#}"),
+            (Cause::Call(error), Some(most)) => format!("{error:.most$}"),
+        });
+        cause.into_iter().collect()
     }
 
     /// Says it on as many lines as a person reads, unless more is wanted.

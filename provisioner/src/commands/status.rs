@@ -34,11 +34,11 @@ pub(super) async fn run(session: &mut Session, args: StatusArgs) -> Result<Exit,
     session.printer.text(state::text(&survey, url, &scope, style).trim_end());
     match health.filter(|health| !health.ok) {
         None => Ok(Exit::Done),
-        Some(ill) => Err(Failure {
-            causes: ill.why.into_iter().collect(),
-            hint: ill.hint.map(str::to_owned),
-            ..Failure::new(Exit::Partly, "the URL is not well")
-        }),
+        Some(ill) => {
+            let failure = Failure::new(Exit::Partly, "the URL is not well");
+            let failure = failure.because(ill.why.unwrap_or_else(|| "no answer".to_owned()));
+            Err(Failure { hint: ill.hint.map(str::to_owned), ..failure })
+        }
     }
 }
 

@@ -240,5 +240,5 @@ fn judge(health: &Health) -> Result<Exit, Failure> {
     let why = health.why.as_deref().unwrap_or_default();
     let failure = Failure::new(Exit::Partly, "the URL is not well; all else is done");
     let hint = health.hint.unwrap_or("run it again: it finishes the job");
-    Err(Failure { causes: vec![why.to_owned()], ..failure.hint(hint) })
+    Err(failure.because(why).hint(hint))
 }

@@ -18,11 +18,10 @@ pub struct CloudError {
     /// AWS's own sentence, or that of whoever failed before AWS was reached: whole, on one line,
     /// and fit to be shown.
     pub message: String,
-    pub request_id: Option<String>,
     /// Where it was asked, and as whom; empty where nobody was asked.
     pub spot: Box<Spot>,
     /// What to do, where that is known from what failed. Empty where the message says it.
-    pub cure: Option<String>,
+    pub cure: Option<Box<str>>,
 }
 
 /// The place of a call, as far as it is known.
@@ -32,11 +31,13 @@ pub struct Spot {
     pub host: String,
     pub region: String,
     pub profile: String,
+    /// AWS's own number for it.
+    pub request_id: Option<String>,
 }
 
 impl fmt::Display for Spot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, region, profile } = self;
+        let Self { host, region, profile, request_id: _ } = self;
         let parts = [("", host), ("region ", region), ("profile ", profile)];
         let parts = parts.iter().filter(|(_, value)| !value.is_empty());
         let parts: Vec<String> = parts.map(|(what, value)| format!("{what}{value}")).collect();
@@ -80,19 +81,20 @@ pub enum Kind {
 /// `{:#}` all of it.
 impl fmt::Display for CloudError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind: _, service, action, address, code, message, request_id, spot, cure: _ } =
-            self;
+        let Self { kind: _, service, action, address, code, message, spot, cure: _ } = self;
         if let Some(address) = address {
             write!(f, "{address}: ")?;
         }
         if !service.is_empty() {
             write!(f, "{service} {action}: ")?;
         }
-        match f.alternate() {
-            true => f.write_str(message)?,
-            false => f.write_str(&cut(message, f.precision().unwrap_or(SHOWN)))?,
+        // Our own sentences are as long as they have to be.
+        let most = f.precision().or_else(|| (!service.is_empty()).then_some(SHOWN));
+        match most.filter(|_| !f.alternate()) {
+            None => f.write_str(message)?,
+            Some(most) => f.write_str(&cut(message, most))?,
         }
-        let id = request_id.as_ref().map(|id| format!("request {id}"));
+        let id = spot.request_id.as_ref().map(|id| format!("request {id}"));
         let mut spot = (**spot).clone();
         // AWS itself has answered where there is a code: its host is no news.
         if code.is_some() {
@@ -117,7 +119,6 @@ impl CloudError {
             address: None,
             code: None,
             message: message.into(),
-            request_id: None,
             spot: Box::default(),
             cure: None,
         }
@@ -126,7 +127,7 @@ impl CloudError {
     /// Says what to do.
     #[must_use]
     pub fn cured_by(self, cure: impl Into<String>) -> Self {
-        Self { cure: Some(cure.into()), ..self }
+        Self { cure: Some(cure.into().into_boxed_str()), ..self }
     }
 
     /// Says which resource it was.
