@@ -1,5 +1,5 @@
-//! Can so many requests at once be reserved as are wanted? Arithmetic that AWS would do only once half
-//! of the stack is made.
+//! Can so many requests at once be reserved as are wanted? Arithmetic that AWS would do only once
+//! half of the stack is made.
 
 use super::{Exit, Failure};
 use crate::aws::values::Concurrency;
@@ -29,8 +29,8 @@ pub(super) async fn fitted(
     if asked.concurrency.is_some() {
         let Room { all, free } = room;
         let message = format!(
-            "{number} requests at once cannot be reserved: the account has {all}, {free} of them not \
-             reserved, and Lambda keeps some of these for all else"
+            "{number} requests at once cannot be reserved: the account has {all}, {free} of them \
+             not reserved, and Lambda keeps some of these for all else"
         );
         let hint = format!("--reserved-concurrency {most} or less, or more by Service Quotas");
         let hint = if most > 0 { hint } else { "more by Service Quotas, or none reserved".into() };
@@ -41,7 +41,8 @@ pub(super) async fn fitted(
     Ok(declared)
 }
 
-/// Whether `number` can be reserved for a function that has nothing reserved yet, as far as it is known.
+/// Whether `number` can be reserved for a function that has nothing reserved yet, as far as it is
+/// known.
 pub(super) async fn has(number: Concurrency, cloud: &Reader) -> bool {
     read(cloud).await.is_none_or(|room| room.takes(number.get(), 0))
 }

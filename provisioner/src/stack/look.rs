@@ -22,8 +22,8 @@ impl Declaration {
         Plan { changes: parts.map(|part| part.diff()).collect() }
     }
 
-    /// Whether the function is to answer nobody: so many requests at once are reserved for it, and no
-    /// more.
+    /// Whether the function is to answer nobody: so many requests at once are reserved for it, and
+    /// no more.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         let function = self.wanted.function.as_ref();
