@@ -40,14 +40,23 @@ async fn the_first_half_does_not_wait_for_the_second() {
 #[tokio::test]
 async fn an_answer_that_is_there_does_not_wait_to_be_acknowledged() {
     let deployed = Deployed::start();
-    for _ in 0..21 {
-        deployed.call(Call::message()).await;
+    let mut rounds = Vec::new();
+    // A busy machine takes as long now and then; the acknowledgement is waited for every time.
+    while rounds.len() < 5 {
+        for _ in 0..21 {
+            deployed.call(Call::message()).await;
+        }
+        let invocations = deployed.lambda.invocations();
+        let last = &invocations[invocations.len() - 21..];
+        let took = |one: &Invocation| one.chunks.last().unwrap().0 - one.handed.unwrap();
+        let mut took: Vec<_> = last.iter().map(took).collect();
+        took.sort();
+        if took[took.len() / 2] < Duration::from_millis(20) {
+            return;
+        }
+        rounds.push(took);
     }
-    let invocations = deployed.lambda.invocations();
-    let took = |one: &Invocation| one.chunks.last().unwrap().0 - one.handed.unwrap();
-    let mut took: Vec<_> = invocations.iter().map(took).collect();
-    took.sort();
-    assert!(took[took.len() / 2] < Duration::from_millis(20), "{took:?}");
+    panic!("{rounds:?}");
 }
 
 /// Each event came alone, about so long after the one before.
