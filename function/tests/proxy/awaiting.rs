@@ -1,6 +1,9 @@
 //! An upstream is silent: the client still hears something in time, or nothing too early.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use testing::{
     answer::{limited, ok, refused, window},
@@ -124,7 +127,7 @@ async fn an_answer_that_is_no_stream(world: &World) {
 /// went wrong behind it.
 #[track_caller]
 fn assert_told_truly(world: &World, by: &str, fault: Option<&str>) {
-    let line = world.last_line();
+    let line = line_that_says(world, by);
     assert!(line.contains(by) && line.contains("status=200"), "{line}");
     let first_byte = line.split("first_byte_ms=").nth(1).and_then(|rest| rest.split(' ').next());
     let first_byte: u64 = first_byte.and_then(|ms| ms.parse().ok()).expect("it is a number");
@@ -132,6 +135,18 @@ fn assert_told_truly(world: &World, by: &str, fault: Option<&str>) {
     match fault {
         Some(fault) => assert!(line.contains(&format!("fault=\"{fault}\"")), "{line}"),
         None => assert!(!line.contains("fault="), "{line}"),
+    }
+}
+
+/// The last line, once it is the one that is meant: it is written when the answer has gone.
+fn line_that_says(world: &World, by: &str) -> String {
+    let begun = Instant::now();
+    loop {
+        let line = world.last_line();
+        if line.contains(by) || begun.elapsed() > Duration::from_secs(5) {
+            return line;
+        }
+        thread::sleep(Duration::from_millis(10));
     }
 }
 

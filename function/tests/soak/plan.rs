@@ -39,6 +39,7 @@ pub(crate) enum Reply {
     Answer(Manner),
     Throttled,
     Denied,
+    /// In a sentence that Anthropic says, too: the client's own fault.
     Invalid,
     /// An exception in the stream before its first delta, or after some.
     FailsEarly,
@@ -160,7 +161,7 @@ impl Reply {
             Self::Answer(manner) => manner.answer(),
             Self::Throttled => throttled(),
             Self::Denied => access_denied(),
-            Self::Invalid => refused(400, "ValidationException", "the very words"),
+            Self::Invalid => refused(400, "ValidationException", "messages.0: unexpected role"),
             Self::FailsEarly => ok().exception_after(2, "internalServerException"),
             Self::FailsLate => ok().exception_after(4, "internalServerException"),
             Self::CutLate => ok().torn_after(5),
