@@ -1,16 +1,13 @@
 //! An upstream is silent: the client still hears something in time, or nothing too early.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
 use testing::{
     answer::{limited, ok, refused, window},
     client::{Call, Reply},
     world::World,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::streams::assert_one_error_at_the_end;
 
