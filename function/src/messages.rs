@@ -43,6 +43,14 @@ impl Asked {
     }
 }
 
+/// The most output that a Messages request allows for; `None` where it does not say.
+#[must_use]
+pub fn max_tokens(body: &[u8]) -> Option<u64> {
+    let mut fields = Fields::of(body).map_while(|field| field);
+    let (_, value) = fields.find(|(key, _)| *key == b"\"max_tokens\"")?;
+    serde_json::from_slice(value).ok()
+}
+
 /// Reads a JSON string.
 fn text(json: &[u8]) -> Option<Cow<'_, str>> {
     let plain = json.strip_prefix(b"\"").and_then(|json| json.strip_suffix(b"\""));

@@ -6,6 +6,7 @@
 mod admit;
 mod ask;
 mod body;
+mod budget;
 mod content;
 mod count;
 mod early;
@@ -111,6 +112,11 @@ impl Proxy {
         self.anthropic.tidy();
     }
 
+    /// Sees to its end what answers have left whose readers are gone: their costs.
+    pub async fn settle(&self) {
+        futures_util::future::join_all(self.memory.take_late()).await;
+    }
+
     /// Answers one request. There is always an answer; what goes wrong is in it. The place, where
     /// there are places, is held until the answer has gone.
     pub async fn answer<B>(
@@ -172,6 +178,7 @@ impl Proxy {
         }
         let headers = head.headers;
         let ask = Ask { target, headers, body, asked, policy, subject, record };
+        let memory = Arc::clone(&self.memory);
         let ledger = Ledger::open(self, Right::ByProof, known);
         let (stream, early, record) = (ask.asked.stream, Early::default(), ask.record.clone());
         let mut drive: std::pin::Pin<Box<dyn Future<Output = _> + Send>> =
@@ -184,7 +191,7 @@ impl Proxy {
             answer = &mut drive => answer,
             upstream = early.due() => {
                 record.begun_early(upstream);
-                early::waiting(drive, upstream, record)
+                early::waiting(drive, upstream, record).map(|body| body.settled_in(memory))
             }
         }
     }

@@ -6,6 +6,7 @@
 //! a name or print, and no value that could hold a secret may appear in a problem.
 
 mod access;
+mod budget;
 mod options;
 mod platform;
 mod prices;
@@ -27,6 +28,7 @@ use crate::money::Prices;
 use crate::translate::model::Prefix;
 
 pub use crate::failover::FallbackOn;
+pub use budget::Budget;
 pub use options::{Command, EXIT_USAGE, Options, UsageError, help, version};
 pub use platform::{AwsVariables, Platform};
 pub use variables::{VARIABLES, Variable};
@@ -60,6 +62,8 @@ pub struct Settings {
     pub model_map: BTreeMap<String, String>,
     /// What Bedrock costs.
     pub prices: Prices,
+    /// How much it may be.
+    pub budget: Budget,
     pub access: AccessMode,
     /// The operator may rehearse the fallback.
     pub drill: bool,
@@ -115,6 +119,7 @@ impl Settings {
         let store = store(&mut env, data_dir);
         let listen = listen(&mut env, options);
         let access = access::read(&mut env, &store, listen);
+        let budget = budget::read(&mut env, &store);
         let settings = Self {
             tracking: env.read("RATE_LIMIT_TRACKING_ENABLED", value::boolean).unwrap_or(true),
             fallback: env.read("BEDROCK_FALLBACK_ENABLED", value::boolean).unwrap_or(true),
@@ -135,6 +140,7 @@ impl Settings {
                     .read("BEDROCK_PRICE_MULTIPLIER", prices::multiplier)
                     .unwrap_or_default(),
             },
+            budget,
             access,
             drill: env.read("DRILL_ENABLED", value::boolean).unwrap_or(true),
             listen: listen.1,

@@ -3,6 +3,7 @@
 //! A store only keeps values; what they mean is decided in [`crate::failover`]. A store that fails
 //! or is slow must never fail or delay a request: the callers bound every call and go on without.
 
+pub mod budgets;
 pub mod dynamo;
 pub mod embedded;
 pub mod memory;

@@ -19,7 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock;
 use crate::failover::{Reason, Upstream};
-use crate::money::Cost;
+use crate::money::{Cost, MicroDollars};
 use crate::wire::usage::Usage;
 
 pub use reading::{RequestLine, Tokens};
@@ -108,6 +108,9 @@ struct Entries {
     first_byte: Option<Duration>,
     usage: Usage,
     cost: Option<Cost>,
+    budget: Option<&'static str>,
+    reserved: Option<MicroDollars>,
+    unsettled: bool,
     fault: Option<&'static str>,
     /// The client has its head already, whoever answers.
     early: bool,
@@ -198,6 +201,16 @@ impl Record {
         self.note(|entries| entries.cost = Some(entries.cost.unwrap_or_default().plus(cost)));
     }
 
+    /// Notes what the budget said, and what was reserved.
+    pub fn budget(&self, said: &'static str, reserved: Option<MicroDollars>) {
+        self.note(|entries| (entries.budget, entries.reserved) = (Some(said), reserved));
+    }
+
+    /// Notes that the store may not have counted what this request has cost.
+    pub fn unsettled(&self) {
+        self.note(|entries| entries.unsettled = true);
+    }
+
     /// Notes that Bedrock failed in one region.
     pub fn bedrock_failed(&self) {
         self.note(|entries| entries.bedrock_errors += 1);
@@ -282,6 +295,8 @@ fn write_event(id: &str, duration: Duration, entries: &Entries) {
         tokens.cache_write = entries.usage.cache_write,
         cost_microusd = entries.cost.map(|cost| cost.amount.0),
         cost_assumed = entries.cost.map(|cost| cost.assumed),
+        budget = entries.budget,
+        reserved_microusd = entries.reserved.map(|reserved| reserved.0),
         "{}",
         message(entries)
     );

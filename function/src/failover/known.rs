@@ -1,8 +1,11 @@
 //! What is known about a credential: the limits it has met, and the proof that Anthropic takes it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::cooldown::{Cooldown, Timestamp};
+use crate::money::budget::Exception;
 
 /// Evidence that Anthropic itself accepted a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +54,23 @@ pub enum KeyOwner {
     Unread,
     /// There is no such key.
     Nobody,
-    User(String),
+    User(Owner),
+}
+
+/// Somebody whom a proxy key belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    pub name: String,
+    /// What they may spend, where that is not what everybody may.
+    pub exception: Option<Arc<Exception>>,
+}
+
+impl Owner {
+    /// Somebody who may spend what everybody may.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), exception: None }
+    }
 }
 
 impl Known {

@@ -11,6 +11,15 @@ pub(super) const MILLION: u64 = 1_000_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MicroDollars(pub u64);
 
+impl MicroDollars {
+    /// Dollars with two decimals, rounded up.
+    #[must_use]
+    pub fn cents(self) -> String {
+        let cents = self.0.div_ceil(MILLION / 100);
+        format!("{}.{:02}", cents / 100, cents % 100)
+    }
+}
+
 impl fmt::Display for MicroDollars {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:06}", self.0 / MILLION, self.0 % MILLION)
@@ -72,6 +81,9 @@ mod tests {
     fn an_amount_is_written_with_six_decimals() {
         for (amount, text) in [(0, "0.000000"), (12_345, "0.012345"), (25_000_001, "25.000001")] {
             assert_eq!(MicroDollars(amount).to_string(), text);
+        }
+        for (amount, text) in [(0, "0.00"), (1, "0.01"), (10_020_000, "10.02")] {
+            assert_eq!(MicroDollars(amount).cents(), text);
         }
     }
 }

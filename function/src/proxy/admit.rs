@@ -147,7 +147,9 @@ impl Proxy {
         let query = Query { subject, key: key.as_ref() };
         let known = self.memory.look_up(&query, clock::now()).await;
         match &known.key {
-            KeyOwner::User(owner) if key.is_some() => admitted.target.user = owner.parse().ok(),
+            KeyOwner::User(owner) if key.is_some() => {
+                admitted.target.user = owner.name.parse().ok();
+            }
             KeyOwner::Nobody if key.is_some() => return Err(no_key()),
             KeyOwner::Unread if key.is_some() => return Err(unread_key()),
             KeyOwner::User(_) | KeyOwner::Nobody | KeyOwner::Unread => {}

@@ -4,6 +4,7 @@
 //! the body.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use http_body::{Frame, SizeHint};
 
 use super::content::{self, BoxError, Content};
 use super::ledger::Ledger;
+use super::memory::Memory;
 use crate::room::Place;
 use crate::telemetry::Record;
 
@@ -28,6 +30,8 @@ pub struct Body {
     /// Absent where somebody else keeps it up.
     record: Option<Record>,
     begun: bool,
+    /// Where what has made the content leaves what it has cost, if it is not read to its end.
+    memory: Option<Arc<Memory>>,
     _place: Option<Place>,
 }
 
@@ -40,7 +44,22 @@ impl Body {
     }
 
     pub(super) const fn new(content: Content, ledger: Option<Box<Ledger>>, record: Record) -> Self {
-        Self { content, ledger, last: None, record: Some(record), begun: false, _place: None }
+        let record = Some(record);
+        Self { content, ledger, last: None, record, begun: false, memory: None, _place: None }
+    }
+
+    /// Names the memory that this answer's costs are settled in.
+    pub(super) fn settled_in(mut self, memory: Arc<Memory>) -> Self {
+        self.memory = Some(memory);
+        self
+    }
+
+    /// Ends an answer before its end, and settles what it has cost.
+    pub async fn give_up(mut self) {
+        self.content = content::full(Bytes::new());
+        if let Some(memory) = self.memory.take() {
+            futures_util::future::join_all(memory.take_late()).await;
+        }
     }
 
     /// Holds a place until it is dropped.
@@ -63,7 +82,7 @@ impl Body {
 impl From<Content> for Body {
     fn from(content: Content) -> Self {
         let (ledger, last, record) = (None, None, None);
-        Self { content, ledger, last, record, begun: false, _place: None }
+        Self { content, ledger, last, record, begun: false, memory: None, _place: None }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every stream that is made here ends properly: with its own last event, or with exactly one
 //! `event: error`. Nothing is decided here any more, and no answer is ever begun again.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -169,7 +169,8 @@ pub(super) fn bedrock(held: Vec<Bytes>, mut upstream: Events, mut metered: Meter
             let mut next = Box::pin(upstream.next());
             let mut silence = Duration::ZERO;
             let next = loop {
-                if let Ok(next) = tokio::time::timeout(PING_EVERY, &mut next).await {
+                let soon = pin!(tokio::time::timeout(PING_EVERY, &mut next));
+                if let Ok(next) = metered.beside(soon).await {
                     break next;
                 }
                 silence += PING_EVERY;
@@ -188,9 +189,11 @@ pub(super) fn bedrock(held: Vec<Bytes>, mut upstream: Events, mut metered: Meter
         };
         let Some(failure) = failure else {
             // The client has all that it is waiting for.
-            let _whatever = tokio::time::timeout(END_WITHIN, upstream.next()).await;
+            let end = tokio::time::timeout(END_WITHIN, upstream.next());
+            let _whatever = tokio::join!(metered.settle(), end);
             return;
         };
+        metered.settle().await;
         metered.record.broke("bedrock's stream failed");
         yield said(failure).into_event(metered.record.id());
     })

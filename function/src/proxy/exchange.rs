@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header};
@@ -115,8 +116,9 @@ impl Tries<'_> {
 pub(super) async fn reply(
     ask: &Ask,
     mut ledger: Box<Ledger>,
-    answer: Response<Content>,
+    mut answer: Response<Content>,
 ) -> Response<Body> {
+    ledger.settle(&mut answer);
     ask.record.answered(answer.status(), labels::upstream(answer.headers()));
     if let Some(Wrong(fault)) = answer.extensions().get() {
         ask.record.broke(fault);
@@ -125,7 +127,9 @@ pub(super) async fn reply(
     if content::is_over(answer.body()) {
         poll_fn(|cx| ledger.poll(cx)).await;
     }
-    answer.map(|content| Body::new(content, Some(ledger), ask.record.clone()))
+    let memory = Arc::clone(&ledger.proxy.memory);
+    let body = |content| Body::new(content, Some(ledger), ask.record.clone());
+    answer.map(|content| body(content).settled_in(memory))
 }
 
 /// Makes Anthropic's refusal say when it is worth coming back.

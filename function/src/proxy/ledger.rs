@@ -12,16 +12,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::{Response, StatusCode};
+
 use super::Proxy;
 use super::ask::Ask;
+use super::budget::{Allowance, Holder, Reserving, Tab};
 use super::memory::Write;
+use super::meter;
+use crate::access::AccessMode;
 use crate::clock;
 use crate::failover::cooldown::Timestamp;
 use crate::failover::hint::{Limited, Whose};
 use crate::failover::identity::{LimitKey, Scope};
-use crate::failover::known::{Known, Proof};
+use crate::failover::known::{KeyOwner, Known, Owner, Proof};
 use crate::failover::proof::{self, Standing};
+use crate::messages;
+use crate::money::{Period, estimate};
 use crate::store::Query;
+
+/// The subject that the money of drills is counted under.
+const DRILL: &str = "drill";
 
 /// By what a request may use Bedrock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +52,8 @@ pub(super) struct Ledger {
     until: Option<Timestamp>,
     /// Calls of the store that are on their way. They are few, and most often none.
     writes: Vec<Write>,
+    /// Whether there is money for Bedrock.
+    pub(super) allowance: Allowance,
 }
 
 impl Ledger {
@@ -50,15 +62,16 @@ impl Ledger {
         let tracked = known.cooldown().filter(|_| proxy.settings.tracking);
         let until = tracked.map(|cooldown| cooldown.until);
         let writes = proxy.memory.take_late();
-        Box::new(Self { proxy, right, known, marked: false, until, writes })
+        let allowance = Allowance::default();
+        Box::new(Self { proxy, right, known, marked: false, until, writes, allowance })
     }
 
     /// A ledger for what other requests have left to be seen to its end, if there is anything.
     pub(super) fn of_leftovers(proxy: &Arc<Proxy>) -> Option<Box<Self>> {
         let writes = proxy.memory.take_late();
         let (proxy, known) = (Arc::clone(proxy), Known::default());
-        let ledger =
-            Self { proxy, right: Right::ByProof, known, marked: false, until: None, writes };
+        let (right, allowance) = (Right::ByProof, Allowance::default());
+        let ledger = Self { proxy, right, known, marked: false, until: None, writes, allowance };
         (!ledger.is_written()).then(|| Box::new(ledger))
     }
 
@@ -216,4 +229,58 @@ impl Ledger {
     pub(super) const fn is_written(&self) -> bool {
         self.writes.is_empty()
     }
+
+    /// Begins to reserve what a request may cost at most when it is `served` so, by the id that is
+    /// invoked and the region; `None` where that has been done.
+    pub(super) fn reserving(&self, ask: &Ask, served: (&str, &str)) -> Option<Reserving> {
+        if !matches!(self.allowance, Allowance::Open) {
+            return None;
+        }
+        let mut settings = self.proxy.settings.budget.clone();
+        let (now, holder) = (clock::now(), self.holder(ask)?);
+        if let KeyOwner::User(Owner { exception: Some(exception), .. }) = &self.known.key {
+            settings.user = exception.over(settings.user, now, holder.at);
+        }
+        let (memory, class) = (Arc::clone(&self.proxy.memory), &ask.subject.as_ref()?.class);
+        let tab = Tab::open(memory, holder, class, ask.record.clone());
+        if settings.user.are_none() && settings.total.are_none() {
+            return Some(Box::pin(std::future::ready(Allowance::Granted(tab))));
+        }
+        let tariff = meter::tariff_of(ask, &self.proxy, &ask.body, served)?;
+        let amount = estimate::reserved(&tariff, &ask.body, messages::max_tokens(&ask.body));
+        Some(Box::pin(async move { tab.granted(amount, &settings).await }))
+    }
+
+    /// Whose budget a request is on: whom access control has established, and nobody else.
+    fn holder(&self, ask: &Ask) -> Option<Holder> {
+        let subject = ask.subject.as_ref()?;
+        let user = ask.target.user.as_ref().map(ToString::to_string);
+        let is_key = matches!(self.proxy.settings.access, AccessMode::Key(_));
+        let name = match user.clone().filter(|_| is_key) {
+            _ if self.right == Right::ByOperator => DRILL.to_owned(),
+            Some(owner) => owner,
+            None => subject.fingerprint.to_string(),
+        };
+        let at = Period::at(clock::now(), &self.proxy.settings.budget.zone);
+        Some(Holder { subject: name, user, at })
+    }
+
+    /// Settles what goes along with no stream, and says in an answer that Bedrock would have
+    /// replaced why it did not.
+    pub(super) fn settle<B>(&mut self, answer: &mut Response<B>) {
+        let settlement = match &mut self.allowance {
+            Allowance::Granted(tab) => tab.settle(),
+            Allowance::Refused(refusal) if is_replaceable(answer.status()) => {
+                refusal.tell(answer.headers_mut());
+                None
+            }
+            Allowance::Refused(_) | Allowance::Open => None,
+        };
+        self.write(settlement);
+    }
+}
+
+/// Whether Bedrock answers instead of what has this status.
+fn is_replaceable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 500..=504 | 529)
 }

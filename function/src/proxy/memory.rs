@@ -19,6 +19,8 @@ use crate::drill::Drill;
 use crate::failover::cooldown::{Cooldown, Timestamp, age};
 use crate::failover::identity::{Fingerprint, LimitKey};
 use crate::failover::known::{KeyOwner, Known, Proof, Unread};
+use crate::money::budget::{Change, Changed};
+use crate::store::budgets::{Account, Budgets};
 use crate::store::{Query, RateLimitStore, Store, StoreError};
 use crate::translate::mend::Lesson;
 
@@ -164,6 +166,15 @@ impl Memory {
             self.warn(&StoreError::Partial);
         }
         Some(known)
+    }
+
+    /// Changes the month of a budget, if its condition holds.
+    pub(super) async fn change(
+        &self,
+        account: &Account<'_>,
+        change: &Change,
+    ) -> Result<Changed, StoreError> {
+        self.store.change(account, change).await.inspect_err(|error| self.warn(error))
     }
 
     /// Leaves a call to be awaited beside an answer: of this request, or of the next one.

@@ -1,12 +1,16 @@
 //! What an answer of Bedrock costs, told to whoever asks and to the request's record.
 
+use std::pin::Pin;
+
+use futures_util::future::OptionFuture;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Proxy;
 use super::ask::Ask;
+use super::budget::{Allowance, Tab, TopUp};
 use crate::clock;
 use crate::money::price::asks_for_an_hour;
-use crate::money::{Invoked, Tariff};
+use crate::money::{Cost, Invoked, Tariff};
 use crate::telemetry::Record;
 use crate::translate::stream::Stream as Translation;
 use crate::upstream::bedrock::Call;
@@ -17,35 +21,109 @@ static COST: HeaderName = HeaderName::from_static("x-claude-proxy-cost");
 
 /// The prices of a call that is about to be made.
 pub(super) fn tariff(ask: &Ask, proxy: &Proxy, call: &Call, region: usize) -> Option<Tariff> {
-    let (model, region) = (ask.subject.as_ref()?.model.as_ref()?, proxy.bedrock.region(region)?);
-    let hour = asks_for_an_hour(&call.body);
-    let invoked = Invoked { model, id: &call.model_id, region, hour };
+    tariff_of(ask, proxy, &call.body, (&call.model_id, proxy.bedrock.region(region)?))
+}
+
+/// The prices of a call with this body, by the id that is invoked and the region.
+pub(super) fn tariff_of(
+    ask: &Ask,
+    proxy: &Proxy,
+    body: &[u8],
+    (id, region): (&str, &str),
+) -> Option<Tariff> {
+    let model = ask.subject.as_ref()?.model.as_ref()?;
+    let invoked = Invoked { model, id, region, hour: asks_for_an_hour(body) };
     Some(proxy.settings.prices.tariff(&invoked, clock::now()))
 }
 
 /// Notes what a whole answer has used and cost, also in its head.
-pub(super) fn charge(record: &Record, usage: Usage, tariff: Option<&Tariff>, head: &mut HeaderMap) {
-    record.used(usage);
-    let Some(cost) = tariff.map(|tariff| tariff.cost(&usage)) else { return };
-    record.cost(cost);
-    if let Ok(dollars) = HeaderValue::from_str(&cost.amount.to_string()) {
-        head.insert(&COST, dollars);
-    }
+pub(super) fn charge(
+    ask: &Ask,
+    usage: Usage,
+    tariff: Option<&Tariff>,
+    head: &mut HeaderMap,
+) -> Option<Cost> {
+    ask.record.used(usage);
+    let cost = tariff?.cost(&usage);
+    ask.record.cost(cost);
+    let dollars = HeaderValue::from_str(&cost.amount.to_string()).ok();
+    head.extend(dollars.map(|dollars| (COST.clone(), dollars)));
+    Some(cost)
 }
 
 /// A stream of Bedrock's that is being translated; what it has cost is noted when it ends, however
 /// that comes about.
 pub(super) struct Metered {
     pub(super) translation: Translation,
-    pub(super) tariff: Option<Tariff>,
+    tariff: Option<Tariff>,
     pub(super) record: Record,
+    tab: Option<Box<Tab>>,
+    topping_up: Option<TopUp>,
+}
+
+impl Metered {
+    pub(super) fn new(ask: &Ask, tariff: Option<Tariff>, allowance: &mut Allowance) -> Self {
+        let translation = Translation::new(&ask.asked.model);
+        let tab = match std::mem::take(allowance) {
+            Allowance::Granted(tab) => Some(tab),
+            Allowance::Open | Allowance::Refused(_) => None,
+        };
+        let record = ask.record.clone();
+        Self { translation, tariff, record, tab, topping_up: None }
+    }
+
+    /// The call has failed: another one may go on with what is reserved.
+    pub(super) fn failed(mut self, allowance: &mut Allowance) {
+        self.note();
+        if let Some(tab) = self.tab.take() {
+            *allowance = Allowance::Granted(tab);
+        }
+    }
+
+    /// Waits for `work` while what has to be reserved in addition is.
+    pub(super) async fn beside<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
+        if let (Some(tab), Some(tariff), None) = (&mut self.tab, &self.tariff, &self.topping_up) {
+            self.topping_up = tab.top_up(tariff, &self.translation.billed());
+        }
+        std::future::poll_fn(|cx| {
+            let done = self.topping_up.as_mut().map(|topping_up| topping_up.as_mut().poll(cx));
+            if let (Some(std::task::Poll::Ready(done)), Some(tab)) = (done, &mut self.tab) {
+                self.topping_up = None;
+                tab.topped_up(done);
+            }
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Notes what the stream has cost, and settles it.
+    pub(super) async fn settle(&mut self) {
+        self.note();
+        let Some(mut tab) = self.tab.take() else { return };
+        if let Some(done) = OptionFuture::from(self.topping_up.take()).await {
+            tab.topped_up(done);
+        }
+        OptionFuture::from(tab.settle()).await;
+    }
+
+    /// Notes what the stream has cost, once. One that has not begun costs nobody knows what.
+    fn note(&mut self) {
+        self.record.used(self.translation.usage());
+        let Some(tariff) = self.tariff.take() else { return };
+        let billed = self.translation.billed();
+        if billed.input.is_none() {
+            return;
+        }
+        let cost = tariff.cost(&billed);
+        self.record.cost(cost);
+        if let Some(tab) = &mut self.tab {
+            tab.charge(cost, billed);
+        }
+    }
 }
 
 impl Drop for Metered {
     fn drop(&mut self) {
-        self.record.used(self.translation.usage());
-        if let Some(tariff) = &self.tariff {
-            self.record.cost(tariff.cost(&self.translation.billed()));
-        }
+        self.note();
     }
 }

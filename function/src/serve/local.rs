@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use futures_util::future::OptionFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -154,12 +155,18 @@ pub async fn serve(
     let house = House::new(proxy, limits);
     let mut stop = std::pin::pin!(stop);
     let mut tidy = tokio::time::interval(TIDY_EVERY);
+    let mut settling = None;
     loop {
         let accepted = tokio::select! {
             biased;
             () = &mut stop => break,
             _ = tidy.tick() => {
                 house.proxy.tidy();
+                settling.get_or_insert_with(|| Box::pin(house.proxy.settle()));
+                continue;
+            }
+            Some(()) = OptionFuture::from(settling.as_mut()) => {
+                settling = None;
                 continue;
             }
             accepted = listener.accept() => accepted,
@@ -171,7 +178,10 @@ pub async fn serve(
         }
     }
     drop(listener);
+    OptionFuture::from(settling).await;
+    let proxy = Arc::clone(&house.proxy);
     house.drain().await;
+    proxy.settle().await;
 }
 
 /// The proxy, and how many it serves at a time.

@@ -20,7 +20,7 @@ pub struct Variable {
 }
 
 /// The variables that this build obeys.
-pub const VARIABLES: [Variable; 22] = [
+pub const VARIABLES: [Variable; 27] = [
     Variable {
         name: "RATE_LIMIT_TRACKING_ENABLED",
         default: "`true`",
@@ -104,6 +104,25 @@ pub const VARIABLES: [Variable; 22] = [
                   0 to 100",
     },
     Variable {
+        name: "BUDGET_USER_MONTH_USD",
+        default: "none",
+        meaning: "the most that each user may spend on Bedrock in a month, in dollars; 0 is \
+                  nothing at all. Where it is used up, Anthropic's own answer is passed on",
+    },
+    Variable { name: "BUDGET_USER_DAY_USD", default: "none", meaning: "the same in a day" },
+    Variable {
+        name: "BUDGET_TOTAL_MONTH_USD",
+        default: "none",
+        meaning: "the most that all users together may spend on Bedrock in a month",
+    },
+    Variable { name: "BUDGET_TOTAL_DAY_USD", default: "none", meaning: "the same in a day" },
+    Variable {
+        name: "BUDGET_TIMEZONE",
+        default: "`UTC`",
+        meaning: "where days and months of budgets begin, such as `Europe/Berlin`; AWS bills by \
+                  UTC",
+    },
+    Variable {
         name: "ACCESS_MODE",
         default: "on AWS Lambda `key`, else `open`",
         meaning: "who may use the proxy: `key` (whoever has a proxy key), `organization` (anyone \
@@ -140,6 +159,14 @@ pub const VARIABLES: [Variable; 22] = [
         default: "`info`",
         meaning: "`error`, `warn`, `info`, `debug`, `trace` or `off`",
     },
+];
+
+/// Those of them that cap what is spent.
+pub(super) const CAPS: [&str; 4] = [
+    "BUDGET_USER_MONTH_USD",
+    "BUDGET_USER_DAY_USD",
+    "BUDGET_TOTAL_MONTH_USD",
+    "BUDGET_TOTAL_DAY_USD",
 ];
 
 /// The variables that are set, and what was found wrong with them so far.

@@ -4,6 +4,7 @@
 //! too early meets the limit once more. Writes are conditional, so that instances need no lock.
 //! Deletion by TTL is never relied upon. The table is made by the operator, never here.
 
+pub mod budgets;
 pub mod item;
 
 use std::error::Error;
@@ -43,6 +44,9 @@ const LOOK_UP: &str = "look up what is remembered";
 #[derive(Debug)]
 pub struct DynamoStore {
     client: Client,
+    /// The same without retries of its own.
+    budgets: Client,
+    budget_within: Duration,
     table: String,
 }
 
@@ -58,13 +62,24 @@ impl DynamoStore {
             .connect_timeout(CALL_TIMEOUT)
             .operation_timeout(CALL_TIMEOUT)
             .build();
-        let mut config = aws_sdk_dynamodb::config::Builder::from(&aws.config)
-            .retry_config(keeping_connections(retries))
-            .timeout_config(timeouts);
+        let mut config =
+            aws_sdk_dynamodb::config::Builder::from(&aws.config).timeout_config(timeouts);
         if aws.variables.is_blank("AWS_ENDPOINT_URL_DYNAMODB") {
             config.set_endpoint_url(aws.endpoint());
         }
-        Self { client: Client::from_conf(config.build()), table: table.to_owned() }
+        let client = |retries| {
+            let retries = keeping_connections(retries);
+            Client::from_conf(config.clone().retry_config(retries).build())
+        };
+        let (client, once) = (client(retries), client(RetryConfig::disabled()));
+        let budget_within = budgets::TRY_WITHIN;
+        Self { client, budgets: once, budget_within, table: table.to_owned() }
+    }
+
+    /// Waits for so long at most when it tries to change a budget.
+    #[must_use]
+    pub fn with_patience(self, budget_within: Duration) -> Self {
+        Self { budget_within, ..self }
     }
 
     /// Finds the credentials and opens the connections that the first request will need.

@@ -4,6 +4,7 @@
 //! sort key, and JSON with RFC 3339 times. A write is on the disk before it is acknowledged. A
 //! value that cannot be read is no value: never an error, and never in the way of the next one.
 
+mod budgets;
 mod seen;
 mod shelf;
 
@@ -233,6 +234,7 @@ fn prepare(database: &Database, now: Timestamp) -> Result<Content, redb::Error> 
     for kind in [&LIMITS, &PROOFS] {
         Shelf::open(&transaction, kind, usize::MAX)?.make_room(now, usize::MAX)?;
     }
+    drop(transaction.open_table(budgets::MONTHS)?);
     transaction.commit()?;
     Ok(Content::Ours)
 }

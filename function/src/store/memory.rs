@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::budgets::{Account, Budgets};
 use super::{CAPACITY, Query, RateLimitStore, StoreError, is_newer, outlasts, proof_ends};
 use crate::failover::cooldown::{Cooldown, Timestamp};
 use crate::failover::identity::{Fingerprint, LimitKey, Scope};
 use crate::failover::known::{Known, Proof};
+use crate::money::budget::{Change, Changed, Month};
 
 /// Remembers in memory, at most [`CAPACITY`] limits and as many proofs.
 #[derive(Debug)]
@@ -98,10 +100,35 @@ impl RateLimitStore for MemoryStore {
     }
 }
 
+/// Only counts, for a budget that a restart forgets is none.
+impl Budgets for MemoryStore {
+    async fn change(&self, account: &Account<'_>, change: &Change) -> Result<Changed, StoreError> {
+        let months = &mut self.shelves().months;
+        let key = (account.at.month(), account.subject.to_owned());
+        if months.len() >= self.capacity && !months.contains_key(&key) {
+            // The oldest month comes first.
+            months.pop_first();
+        }
+        let month = months.entry(key).or_default();
+        if month.apply(change) {
+            month.user = account.user.map(str::to_owned).or(month.user.take());
+            return Ok(Changed::Yes(month.clone()));
+        }
+        Ok(month.clone().refuses(change))
+    }
+
+    async fn month(&self, subject: &str, month: &str) -> Result<Month, StoreError> {
+        let key = (month.to_owned(), subject.to_owned());
+        Ok(self.shelves().months.get(&key).cloned().unwrap_or_default())
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shelves {
     limits: BTreeMap<LimitKey, Cooldown>,
     proofs: BTreeMap<Fingerprint, Proof>,
+    /// By month and subject.
+    months: BTreeMap<(String, String), Month>,
 }
 
 /// Inserts `entry`; what has expired at `now` goes, and then whatever ends soonest, until it fits.

@@ -32,8 +32,12 @@ pub(super) fn line(
             ("BedrockErrors", Some(entries.bedrock_errors.into()).filter(|errors| *errors > 0)),
             ("BedrockCostMicroUSD", entries.cost.map(|cost| cost.amount.0)),
             ("AssumedCostMicroUSD", entries.cost.filter(|c| c.assumed).map(|c| c.amount.0)),
+            ("CostsUncounted", entries.unsettled.then_some(1)),
         ],
     );
+    if entries.budget.is_some_and(|said| said != "ok") {
+        metrics.counted(&["budget"], &[("BudgetRefusals", Some(1))]);
+    }
     if entries.reason.is_some() {
         metrics.counted(&["reason"], &[("Fallbacks", Some(1))]);
     }
@@ -82,6 +86,8 @@ fn fields(entries: &Entries) -> Map<String, Value> {
         ("cooldown_s", entries.cooldown.map(|cooldown| cooldown.as_secs().into())),
         ("cost_microusd", entries.cost.map(|cost| cost.amount.0.into())),
         ("cost_assumed", entries.cost.map(|cost| cost.assumed.into())),
+        ("budget", entries.budget.map(Value::from)),
+        ("reserved_microusd", entries.reserved.map(|reserved| reserved.0.into())),
     ];
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }

@@ -38,6 +38,9 @@ pub struct RequestLine {
     /// Whether a price that nobody has published is part of it.
     #[serde(default)]
     pub cost_assumed: bool,
+    /// `ok`, `used_up` or `unavailable`, where a cap was asked about.
+    pub budget: Option<String>,
+    pub reserved_microusd: Option<u64>,
 }
 
 /// What the answer used; `input` leaves out what was read from or written to the prompt cache.
@@ -113,6 +116,8 @@ mod tests {
             tokens,
             cost_microusd: Some(12_345),
             cost_assumed: true,
+            budget: text("ok"),
+            reserved_microusd: Some(20_000),
         };
         assert_eq!(RequestLine::parse(&metric), Some(expected));
     }
@@ -146,6 +151,8 @@ mod tests {
                 ..Usage::default()
             },
             cost: Some(Cost { amount: MicroDollars(12_345), assumed: true }),
+            budget: Some("ok"),
+            reserved: Some(MicroDollars(20_000)),
             ..Entries::default()
         }
     }

@@ -298,6 +298,20 @@ impl Proxy {
         assert!(sent.expect("kill exists").success(), "the child still runs");
     }
 
+    /// Sends SIGKILL, and waits for the end.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the child is ours");
+        self.wait(Duration::from_secs(30));
+    }
+
+    /// Sees to it that the child has ended.
+    pub fn end(&mut self) {
+        if self.child.try_wait().expect("the child is ours").is_none() {
+            self.terminate();
+            self.wait(Duration::from_secs(30));
+        }
+    }
+
     /// Waits for the end of the child.
     pub fn wait(&mut self, at_most: Duration) -> ExitStatus {
         let begun = Instant::now();

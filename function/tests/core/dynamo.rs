@@ -3,11 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use function::failover::cooldown::{Cooldown, Timestamp};
 use function::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
-use function::failover::known::{KeyOwner, Known, Proof, Unread};
+use function::failover::known::{KeyOwner, Known, Owner, Proof, Unread};
+use function::money::MicroDollars;
+use function::money::budget::{Caps, Exception};
 use function::store::dynamo::DynamoStore;
 use function::store::{Query, RateLimitStore, StoreError};
 use function::upstream::aws::Aws;
@@ -76,7 +79,7 @@ async fn the_owner_of_a_key_is_read_and_a_nonsense_owner_is_nobody() {
     let query = Query { subject: None, key: Some(&key) };
     assert_eq!(store.look_up(&query, at(0)).await.unwrap().key, KeyOwner::Nobody);
     let cases = [
-        (json!({"S": "ada"}), KeyOwner::User("ada".to_owned())),
+        (json!({"S": "ada"}), KeyOwner::User(Owner::named("ada"))),
         (json!({"S": ""}), KeyOwner::Nobody),
         (json!({"S": "a\nb"}), KeyOwner::Nobody),
         (json!({"N": "1"}), KeyOwner::Nobody),
@@ -88,13 +91,53 @@ async fn the_owner_of_a_key_is_read_and_a_nonsense_owner_is_nobody() {
 }
 
 #[tokio::test]
+async fn what_an_owner_may_spend_stands_with_the_key_and_nonsense_is_nothing() {
+    let fake = FakeDynamo::start();
+    let store = faked(&fake).await;
+    let key = digest();
+    let query = Query { subject: None, key: Some(&key) };
+    let amount = |amount: &str| json!({"N": amount});
+    let cap = |cap| Some(MicroDollars(cap));
+    let written = json!({
+        "budget_month": amount("25000000"), "budget_day": amount("5000000"),
+        "budget_extra": amount("1"), "budget_extra_period": {"S": "2026-11"},
+        "budget_until": {"S": "2026-12-31T00:00:00Z"},
+    });
+    let read = Exception {
+        caps: Caps { month: cap(25_000_000), day: cap(5_000_000) },
+        extra: MicroDollars(1),
+        extra_month: "2026-11".to_owned(),
+        until: "2026-12-31T00:00:00Z".parse().ok(),
+    };
+    let day = Exception { caps: Caps { month: None, day: cap(0) }, ..Exception::default() };
+    let cases = [
+        (json!({}), None),
+        (written, Some(read)),
+        (json!({"budget_day": amount("0")}), Some(day)),
+        (json!({"budget_month": amount("-5")}), Some(Exception::unreadable())),
+        (json!({"budget_month": {"S": "much"}}), Some(Exception::unreadable())),
+        (json!({"budget_day": amount("1.5")}), Some(Exception::unreadable())),
+        (json!({"budget_until": {"S": "soon"}}), Some(Exception::unreadable())),
+    ];
+    for (attributes, exception) in cases {
+        let mut item = json!({"pk": {"S": format!("key#{key}")}, "sk": {"S": "key"}});
+        item["user"] = json!({"S": "ada"});
+        item.as_object_mut().unwrap().extend(attributes.as_object().unwrap().clone());
+        fake.put(item);
+        let owner = Owner { exception: exception.map(Arc::new), ..Owner::named("ada") };
+        let known = store.look_up(&query, at(0)).await.unwrap();
+        assert_eq!(known.key, KeyOwner::User(owner), "{attributes}");
+    }
+}
+
+#[tokio::test]
 async fn an_item_that_is_left_unprocessed_is_unread_and_not_absent() {
     let (who, class, key) = (credential(), opus(), digest());
     let full = Known {
         class: Some(until(60)),
         account: None,
         proof: Some(proven(0)),
-        key: KeyOwner::User("ada".to_owned()),
+        key: KeyOwner::User(Owner::named("ada")),
         unread: Unread::default(),
     };
     let unread = |limits, proof| Unread { class: limits, account: limits, proof };

@@ -5,6 +5,7 @@
 
 mod access;
 mod answers;
+mod budgets;
 mod caller;
 mod documents;
 mod drill;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use function::access::AccessMode;
 use function::failover::identity::Fingerprint;
-use function::money::{Given, Multiplier};
+use function::money::budget::Caps;
+use function::money::{Given, MicroDollars, Multiplier};
 use function::settings::{
     Command, EXIT_USAGE, FallbackOn, Options, Platform, Settings, StoreSettings, VARIABLES, help,
     version,
@@ -46,7 +47,7 @@ fn every_default_of_the_table_is_what_the_code_does() {
         assert_eq!(read(&[(variable.name, value)]), read(&[]), "{}", variable.name);
         written += 1;
     }
-    assert_eq!(written, 15);
+    assert_eq!(written, 16);
 }
 
 #[test]
@@ -75,6 +76,11 @@ fn every_variable_changes_its_setting() {
         ("BEDROCK_MODEL_MAP", r#"{"claude-x":"arn:aws:bedrock:us-east-1:1:inference-profile/x"}"#),
         ("BEDROCK_PRICES", r#"{"us.anthropic.claude-opus-5-5":{"input":4.5,"cache_read":0}}"#),
         ("BEDROCK_PRICE_MULTIPLIER", "0.85"),
+        ("BUDGET_USER_MONTH_USD", "50"),
+        ("BUDGET_USER_DAY_USD", "0.5"),
+        ("BUDGET_TOTAL_MONTH_USD", "0"),
+        ("BUDGET_TOTAL_DAY_USD", "100000000"),
+        ("BUDGET_TIMEZONE", "Asia/Seoul"),
         ("LISTEN_ADDRESS", "[::1]:9"),
         ("LOG_LEVEL", "off"),
     ])
@@ -90,11 +96,20 @@ fn every_variable_changes_its_setting() {
     assert_eq!(settings.regions, ["us-gov-west-1", "eu-central-1"]);
     assert_eq!(settings.profile_prefix.unwrap().to_string(), "us-gov");
     assert_eq!(settings.model_map["claude-x"], "arn:aws:bedrock:us-east-1:1:inference-profile/x");
+    assert_money(&settings);
+    assert_eq!(settings.listen.to_string(), "[::1]:9");
+    assert_eq!(settings.log_level, LevelFilter::OFF);
+}
+
+fn assert_money(settings: &Settings) {
     let given = Given { input: Some(4_500_000), cache_read: Some(0), ..Given::default() };
     assert_eq!(settings.prices.given, [("claude-opus-5-5".to_owned(), given)].into());
     assert_eq!(settings.prices.multiplier, Multiplier(850_000));
-    assert_eq!(settings.listen.to_string(), "[::1]:9");
-    assert_eq!(settings.log_level, LevelFilter::OFF);
+    let cap = |amount| Some(MicroDollars(amount));
+    let user = Caps { month: cap(50_000_000), day: cap(500_000) };
+    let total = Caps { month: cap(0), day: cap(100_000_000_000_000) };
+    assert_eq!((settings.budget.user, settings.budget.total), (user, total));
+    assert_eq!(settings.budget.zone.iana_name(), Some("Asia/Seoul"));
 }
 
 #[test]
@@ -238,6 +253,21 @@ fn prices_are_amounts_that_can_be_and_of_models_that_there_are() {
     refuses("BEDROCK_PRICES", &[&format!("{{{}}}", many.join(",")), &" {}".repeat(30_000)]);
     accepts("BEDROCK_PRICE_MULTIPLIER", &["0", "1", "0.85", ".5", "100"]);
     refuses("BEDROCK_PRICE_MULTIPLIER", &["-1", "100.000001", "1e9", "NaN", "inf", "85%", "0,85"]);
+}
+
+#[test]
+fn a_cap_is_an_amount_and_needs_a_store_that_keeps_it() {
+    let caps = ["USER_MONTH", "USER_DAY", "TOTAL_MONTH", "TOTAL_DAY"]
+        .map(|cap| format!("BUDGET_{cap}_USD"));
+    for name in &caps {
+        accepts(name, &["0", "50", "0.000001", "100000000"]);
+        refuses(name, &["-1", "50$", "1e2", "NaN", "inf", "0.0000001", "100000000.000001", "5,0"]);
+        let text = read(&[("RATE_LIMIT_STORE", "memory"), (name, "5")]).unwrap_err().to_string();
+        let begins = format!("{name} is set, but the memory store forgets");
+        assert!(text.starts_with(&begins) && text.lines().count() == 1, "{text}");
+    }
+    accepts("BUDGET_TIMEZONE", &["UTC", "Europe/Berlin", "America/Argentina/Ushuaia"]);
+    refuses("BUDGET_TIMEZONE", &["Mars/Olympus", "+01:00", "/etc/localtime", "../UTC"]);
 }
 
 #[test]
@@ -587,6 +617,19 @@ fn the_help_names_every_option_and_variable() {
       BEDROCK_PRICE_MULTIPLIER [1]
           what part of the list price you pay, where BEDROCK_PRICES does not say;
           0 to 100
+      BUDGET_USER_MONTH_USD [none]
+          the most that each user may spend on Bedrock in a month, in dollars; 0
+          is nothing at all. Where it is used up, Anthropic's own answer is passed
+          on
+      BUDGET_USER_DAY_USD [none]
+          the same in a day
+      BUDGET_TOTAL_MONTH_USD [none]
+          the most that all users together may spend on Bedrock in a month
+      BUDGET_TOTAL_DAY_USD [none]
+          the same in a day
+      BUDGET_TIMEZONE [UTC]
+          where days and months of budgets begin, such as Europe/Berlin; AWS bills
+          by UTC
       ACCESS_MODE [on AWS Lambda key, else open]
           who may use the proxy: key (whoever has a proxy key), organization
           (anyone passes through, these organizations use Bedrock), open (whoever

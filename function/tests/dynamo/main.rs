@@ -5,9 +5,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
 
+#[path = "../core/budgets/rules.rs"]
+mod budget_rules;
 #[path = "../core/limits/rules.rs"]
 mod rules;
 
+mod budgets;
 mod drill;
 mod lambda;
 mod limits;

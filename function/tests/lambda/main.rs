@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
 
+mod budgets;
 mod concurrency;
 mod ends;
 mod events;

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use testing::{
     answer::{Answer, limited, ok, refused},
-    client::{ALICE, Call, Reply},
+    client::{ALICE, BOB, Call, Reply},
     dynamo::FakeDynamo,
     world::World,
 };
@@ -50,6 +50,21 @@ async fn one_read_brings_the_key_with_the_limit_and_the_next_ten_seconds_need_no
     let seen: Vec<_> = reads.iter().map(|read| (count("key#", read), read.len())).collect();
     assert_eq!(seen, [(1, 4), (0, 3)], "{reads:#?}");
     assert!(fake.calls("GetItem").iter().all(|get| !get.to_string().contains("key#")));
+}
+
+#[tokio::test]
+async fn the_owner_of_a_key_may_spend_what_stands_with_it() {
+    let (fake, world) = alone();
+    world.anthropic.always(limited(120));
+    assert_eq!(world.call(by_header(&alices())).await.upstream(), "bedrock");
+    let budget = |call: &Value| call["Key"]["pk"]["S"] == "budget#alice";
+    assert_eq!(fake.calls("UpdateItem").iter().filter(|call| budget(call)).count(), 1);
+    let mut poor = owned(&bobs(), "bob");
+    poor["budget_month"] = json!({"N": "0"});
+    fake.put(poor);
+    let reply = world.call(by_header(&bobs()).by(BOB)).await;
+    assert_eq!((reply.status, reply.reason()), (429, "budget"));
+    assert!(reply.header("x-claude-proxy-budget").starts_with("limit=0.00; period=month; "));
 }
 
 #[tokio::test]

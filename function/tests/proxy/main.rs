@@ -7,6 +7,7 @@ mod access;
 mod attacks;
 mod awaiting;
 mod bounds;
+mod budgets;
 mod callers;
 mod connections;
 mod costs;

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use function::access::ProxyKey;
 use function::failover::cooldown::Timestamp;
-use function::failover::known::KeyOwner;
+use function::failover::known::{KeyOwner, Owner};
 use function::store::dynamo::DynamoStore;
 use function::store::{Query, RateLimitStore};
 use function::upstream::aws::Aws;
@@ -25,7 +25,7 @@ async fn a_key_that_is_made_here_is_one_that_the_function_knows() {
         added.expect(0);
         assert_eq!(added.json()["user"], "alice");
         let key: ProxyKey = added.json()["key"].as_str().unwrap().parse().unwrap();
-        assert_eq!(owner(&world, &key).await, KeyOwner::User("alice".to_owned()));
+        assert_eq!(owner(&world, &key).await, KeyOwner::User(Owner::named("alice")));
         let env = &added.json()["settings"]["env"];
         let header = format!("x-claude-proxy-key: {}", key.reveal());
         assert_eq!(env["ANTHROPIC_CUSTOM_HEADERS"], header);

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::OptionFuture;
 use http::{HeaderValue, Response, header};
 
 use super::MOST_HELD;
 use crate::clock;
 use crate::failover::{Reason, Served, Upstream};
 use crate::proxy::ask::{self, Ask};
+use crate::proxy::budget::Allowance;
 use crate::proxy::content::{self, Content};
 use crate::proxy::early::Early;
 use crate::proxy::labels;
@@ -60,13 +62,15 @@ impl Leg {
         let Some(name) = proxy.bedrock.region(region) else {
             return (Served::Untranslatable, None);
         };
-        ask.record.attempt(Upstream::Bedrock, Some(reason));
-        self.read_lessons(ask, ledger).await;
         let model_id = model_id(ask, ledger, name);
-        let mut next = self.translate(ask, ledger, None).await;
+        let mut next = self.prepare(ask, ledger, (&model_id, name)).await;
+        if next.is_some() {
+            ask.record.attempt(Upstream::Bedrock, Some(reason));
+        }
         let answered = loop {
             let Some(body) = next else { return (Served::Untranslatable, None) };
             let call = Call { model_id: model_id.clone(), body };
+            ledger.allowance.asks();
             let answered = if ask.asked.stream {
                 early.soon(Upstream::Bedrock);
                 stream(ask, ledger, region, call).await
@@ -121,6 +125,30 @@ impl Leg {
         self.unserved = Some(said.to_owned());
         tracing::warn!(region, model, passes, "bedrock cannot serve: {said}");
         (outcome, None)
+    }
+
+    /// Translates the request while the money for it is being reserved; `None` where it cannot be
+    /// translated, or may not be paid for.
+    async fn prepare(
+        &mut self,
+        ask: &Ask,
+        ledger: &mut Ledger,
+        served: (&str, &str),
+    ) -> Option<Vec<u8>> {
+        let reserving = OptionFuture::from(ledger.reserving(ask, served));
+        let translating = async {
+            self.read_lessons(ask, ledger).await;
+            self.translate(ask, ledger, None).await
+        };
+        let (allowance, body) = tokio::join!(reserving, translating);
+        if let Some(allowance) = allowance {
+            ledger.allowance = allowance;
+        }
+        if let Allowance::Refused(refusal) = &ledger.allowance {
+            self.unserved = Some(refusal.sentence());
+            return None;
+        }
+        body
     }
 
     /// Before a request is translated for the first time: others may know more about its model.
@@ -200,11 +228,13 @@ async fn message(
 ) -> Result<Response<Content>, BedrockFailure> {
     let proxy = Arc::clone(&ledger.proxy);
     let tariff = meter::tariff(ask, &proxy, &call, region);
-    let answer = ledger.beside(pin!(proxy.bedrock.message(region, call))).await?;
+    let answer = ledger.beside(pin!(proxy.bedrock.message(region, call))).await;
+    let answer = answer.inspect_err(|failure| ledger.allowance.spared(failure))?;
     let (message, usage) =
         response::message(&answer, &ask.asked.model).map_err(|_| content::broke_off())?;
     let mut response = Response::new(content::full(message));
-    meter::charge(&ask.record, usage, tariff.as_ref(), response.headers_mut());
+    let charged = meter::charge(ask, usage, tariff.as_ref(), response.headers_mut());
+    ledger.allowance.charge(charged, usage);
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     Ok(response)
@@ -218,13 +248,21 @@ async fn stream(
 ) -> Result<Response<Content>, BedrockFailure> {
     let proxy = Arc::clone(&ledger.proxy);
     let tariff = meter::tariff(ask, &proxy, &call, region);
-    let mut events = ledger.beside(pin!(proxy.bedrock.stream(region, call))).await?;
-    let (translation, record) = (Translation::new(&ask.asked.model), ask.record.clone());
-    let mut metered = Metered { translation, tariff, record };
+    let events = ledger.beside(pin!(proxy.bedrock.stream(region, call))).await;
+    let mut events = events.inspect_err(|failure| ledger.allowance.spared(failure))?;
+    let mut metered = Metered::new(ask, tariff, &mut ledger.allowance);
     let held = {
         let opening = hold(&mut events, &mut metered.translation);
         let opening = tokio::time::timeout(content::FIRST_EVENT_TIMEOUT, opening);
-        ledger.beside(pin!(opening)).await.map_err(|_| content::fell_silent())??
+        ledger.beside(pin!(opening)).await.unwrap_or_else(|_| Err(content::fell_silent()))
+    };
+    let held = match held {
+        Ok(held) => held,
+        Err(failure) => {
+            metered.failed(&mut ledger.allowance);
+            ledger.allowance.spared(&failure);
+            return Err(failure);
+        }
     };
     let body = content::bedrock(held, events, metered);
     Ok(content::event_stream(Upstream::Bedrock, body))

@@ -12,7 +12,7 @@ use self::shelf::Shelf;
 pub(super) use self::shelf::Turn;
 use crate::failover::cooldown::{Cooldown, Timestamp, age};
 use crate::failover::identity::{Fingerprint, LimitKey, Scope};
-use crate::failover::known::{KeyOwner, Known, Proof};
+use crate::failover::known::{KeyOwner, Known, Owner, Proof};
 use crate::store::Query;
 
 /// A limit or a key that was seen this lately needs no reading.
@@ -35,7 +35,7 @@ pub(super) struct Recall(Mutex<Seen>);
 struct Seen {
     limits: Shelf<LimitKey, Cooldown>,
     proofs: Shelf<Fingerprint, Proof>,
-    owners: Shelf<Fingerprint, String>,
+    owners: Shelf<Fingerprint, Owner>,
     /// How many reads and writes have begun.
     turns: u64,
 }
@@ -158,7 +158,7 @@ mod tests {
         let recall = Recall::default();
         let digest = fingerprint("key");
         let query = Query { subject: None, key: Some(&digest) };
-        let ada = KeyOwner::User("ada".to_owned());
+        let ada = KeyOwner::User(Owner::named("ada"));
         recall.saw(&query, &Known { key: ada.clone(), ..Known::default() }, read(&recall, 0));
         let owner = |faith, second| recall.known(&query, faith, at(second)).key;
         assert_eq!((owner(Faith::Fresh, 9), owner(Faith::Fresh, 10)), (ada.clone(), UNREAD));
@@ -206,7 +206,7 @@ mod tests {
         for is_known in [true, false] {
             let (recall, digest) = (Recall::default(), fingerprint("key"));
             let query = Query { subject: None, key: Some(&digest) };
-            let owned = Known { key: KeyOwner::User("ada".to_owned()), ..Known::default() };
+            let owned = Known { key: KeyOwner::User(Owner::named("ada")), ..Known::default() };
             if is_known {
                 recall.saw(&query, &owned, read(&recall, 0));
             }
@@ -224,7 +224,7 @@ mod tests {
     fn what_was_seen_before_a_clock_was_set_back_is_replaced_at_once() {
         let (recall, (whose, class)) = (Recall::default(), (fingerprint("a"), opus()));
         let query = Query { subject: Some((&whose, &class)), key: Some(&whose) };
-        let owned = |user: &str| KeyOwner::User(user.to_owned());
+        let owned = |user: &str| KeyOwner::User(Owner::named(user));
         let known = |user, second: i64| {
             let limit = Cooldown { recorded_at: at(second - 1), ..until(second + 60) };
             Known { class: Some(limit), key: owned(user), ..Known::default() }

@@ -159,6 +159,7 @@ pub(super) fn frames(
         };
         if let Some(cut) = cut {
             cut.note(&record);
+            body.give_up().await;
         }
         if let Some(cut) = cut.filter(|_| is_events) {
             let event = cut.failure().into_event(record.id());

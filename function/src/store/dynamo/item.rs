@@ -6,14 +6,18 @@
 //! - `pk = limit#FINGERPRINT`, `sk` = model class or `*`: `user`, `limited_until`,
 //!   `limited_until_epoch`, `reason`, `retry_after_seconds`, `model`, `recorded_at`, `expires_at`
 //! - `pk = proof#FINGERPRINT`, `sk = proof`: `organization`, `proven_at`, `expires_at`
-//! - `pk = key#DIGEST`, `sk = key`: `user`, `created_at`; written by `provisioner` only
+//! - `pk = key#DIGEST`, `sk = key`: `user`, `created_at`, and what the user may spend, where that
+//!   is not what everybody may: `budget_month`, `budget_day`, `budget_extra` (micro-dollars),
+//!   `budget_extra_period` (`YYYY-MM`), `budget_until`; written by `provisioner` only
 //! - `pk = drill#DIGEST`, `sk = drill`: `model`, `expires_at`; written by `provisioner` only
+//! - `pk = budget#SUBJECT`, `sk = YYYY-MM`: the month of a budget, as [`super::budgets`] has it
 //! - `pk = lesson#MODEL`, `sk = lesson`: `refused` (a set of strings), `recorded_at`, `expires_at`
 //!
 //! Moments are RFC 3339; `limited_until_epoch` and `expires_at`, the table's TTL attribute, are
 //! seconds since 1970, rounded up.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -22,7 +26,9 @@ use crate::caller::User;
 use crate::drill::Drill;
 use crate::failover::cooldown::{Cooldown, Timestamp};
 use crate::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
-use crate::failover::known::{KeyOwner, Known, Proof, Unread};
+use crate::failover::known::{KeyOwner, Known, Owner, Proof, Unread};
+use crate::money::MicroDollars;
+use crate::money::budget::{Caps, Exception};
 use crate::translate::mend::Lesson;
 
 /// An item, or the key of one, as the SDK has it.
@@ -31,6 +37,7 @@ pub type Item = HashMap<String, AttributeValue>;
 /// How the partition key of each kind of item begins.
 pub const LIMIT: &str = "limit#";
 pub const KEY: &str = "key#";
+pub const BUDGET: &str = "budget#";
 
 pub(super) const EXPIRES_AT: &str = "expires_at";
 pub(super) const LIMITED_UNTIL_EPOCH: &str = "limited_until_epoch";
@@ -52,6 +59,12 @@ pub(super) fn proof_key(fingerprint: &Fingerprint) -> Item {
 
 pub(super) fn lesson_key(model: &str) -> Item {
     item_key(format!("lesson#{model}"), "lesson")
+}
+
+/// Where a subject's month stands.
+#[must_use]
+pub fn budget_key(subject: &str, month: &str) -> Item {
+    item_key(format!("{BUDGET}{subject}"), month)
 }
 
 /// Where the owner of a proxy key stands, by the digest of the key.
@@ -220,8 +233,34 @@ pub fn stored_key(item: &Item) -> Option<StoredKey> {
 
 /// A key whose owner cannot be read is nobody's.
 fn owner(item: &Item) -> KeyOwner {
-    let user = text(item, "user").and_then(|name| name.parse::<User>().ok());
-    user.map_or(KeyOwner::Nobody, |user| KeyOwner::User(user.to_string()))
+    let Some(user) = text(item, "user").and_then(|name| name.parse::<User>().ok()) else {
+        return KeyOwner::Nobody;
+    };
+    let exception = EXCEPTION.iter().any(|name| item.contains_key(*name)).then(|| {
+        let read = exception(item).unwrap_or_else(Exception::unreadable);
+        Arc::new(read)
+    });
+    KeyOwner::User(Owner { name: user.to_string(), exception })
+}
+
+/// The attributes of a key that say what its owner may spend.
+pub const EXCEPTION: [&str; 5] =
+    ["budget_month", "budget_day", "budget_extra", "budget_extra_period", "budget_until"];
+
+/// Reads what an owner may spend; `None` where anything of it cannot be read.
+#[must_use]
+pub fn exception(item: &Item) -> Option<Exception> {
+    let amount = |name| match item.get(name) {
+        Some(value) => value.as_n().ok()?.parse().ok().map(|amount| Some(MicroDollars(amount))),
+        None => Some(None),
+    };
+    let until = item.contains_key("budget_until").then(|| moment(item, "budget_until"));
+    Some(Exception {
+        caps: Caps { month: amount("budget_month")?, day: amount("budget_day")? },
+        extra: amount("budget_extra")?.unwrap_or_default(),
+        extra_month: text(item, "budget_extra_period").unwrap_or_default().to_owned(),
+        until: until.map_or(Some(None), |until| until.map(Some))?,
+    })
 }
 
 pub(super) fn lesson_item(model: &str, lesson: &Lesson, now: Timestamp) -> Item {

@@ -1,0 +1,311 @@
+//! What a request may cost: reserved before Bedrock is asked, settled when its answer is over.
+//!
+//! Only what goes to Bedrock is counted; a request that Anthropic answers makes no call here. Where
+//! there is a cap, Bedrock is not asked before the reservation has come back, and never without
+//! one. Whatever becomes of a request, its [`Tab`] is settled once, or stays reserved.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::future::OptionFuture;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::memory::{Memory, Write};
+use crate::clock;
+use crate::failover::identity::ModelClass;
+use crate::money::Period;
+use crate::money::budget::{Bill, Change, Changed, DEPLOYMENT, Entry, UsedUp};
+use crate::money::{Cost, MicroDollars, Tariff, estimate};
+use crate::reply::ErrorKind;
+use crate::settings::Budget;
+use crate::store::StoreError;
+use crate::store::budgets::Account;
+use crate::telemetry::Record;
+use crate::translate::error::BedrockFailure;
+use crate::wire::usage::Usage;
+
+static REASON: HeaderName = HeaderName::from_static("x-claude-proxy-reason");
+static BUDGET: HeaderName = HeaderName::from_static("x-claude-proxy-budget");
+
+/// What a request is allowed to spend, as far as it is known.
+#[derive(Default)]
+pub(super) enum Allowance {
+    /// Nobody has asked yet.
+    #[default]
+    Open,
+    Granted(Box<Tab>),
+    Refused(Refusal),
+}
+
+/// Why Bedrock may not be asked.
+#[derive(Clone, Debug)]
+pub(super) enum Refusal {
+    UsedUp { what: String },
+    Unavailable,
+}
+
+impl Refusal {
+    fn of(used_up: Option<UsedUp>, at: Period, settings: &Budget) -> Self {
+        let Some(used_up) = used_up else { return Self::Unavailable };
+        let used = used_up.used.map(|used| format!("used={}; ", used.cents()));
+        let period = if used_up.is_month { "month" } else { "day" };
+        let resets = used_up.resets(at, &settings.zone);
+        let (used, limit) = (used.unwrap_or_default(), used_up.limit.cents());
+        Self::UsedUp { what: format!("{used}limit={limit}; period={period}; resets={resets}") }
+    }
+
+    /// Tells the client of an answer that Bedrock would have replaced.
+    pub(super) fn tell(&self, headers: &mut HeaderMap) {
+        let (reason, budget) = match self {
+            Self::UsedUp { what } => ("budget", HeaderValue::from_str(what).ok()),
+            Self::Unavailable => ("budget_unavailable", None),
+        };
+        headers.insert(&REASON, HeaderValue::from_static(reason));
+        headers.extend(budget.map(|budget| (BUDGET.clone(), budget)));
+    }
+
+    /// The same for whoever reads a sentence.
+    pub(super) fn sentence(&self) -> String {
+        match self {
+            Self::UsedUp { what } => format!("The budget is used up: {what}."),
+            Self::Unavailable => "The budget cannot be read or written.".to_owned(),
+        }
+    }
+
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::UsedUp { .. } => "used_up",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// Whose money it is, and since when.
+#[derive(Clone)]
+pub(super) struct Holder {
+    pub(super) subject: String,
+    pub(super) user: Option<String>,
+    pub(super) at: Period,
+}
+
+/// What one request has reserved and spent. Settled when it is dropped, if not before.
+pub(super) struct Tab {
+    memory: Arc<Memory>,
+    owner: Holder,
+    class: String,
+    /// What is known to be reserved.
+    entries: Vec<Entry>,
+    /// What of it counts against the deployment, too; `None` where that has no cap.
+    everybodys: Option<MicroDollars>,
+    /// The output tokens that are reserved.
+    reserved_output: u64,
+    /// Bedrock has been asked, and nothing is known of what that costs.
+    asked: bool,
+    bill: Option<Bill>,
+    settled: bool,
+    record: Record,
+}
+
+impl Tab {
+    /// Adds what a call has cost.
+    pub(super) fn charge(&mut self, cost: Cost, usage: Usage) {
+        let bill =
+            self.bill.get_or_insert_with(|| Bill { class: self.class.clone(), ..Bill::default() });
+        bill.cost = bill.cost.plus(cost);
+        bill.usage.update(usage);
+    }
+
+    /// Puts what was spent in the place of what was reserved; nothing more is counted afterwards.
+    /// What is not known costs its reservation, which stays.
+    pub(super) fn settle(&mut self) -> Option<Write> {
+        self.settlement(Some(self.record.clone()))
+    }
+
+    fn settlement(&mut self, record: Option<Record>) -> Option<Write> {
+        let over = std::mem::replace(&mut self.settled, true);
+        let unknown = self.asked && self.bill.is_none();
+        if over || unknown || (self.entries.is_empty() && self.bill.is_none()) {
+            return None;
+        }
+        let (memory, owner, bill) =
+            (Arc::clone(&self.memory), self.owner.clone(), self.bill.take());
+        let own = Change::settle(owner.at, &self.entries, bill.as_ref());
+        let everybodys =
+            self.everybodys.map(|reserved| Change::book(owner.at, reserved, bill.as_ref()));
+        Some(Box::pin(async move {
+            let (own, all) = memory.change_both(&owner, &own, everybodys.as_ref()).await;
+            if own.is_err() || all.is_some_and(|done| done.is_err()) {
+                record.iter().for_each(Record::unsettled);
+            }
+        }))
+    }
+
+    /// Reserves more where a stream has brought more than is reserved for; `None` while there is
+    /// enough.
+    pub(super) fn top_up(&mut self, tariff: &Tariff, so_far: &Usage) -> Option<TopUp> {
+        let first = self.entries.first()?;
+        if so_far.output.unwrap_or(0) <= self.reserved_output {
+            return None;
+        }
+        let id = format!("{}-{}", first.id, self.reserved_output);
+        self.reserved_output += estimate::MORE_OUTPUT;
+        let amount = estimate::topped_up(tariff, so_far);
+        let entry = Entry { id, amount, since: clock::now().as_second() };
+        let (memory, owner) = (Arc::clone(&self.memory), self.owner.clone());
+        let is_everybodys = self.everybodys.is_some();
+        Some(Box::pin(async move {
+            let own = Change::top_up(owner.at, amount, Some(&entry));
+            let all = Change::top_up(owner.at, amount, None);
+            let (own, all) = memory.change_both(&owner, &own, is_everybodys.then_some(&all)).await;
+            let all = all.and_then(Result::ok).map(|_| amount);
+            ToppedUp { own: own.is_ok().then_some(entry), everybodys: all }
+        }))
+    }
+
+    /// Takes note of what a top-up has come to.
+    pub(super) fn topped_up(&mut self, done: ToppedUp) {
+        self.entries.extend(done.own);
+        if let (Some(reserved), Some(more)) = (&mut self.everybodys, done.everybodys) {
+            reserved.0 = reserved.0.saturating_add(more.0);
+        }
+    }
+}
+
+/// A top-up that is on its way.
+pub(super) type TopUp = Pin<Box<dyn Future<Output = ToppedUp> + Send>>;
+
+/// What is known to have been reserved in addition.
+pub(super) struct ToppedUp {
+    own: Option<Entry>,
+    everybodys: Option<MicroDollars>,
+}
+
+impl Drop for Tab {
+    fn drop(&mut self) {
+        // The client has left, or the platform allows no more time: somebody else sees to it. The
+        // line of the request does not wait for that.
+        if let Some(write) = self.settlement(None) {
+            self.memory.leave(write);
+        }
+    }
+}
+
+impl Memory {
+    /// Changes a subject's month and, where that is asked for, the deployment's, at once.
+    async fn change_both(
+        &self,
+        owner: &Holder,
+        own: &Change,
+        everybodys: Option<&Change>,
+    ) -> (Result<Changed, StoreError>, Option<Result<Changed, StoreError>>) {
+        let account =
+            Account { subject: &owner.subject, user: owner.user.as_deref(), at: owner.at };
+        let all = Account { subject: DEPLOYMENT, user: None, at: owner.at };
+        let everybodys = everybodys.map(|change| self.change(&all, change));
+        tokio::join!(self.change(&account, own), OptionFuture::from(everybodys))
+    }
+}
+
+/// How a reservation ends.
+pub(super) type Reserving = Pin<Box<dyn Future<Output = Allowance> + Send>>;
+
+impl Allowance {
+    /// Bedrock is asked now.
+    pub(super) fn asks(&mut self) {
+        if let Self::Granted(tab) = self {
+            tab.asked = true;
+        }
+    }
+
+    /// Takes note that a call has failed. One of which nothing was heard may have been answered.
+    pub(super) fn spared(&mut self, failure: &BedrockFailure) {
+        if let Self::Granted(tab) = self
+            && failure.kind() != ErrorKind::Timeout
+        {
+            tab.asked = false;
+        }
+    }
+
+    /// Adds what a whole answer has cost, if that is known.
+    pub(super) fn charge(&mut self, cost: Option<Cost>, usage: Usage) {
+        if let (Self::Granted(tab), Some(cost)) = (self, cost) {
+            tab.charge(cost, usage);
+        }
+    }
+}
+
+impl Tab {
+    /// Opens the tab of a request for a model of this class.
+    pub(super) fn open(
+        memory: Arc<Memory>,
+        owner: Holder,
+        class: &ModelClass,
+        record: Record,
+    ) -> Box<Self> {
+        Box::new(Self {
+            memory,
+            owner,
+            class: class.as_str().to_owned(),
+            entries: Vec::new(),
+            everybodys: None,
+            reserved_output: estimate::FIRST_OUTPUT,
+            asked: false,
+            bill: None,
+            settled: false,
+            record,
+        })
+    }
+
+    /// What comes of reserving `amount`; what was reserved in vain is given back.
+    pub(super) async fn granted(
+        mut self: Box<Self>,
+        amount: MicroDollars,
+        settings: &Budget,
+    ) -> Allowance {
+        match self.reserve(amount, settings).await {
+            Ok(()) => Allowance::Granted(self),
+            Err(refusal) => {
+                self.record.budget(refusal.label(), None);
+                Allowance::Refused(refusal)
+            }
+        }
+    }
+
+    /// Commits `amount` for this request, in its subject's month and in the deployment's.
+    async fn reserve(&mut self, amount: MicroDollars, settings: &Budget) -> Result<(), Refusal> {
+        let (at, caps) = (self.owner.at, [settings.user, settings.total]);
+        let since = clock::now().as_second();
+        let entry = Entry { id: self.record.id().to_owned(), amount, since };
+        let own = Change::reserve(at, amount, Some(&entry), &settings.user);
+        let all = Change::reserve(at, amount, None, &settings.total);
+        let (Some(own), Some(all)) = (own, all) else {
+            let never = caps.iter().find_map(|caps| caps.used_up(None, amount, at));
+            return Err(Refusal::of(never, at, settings));
+        };
+        let is_capped = !settings.total.are_none();
+        let (own, all) =
+            self.memory.change_both(&self.owner, &own, is_capped.then_some(&all)).await;
+        if matches!(own, Ok(Changed::Yes(_))) {
+            self.entries.push(entry);
+        }
+        if matches!(all, Some(Ok(Changed::Yes(_)))) {
+            self.everybodys = Some(amount);
+        }
+        let mut used_up = Vec::new();
+        for (changed, caps) in [Some(own), all].into_iter().zip(caps) {
+            match changed {
+                Some(Ok(Changed::Full(month))) => {
+                    used_up.extend(caps.used_up(Some(&month), amount, at));
+                }
+                Some(Ok(Changed::Yes(_))) | None => {}
+                Some(Err(_)) => return Err(Refusal::Unavailable),
+            }
+        }
+        let last = used_up.into_iter().max_by_key(|used_up| used_up.is_month);
+        if self.entries.is_empty() || last.is_some() {
+            return Err(Refusal::of(last, at, settings));
+        }
+        self.record.budget("ok", Some(amount));
+        Ok(())
+    }
+}
