@@ -9,7 +9,7 @@ use testing::aws::world::{Ended, World};
 use crate::behind;
 
 #[tokio::test]
-async fn settings_stay_set_and_options_do_not() {
+async fn settings_and_options_stay_set() {
     let world = World::new(MiniStack);
     let more = ["--env", "LOG_LEVEL=debug", "--log-retention-days", "7", "--timeout", "60"];
     world.up(&more).expect(0);
@@ -26,13 +26,8 @@ async fn settings_stay_set_and_options_do_not() {
     let up = world.up(&["--json", "--env", "FALLBACK_ON=rate_limit"]);
     up.expect(0);
     let name = &world.name;
-    assert_eq!(
-        changed(&up),
-        json!({
-            format!("log-group//aws/lambda/{name}-api"): ["retentionInDays"],
-            format!("lambda/{name}-api"): ["Timeout", "Environment.FALLBACK_ON"],
-        })
-    );
+    let function = format!("lambda/{name}-api");
+    assert_eq!(changed(&up), json!({&function: ["Environment.FALLBACK_ON"]}));
     let found = lambda.get_function().function_name(format!("{name}-api")).send().await.unwrap();
     let variables = found.configuration().unwrap().environment().unwrap().variables().unwrap();
     let mut variables: Vec<_> =
@@ -47,6 +42,15 @@ async fn settings_stay_set_and_options_do_not() {
         "THEIRS=1",
     ];
     assert_eq!(variables, all);
+    // An option goes back when it is told to, and stays there.
+    let back = ["--json", "--log-retention-days", "default", "--timeout", "default"];
+    let up = world.up(&back);
+    up.expect(0);
+    let log_group = format!("log-group//aws/lambda/{name}-api");
+    assert_eq!(changed(&up), json!({&log_group: ["retentionInDays"], &function: ["Timeout"]}));
+    world.proxy.take_journal();
+    world.up(&[]).expect(0);
+    assert_eq!(world.proxy.take_journal(), [""; 0]);
 }
 
 #[test]
@@ -76,10 +80,13 @@ fn organization_mode_reserves_concurrency_unless_told_otherwise() {
     };
     let up = world.up(&[&mode[..], &["--json"]].concat());
     assert_eq!(reserved(&up).unwrap()["after"], 50);
-    let up = world.up(&["--json", "--reserved-concurrency", "5"]);
-    assert_eq!(reserved(&up).unwrap()["after"], 5);
     let up = world.up(&["--json", "--env", "ACCESS_MODE=key", "--env", "ALLOWED_ORGANIZATIONS="]);
     assert_eq!(reserved(&up).unwrap()["after"], Value::Null);
+    let up = world.up(&["--json", "--reserved-concurrency", "5"]);
+    assert_eq!(reserved(&up).unwrap()["after"], 5);
+    // What was asked for outlives the mode, and every plain `up`.
+    assert_eq!(reserved(&world.up(&[&mode[..], &["--json"]].concat())), None);
+    assert_eq!(reserved(&world.up(&["--json"])), None);
 }
 
 #[test]
@@ -176,6 +183,9 @@ fn a_boundary_is_set_changed_and_taken_off() {
     let role = format!("iam-role/{}-api-role", world.name);
     assert_eq!(changed(&up), json!({&role: ["PermissionsBoundary"]}));
     let up = world.up(&["--json"]);
+    up.expect(0);
+    assert_eq!(changed(&up), json!({}), "a colleague's plain up leaves it");
+    let up = world.up(&["--json", "--permissions-boundary", "default"]);
     up.expect(0);
     assert_eq!(changed(&up), json!({&role: ["PermissionsBoundary"]}));
 }
