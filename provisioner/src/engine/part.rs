@@ -72,8 +72,8 @@ impl<C, R: Resource<C>> Part<C> for Pair<'_, C, R> {
     }
 
     fn after(&self) -> Vec<Address> {
-        let named = self.wanted.map(|wanted| self.resource.refers_to(wanted));
-        named.into_iter().flatten().chain(self.belongs_to()).collect()
+        // Not what it belongs to: a function waits for the log group that an earlier one left behind.
+        self.wanted.map(|wanted| self.resource.refers_to(wanted)).unwrap_or_default()
     }
 
     fn ownership(&self) -> Option<Ownership> {
