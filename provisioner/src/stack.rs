@@ -198,10 +198,12 @@ fn over(there: &Observed, insisted: &BTreeMap<String, String>) -> BTreeMap<Strin
     all
 }
 
-/// Which processors: those asked for, else those it runs on, else arm64.
+/// Which processors: those asked for, else those it runs on, else arm64. What is made of no image can
+/// never be ours, and says nothing.
 #[must_use]
 pub fn architecture(asked: &Settings, there: &Observed) -> crate::image::Architecture {
-    let deployed = there.function.as_ref().and_then(|live| live.architecture.parse().ok());
+    let deployed = there.function.as_ref().filter(|live| live.is_image);
+    let deployed = deployed.and_then(|live| live.architecture.parse().ok());
     asked.architecture.or(deployed).unwrap_or_default()
 }
 
