@@ -198,8 +198,8 @@ fn over(there: &Observed, insisted: &BTreeMap<String, String>) -> BTreeMap<Strin
     all
 }
 
-/// Which processors: those asked for, else those it runs on, else arm64. What is made of no image can
-/// never be ours, and says nothing.
+/// Which processors: those asked for, else those it runs on, else arm64. What is made of no image
+/// can never be ours, and says nothing.
 #[must_use]
 pub fn architecture(asked: &Settings, there: &Observed) -> crate::image::Architecture {
     let deployed = there.function.as_ref().filter(|live| live.is_image);

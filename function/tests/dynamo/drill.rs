@@ -36,7 +36,8 @@ async fn a_drill_is_answered_by_bedrock_and_remembers_a_limit_that_is_nobodys() 
         assert_eq!((asked.len(), &asked[0].json()["max_tokens"]), (1, &Value::from(16)));
         let items = items(&table).await;
         let limits: Vec<_> = items.iter().filter_map(item::stored_limit).collect();
-        assert_eq!((items.len(), limits.len()), (1, 1), "the drill is gone: {items:?}");
+        // Beside the limit stands what it cost.
+        assert_eq!((items.len(), limits.len()), (2, 1), "the drill is gone: {items:?}");
         let (key, limit) = &limits[0];
         assert_eq!((key.fingerprint, limit.user.as_deref()), (nonce.nobody(), Some("drill")));
         assert_eq!(reply.header("x-claude-proxy-until"), limit.until.to_string());

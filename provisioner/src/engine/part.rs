@@ -72,7 +72,7 @@ impl<C, R: Resource<C>> Part<C> for Pair<'_, C, R> {
     }
 
     fn after(&self) -> Vec<Address> {
-        // Not what it belongs to: a function waits for the log group that an earlier one left behind.
+        // Not what it belongs to: a function waits for the log group that an earlier one has left.
         self.wanted.map(|wanted| self.resource.refers_to(wanted)).unwrap_or_default()
     }
 

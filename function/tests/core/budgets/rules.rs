@@ -150,37 +150,44 @@ pub(crate) async fn subjects_and_months_do_not_mix(store: Store) {
 }
 
 pub(crate) async fn of_fifty_at_once_as_many_get_in_as_fit(store: Store) {
-    let entries: Vec<_> = (0..50).map(|n| Some(entry(&format!("req_{n}"), 100))).collect();
-    assert_eq!(let_in(store, "alice", entries).await, 10);
+    let entries = (0..50).map(|n| Some(entry(&format!("req_{n}"), 100))).collect();
+    assert_eq!(let_in(store, "alice", entries).await, (10, 0));
 }
 
 pub(crate) async fn of_fifty_at_once_the_deployment_lets_in_as_many_as_fit(store: Store) {
-    assert_eq!(let_in(store, DEPLOYMENT, vec![None; 50]).await, 10);
+    let (let_in, unclear) = let_in(store, DEPLOYMENT, vec![None; 50]).await;
+    assert!(let_in <= 10 && let_in + unclear >= 10, "{let_in} and {unclear}");
 }
 
-async fn let_in(store: Store, subject: &'static str, entries: Vec<Option<Entry>>) -> usize {
+/// How many of those who ask at once are let in, and of how many nobody knows: their money counts
+/// as spent.
+async fn let_in(store: Store, subject: &'static str, all: Vec<Option<Entry>>) -> (usize, usize) {
     let store = Arc::new(store);
-    let mut all = JoinSet::new();
-    for entry in entries {
+    let mut asking = JoinSet::new();
+    for entry in all {
         let store = Arc::clone(&store);
-        all.spawn(async move {
+        asking.spawn(async move {
             let change =
                 Change::reserve(today(), MicroDollars(100), entry.as_ref(), &month(1000)).unwrap();
             let account = Account { subject, user: None, at: today() };
-            // A table may be slow with fifty at once; what is unclear is asked again.
+            // A table may be slow with fifty at once; what is unclear and has a name is asked again.
             loop {
                 match store.change(&account, &change).await {
-                    Ok(changed) => return matches!(changed, Changed::Yes(_)),
-                    Err(error) if entry.is_none() => panic!("{error}"),
+                    Ok(changed) => return Some(matches!(changed, Changed::Yes(_))),
+                    Err(_) if entry.is_none() => return None,
                     Err(_) => {}
                 }
             }
         });
     }
-    let let_in = all.join_all().await.into_iter().filter(|is_in| *is_in).count();
-    let month = store.month(subject, &today().month()).await.unwrap();
-    assert_eq!(month.counter(COMMITTED), 1000);
-    let_in
+    let heard = asking.join_all().await;
+    let count = |what| heard.iter().filter(|heard| **heard == what).count();
+    let (let_in, unclear) = (count(Some(true)), count(None));
+    let committed = store.month(subject, &today().month()).await.unwrap().counter(COMMITTED);
+    let known = i64::try_from(let_in * 100).unwrap();
+    assert!(committed <= 1000 && committed >= known, "{committed}");
+    assert!(unclear > 0 || committed == 1000, "{committed}");
+    (let_in, unclear)
 }
 
 pub(crate) async fn the_name_of_a_subject_stays(store: Store) {
