@@ -7,7 +7,7 @@
 //! 2. [`stack`] declares what is wanted: one struct with one field for each resource.
 //! 3. [`stack::Stack::observe`] reads what is there, through an [`aws::Reader`], which only asks.
 //! 4. [`build`] makes the function's binary out of the source, [`image`] the image out of that.
-//! 5. [`stack::Stack::plan`] compares the two: a plain function that gives an
+//! 5. [`stack::Declaration::plan`] compares the two: a plain function that gives an
 //!    [`engine::plan::Plan`].
 //! 6. [`view`] shows it; [`commands`] ask.
 //! 7. [`engine::walk`] goes through the plan with an [`aws::Writer`]. Every step can be taken

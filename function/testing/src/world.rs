@@ -170,9 +170,17 @@ impl World {
         &mut self.proxy
     }
 
-    /// Everything the proxy has logged so far.
+    /// Everything the proxy has logged so far. Its lines are written by a thread of their own, a
+    /// moment after what they tell of: nothing more has come for a while.
     pub fn log(&self) -> String {
-        self.proxy.log()
+        let mut log = self.proxy.log();
+        loop {
+            thread::sleep(Duration::from_millis(50));
+            let before = std::mem::replace(&mut log, self.proxy.log());
+            if log.len() == before.len() {
+                return log;
+            }
+        }
     }
 
     /// The line of the last request that has ended; waits for the first.
