@@ -93,9 +93,10 @@ fn known(variable: &str, name: &str) -> PathBuf {
 fn the_same_source_is_the_same_program_beside_the_sources_of_rust() {
     let world = World::new(testing::aws::emulator::Emulator::MiniStack);
     let build = |folder: &Path, rust: Option<&Path>| {
-        fs::create_dir_all(folder.join("src")).unwrap();
         for (file, text) in SMALL {
-            fs::write(folder.join(file), text).unwrap();
+            let file = folder.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
         }
         let (mut plan, target) = (world.command(&["plan"]), folder.join("target"));
         equip(plan.current_dir(folder)).env("CARGO_TARGET_DIR", &target);
@@ -119,13 +120,23 @@ fn the_same_source_is_the_same_program_beside_the_sources_of_rust() {
 }
 
 /// The least that is a clone to the tool.
-const SMALL: [(&str, &str); 3] = [
+const SMALL: [(&str, &str); 5] = [
     (
         "Cargo.toml",
-        "[package]\nname = 'function'\nversion = '0.0.0'\nedition = '2024'\n\
+        "[workspace]\nmembers = ['provisioner']\n\
+         [package]\nname = 'function'\nversion = '0.0.0'\nedition = '2024'\n\
          [profile.lambda]\ninherits = 'release'\nstrip = true\n",
     ),
-    ("Cargo.lock", "version = 4\n\n[[package]]\nname = \"function\"\nversion = \"0.0.0\"\n"),
+    (
+        "Cargo.lock",
+        "version = 4\n\n[[package]]\nname = \"function\"\nversion = \"0.0.0\"\n\n\
+         [[package]]\nname = \"provisioner\"\nversion = \"0.0.0\"\n",
+    ),
+    (
+        "provisioner/Cargo.toml",
+        "[package]\nname = 'provisioner'\nversion = '0.0.0'\nedition = '2024'\n",
+    ),
+    ("provisioner/src/lib.rs", ""),
     (
         "src/main.rs",
         "fn main() {\n    let mut words: Vec<String> = std::env::args().collect();\n    \
