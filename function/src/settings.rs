@@ -28,7 +28,7 @@ use crate::money::Prices;
 use crate::translate::model::Prefix;
 
 pub use crate::failover::FallbackOn;
-pub use budget::Budget;
+pub use budget::{Budget, dollars};
 pub use options::{Command, EXIT_USAGE, Options, UsageError, help, version};
 pub use platform::{AwsVariables, Platform};
 pub use variables::{VARIABLES, Variable};

@@ -110,6 +110,7 @@ struct Entries {
     cost: Option<Cost>,
     budget: Option<&'static str>,
     reserved: Option<MicroDollars>,
+    total_used: Option<u64>,
     unsettled: bool,
     fault: Option<&'static str>,
     /// The client has its head already, whoever answers.
@@ -204,6 +205,11 @@ impl Record {
     /// Notes what the budget said, and what was reserved.
     pub fn budget(&self, said: &'static str, reserved: Option<MicroDollars>) {
         self.note(|entries| (entries.budget, entries.reserved) = (Some(said), reserved));
+    }
+
+    /// Notes how much of the deployment's own cap is used, in percent.
+    pub fn total_used(&self, percent: u64) {
+        self.note(|entries| entries.total_used = Some(percent));
     }
 
     /// Notes that the store may not have counted what this request has cost.

@@ -51,6 +51,18 @@ impl Caps {
         caps.map(|(counter, cap)| (cap >= amount).then_some((counter, cap - amount))).collect()
     }
 
+    /// How much of the fuller cap is committed, in percent; `None` without a cap.
+    #[must_use]
+    pub fn used_percent(&self, month: &Month, at: Period) -> Option<u64> {
+        let caps = [(COMMITTED.to_owned(), self.month), (at.day(), self.day)];
+        let percent = |(counter, cap): (String, Option<MicroDollars>)| {
+            let used = u128::from(micro(month.counter(&counter)).0) * 100;
+            let percent = used.checked_div(cap?.0.into()).unwrap_or(100);
+            Some(u64::try_from(percent).unwrap_or(u64::MAX))
+        };
+        caps.into_iter().filter_map(percent).max()
+    }
+
     /// Which cap stands in the way of `amount` more; of both, the one that resets later. Without a
     /// `month` nobody has looked at what is committed, since `amount` is more than a whole cap.
     #[must_use]

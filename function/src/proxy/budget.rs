@@ -291,6 +291,14 @@ impl Tab {
         if matches!(all, Some(Ok(Changed::Yes(_)))) {
             self.everybodys = Some(amount);
         }
+        if let Some(Ok(changed)) = &all {
+            let percent = match changed {
+                Changed::Yes(month) => settings.total.used_percent(month, at),
+                // There is room for less, at most.
+                Changed::Full(_) => Some(100),
+            };
+            percent.into_iter().for_each(|percent| self.record.total_used(percent));
+        }
         let mut used_up = Vec::new();
         for (changed, caps) in [Some(own), all].into_iter().zip(caps) {
             match changed {

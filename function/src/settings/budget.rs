@@ -43,7 +43,12 @@ pub(super) fn read(env: &mut Environment, store: &StoreSettings) -> Budget {
     Budget { user, total, zone }
 }
 
-fn dollars(text: &str) -> Result<MicroDollars, String> {
+/// Reads an amount of dollars as a cap has it.
+///
+/// # Errors
+///
+/// A sentence for whoever typed something else.
+pub fn dollars(text: &str) -> Result<MicroDollars, String> {
     let read = millionths(text).filter(|cap| *cap <= HIGHEST);
     let form = "dollars, from 0 to 100000000 with at most six decimals, such as `50`";
     read.map(MicroDollars).ok_or_else(|| instead(text, form))

@@ -35,6 +35,7 @@ pub(super) fn line(
             ("CostsUncounted", entries.unsettled.then_some(1)),
         ],
     );
+    metrics.add("Percent", &[], &[("TotalBudgetUsed", entries.total_used)]);
     if entries.budget.is_some_and(|said| said != "ok") {
         metrics.counted(&["budget"], &[("BudgetRefusals", Some(1))]);
     }
@@ -150,6 +151,7 @@ mod tests {
             cost: Some(Cost { amount: MicroDollars(12_345), assumed: true }),
             bedrock_errors: 1,
             complete: true,
+            total_used: Some(81),
             ..Entries::default()
         };
         let line = written(&entries);
@@ -161,7 +163,8 @@ mod tests {
                 "LimitsRemembered",
                 "BedrockErrors",
                 "BedrockCostMicroUSD",
-                "AssumedCostMicroUSD"
+                "AssumedCostMicroUSD",
+                "TotalBudgetUsed"
             ]
         );
         assert_eq!(line["cost_microusd"], 12_345);

@@ -43,6 +43,27 @@ macro_rules! stores_keep {
 every_rule! { stores_keep }
 
 #[test]
+fn the_fuller_cap_says_how_much_is_used() {
+    let at = Period::at("2026-11-30T12:00:00Z".parse().unwrap(), &TimeZone::UTC);
+    let mut month = Month::default();
+    month.counters.extend([("m".to_owned(), 799_999), ("d30".to_owned(), 50_000)]);
+    let caps = |month: Option<u64>, day: Option<u64>| Caps {
+        month: month.map(MicroDollars),
+        day: day.map(MicroDollars),
+    };
+    for (caps, percent) in [
+        (caps(None, None), None),
+        (caps(Some(1_000_000), None), Some(79)),
+        (caps(Some(1_000_000), Some(60_000)), Some(83)),
+        (caps(Some(0), Some(60_000)), Some(100)),
+        (caps(Some(1), None), Some(79_999_900)),
+    ] {
+        assert_eq!(caps.used_percent(&month, at), percent, "{caps:?}");
+    }
+    assert_eq!(caps(Some(5), None).used_percent(&Month::default(), at), Some(0));
+}
+
+#[test]
 fn a_day_and_a_month_are_those_of_the_budgets_own_clock() {
     let cases = [
         ("UTC", "2026-11-30T23:59:59Z", "2026-11", "d30"),
