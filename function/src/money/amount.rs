@@ -18,6 +18,13 @@ impl MicroDollars {
         let cents = self.0.div_ceil(MILLION / 100);
         format!("{}.{:02}", cents / 100, cents % 100)
     }
+
+    /// Dollars as a JSON number: with at most six decimals, and exact.
+    #[must_use]
+    pub fn number(self) -> String {
+        let text = self.to_string();
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
 }
 
 impl fmt::Display for MicroDollars {
@@ -84,6 +91,9 @@ mod tests {
         }
         for (amount, text) in [(0, "0.00"), (1, "0.01"), (10_020_000, "10.02")] {
             assert_eq!(MicroDollars(amount).cents(), text);
+        }
+        for (amount, text) in [(0, "0"), (12_340, "0.01234"), (20_000_000, "20"), (1, "0.000001")] {
+            assert_eq!(MicroDollars(amount).number(), text);
         }
     }
 }

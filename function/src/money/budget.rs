@@ -27,6 +27,11 @@ pub const COMMITTED: &str = "m";
 pub const SPENT: &str = "spent";
 pub const ASSUMED: &str = "assumed";
 pub const REQUESTS: &str = "requests";
+/// Seconds of limits that nobody had to wait for.
+pub const SAVED: &str = "saved_seconds";
+/// Tokens: of the prompt, of the answer, read from the cache, written to it for five minutes and
+/// for an hour.
+pub const TOKENS: [&str; 5] = ["t_in", "t_out", "t_r", "t_w5", "t_w1"];
 /// How the micro-dollars of a model class are named; the class follows.
 pub const CLASS: &str = "c_";
 
@@ -174,7 +179,8 @@ pub struct Change {
 pub enum Condition {
     #[default]
     Always,
-    /// This entry has not been opened yet, and no counter is above its limit.
+    /// This entry has not been opened yet, and no counter is above its limit. Less than nothing is
+    /// never committed: a counter that says so is nonsense, and there is no room.
     Room { entry: Option<String>, at_most: Vec<(String, i64)> },
     /// This entry is still open.
     Open(String),
@@ -254,24 +260,28 @@ pub struct Bill {
     pub usage: Usage,
     /// The model's class, which its money is told by.
     pub class: String,
+    /// Seconds of a limit that the user did not have to wait for.
+    pub saved: u64,
 }
 
 impl Bill {
     fn counters(&self) -> Vec<(String, i64)> {
         let cost = whole(self.cost.amount);
         let (short, hour) = self.usage.cache_writes(false);
-        let tokens = |count: u64| whole(MicroDollars(count));
-        vec![
+        let count = |count: u64| whole(MicroDollars(count));
+        let usage = &self.usage;
+        let used = [usage.input, usage.output, usage.cache_read, Some(short), Some(hour)];
+        let used = used.map(|count| count.unwrap_or(0));
+        let mut counters = vec![
             (SPENT.to_owned(), cost),
             (ASSUMED.to_owned(), if self.cost.assumed { cost } else { 0 }),
             (REQUESTS.to_owned(), 1),
-            ("t_in".to_owned(), tokens(self.usage.input.unwrap_or(0))),
-            ("t_out".to_owned(), tokens(self.usage.output.unwrap_or(0))),
-            ("t_r".to_owned(), tokens(self.usage.cache_read.unwrap_or(0))),
-            ("t_w5".to_owned(), tokens(short)),
-            ("t_w1".to_owned(), tokens(hour)),
+            (SAVED.to_owned(), count(self.saved)),
             (format!("{CLASS}{}", self.class), cost),
-        ]
+        ];
+        let used = TOKENS.iter().zip(used);
+        counters.extend(used.map(|(name, tokens)| ((*name).to_owned(), count(tokens))));
+        counters
     }
 }
 
@@ -300,6 +310,12 @@ impl Month {
         self.counters.get(name).copied().unwrap_or(0)
     }
 
+    /// What is committed in the month, and on a day of it.
+    #[must_use]
+    pub fn committed(&self, at: Period) -> [MicroDollars; 2] {
+        [COMMITTED, &at.day()].map(|name| micro(self.counter(name)))
+    }
+
     /// The entries that nobody has settled.
     pub fn unsettled(&self) -> impl Iterator<Item = Entry> {
         self.open.iter().filter_map(|text| Entry::parse(text))
@@ -313,7 +329,8 @@ impl Month {
             Condition::Room { entry, at_most } => {
                 entry.as_ref().is_none_or(|entry| !self.open.contains(entry))
                     && at_most.iter().all(|(counter, most)| {
-                        self.counters.get(counter).is_none_or(|committed| committed <= most)
+                        let committed = self.counters.get(counter);
+                        committed.is_none_or(|committed| (0..=*most).contains(committed))
                     })
             }
         };
@@ -346,6 +363,7 @@ fn whole(amount: MicroDollars) -> i64 {
     i64::try_from(amount.0).unwrap_or(MOST).min(MOST)
 }
 
-fn micro(amount: i64) -> MicroDollars {
+/// A counter as an amount; one that is nonsense is nothing.
+pub(super) fn micro(amount: i64) -> MicroDollars {
     MicroDollars(amount.try_into().unwrap_or(0))
 }

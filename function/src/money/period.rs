@@ -61,6 +61,12 @@ impl Period {
     }
 }
 
+/// Whether a text is the name of a month: `2026-11`.
+#[must_use]
+pub fn is_month(text: &str) -> bool {
+    text.len() == 7 && format!("{text}-01").parse::<Date>().is_ok()
+}
+
 /// The first moment of a day. Where a clock skips midnight, that is later.
 fn beginning(day: Date, zone: &TimeZone) -> Timestamp {
     day.to_zoned(zone.clone()).map_or(Timestamp::MAX, |begins| begins.timestamp())

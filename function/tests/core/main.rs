@@ -22,5 +22,6 @@ mod passes;
 mod room;
 mod settings;
 mod simulate;
+mod statements;
 mod translate;
 mod wire;

@@ -58,7 +58,7 @@ impl DynamoStore {
             .set_key(Some(key))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(OnFailure::AllOld);
-        let error = match Expression::of(account, change).put_into(update).send().await {
+        let error = match update_of(update, account, change).send().await {
             Ok(done) => return Ok(Changed::Yes(done.attributes().map(read).unwrap_or_default())),
             Err(error) => error,
         };
@@ -69,6 +69,17 @@ impl DynamoStore {
         }
         Err(failed("keep the budget")(error))
     }
+}
+
+/// Makes an `UpdateItem`, which knows table and key, do what `change` says, for whoever has a
+/// client of their own. A condition that does not hold is an exception of the table's.
+#[must_use]
+pub fn update_of(
+    update: UpdateItemFluentBuilder,
+    account: &Account<'_>,
+    change: &Change,
+) -> UpdateItemFluentBuilder {
+    Expression::of(account, change).put_into(update)
 }
 
 /// A change in DynamoDB's own words.
@@ -121,8 +132,10 @@ impl Expression {
             self.only_if.push(format!("{not}contains({open}, {entry})"));
         }
         for (counter, most) in at_most {
-            let (counter, most) = (self.name(counter), self.value(number(*most)));
-            let fits = format!("(attribute_not_exists({counter}) OR {counter} <= {most})");
+            let (counter, none) = (self.name(counter), self.value(number(0)));
+            let most = self.value(number(*most));
+            let fits = format!("{counter} BETWEEN {none} AND {most}");
+            let fits = format!("(attribute_not_exists({counter}) OR {fits})");
             self.only_if.push(fits);
         }
     }

@@ -67,6 +67,13 @@ pub fn budget_key(subject: &str, month: &str) -> Item {
     item_key(format!("{BUDGET}{subject}"), month)
 }
 
+/// Whose month an item is, and which; `None` where it is none.
+#[must_use]
+pub fn stored_month(item: &Item) -> Option<(&str, &str)> {
+    let (subject, month) = (text(item, "pk")?.strip_prefix(BUDGET)?, text(item, "sk")?);
+    crate::money::period::is_month(month).then_some((subject, month))
+}
+
 /// Where the owner of a proxy key stands, by the digest of the key.
 #[must_use]
 pub fn owner_key(digest: &Fingerprint) -> Item {
@@ -243,9 +250,18 @@ fn owner(item: &Item) -> KeyOwner {
     KeyOwner::User(Owner { name: user.to_string(), exception })
 }
 
+/// What an owner may commit in a month and in a day, in micro-dollars.
+pub const BUDGET_MONTH: &str = "budget_month";
+pub const BUDGET_DAY: &str = "budget_day";
+/// What is added to the month's cap, in micro-dollars, and in which month (`2026-11`).
+pub const BUDGET_EXTRA: &str = "budget_extra";
+pub const BUDGET_EXTRA_PERIOD: &str = "budget_extra_period";
+/// From when on none of this holds (RFC 3339).
+pub const BUDGET_UNTIL: &str = "budget_until";
+
 /// The attributes of a key that say what its owner may spend.
 pub const EXCEPTION: [&str; 5] =
-    ["budget_month", "budget_day", "budget_extra", "budget_extra_period", "budget_until"];
+    [BUDGET_MONTH, BUDGET_DAY, BUDGET_EXTRA, BUDGET_EXTRA_PERIOD, BUDGET_UNTIL];
 
 /// Reads what an owner may spend; `None` where anything of it cannot be read.
 #[must_use]
@@ -254,13 +270,27 @@ pub fn exception(item: &Item) -> Option<Exception> {
         Some(value) => value.as_n().ok()?.parse().ok().map(|amount| Some(MicroDollars(amount))),
         None => Some(None),
     };
-    let until = item.contains_key("budget_until").then(|| moment(item, "budget_until"));
+    let until = item.contains_key(BUDGET_UNTIL).then(|| moment(item, BUDGET_UNTIL));
     Some(Exception {
-        caps: Caps { month: amount("budget_month")?, day: amount("budget_day")? },
-        extra: amount("budget_extra")?.unwrap_or_default(),
-        extra_month: text(item, "budget_extra_period").unwrap_or_default().to_owned(),
+        caps: Caps { month: amount(BUDGET_MONTH)?, day: amount(BUDGET_DAY)? },
+        extra: amount(BUDGET_EXTRA)?.unwrap_or_default(),
+        extra_month: text(item, BUDGET_EXTRA_PERIOD).unwrap_or_default().to_owned(),
         until: until.map_or(Some(None), |until| until.map(Some))?,
     })
+}
+
+/// What [`exception`] reads, attribute by attribute; `None` is one that has to go.
+#[must_use]
+pub fn exception_attributes(of: &Exception) -> [(&'static str, Option<AttributeValue>); 5] {
+    let amount = |amount: MicroDollars| AttributeValue::N(amount.0.to_string());
+    let extra = Some(of.extra).filter(|extra| extra.0 > 0);
+    [
+        (BUDGET_MONTH, of.caps.month.map(amount)),
+        (BUDGET_DAY, of.caps.day.map(amount)),
+        (BUDGET_EXTRA, extra.map(amount)),
+        (BUDGET_EXTRA_PERIOD, extra.map(|_| string(&of.extra_month))),
+        (BUDGET_UNTIL, of.until.map(string)),
+    ]
 }
 
 pub(super) fn lesson_item(model: &str, lesson: &Lesson, now: Timestamp) -> Item {

@@ -51,6 +51,7 @@ pub(crate) async fn what_is_reserved_is_committed_until_it_is_settled(store: Sto
         ("d29", 690_000),
         ("m", 690_000),
         ("requests", 1),
+        ("saved_seconds", 120),
         ("spent", 690_000),
         ("t_in", 4),
         ("t_out", 812),
@@ -429,7 +430,7 @@ fn bill(cost: u64) -> Bill {
         cache_write_1h: Some(3),
     };
     let cost = Cost { amount: MicroDollars(cost), assumed: true };
-    Bill { cost, usage, class: "opus".to_owned() }
+    Bill { cost, usage, class: "opus".to_owned(), saved: 120 }
 }
 
 fn month(cap: u64) -> Caps {
