@@ -73,7 +73,7 @@ impl Proxy {
     /// Puts the parts together.
     #[must_use]
     pub fn new(settings: Settings, anthropic: Anthropic, bedrock: Bedrock, store: Store) -> Self {
-        let memory = Arc::new(Memory::new(store));
+        let memory = Arc::new(Memory::new(store, settings.store_patience));
         let (renewals, refusals) = (Renewals::default(), Refusals::default());
         let lessons = Lessons::default();
         Self { settings, anthropic, bedrock, memory, renewals, refusals, lessons }

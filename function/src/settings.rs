@@ -48,6 +48,9 @@ pub struct Settings {
     /// The longest wait for a short limit.
     pub max_retry_wait: Duration,
     pub store: StoreSettings,
+    /// How long a request waits for a read of a shared store. For a write, and for a proxy key that
+    /// was not seen lately, it is four times as long.
+    pub store_patience: Duration,
     /// `https`, or `http` on a loopback host. The path is a prefix for every request: `/`, or one
     /// without a slash at its end.
     pub upstream_url: Uri,
@@ -126,6 +129,9 @@ impl Settings {
             retry_threshold: seconds(&mut env, "RETRY_THRESHOLD_SECONDS", 30, (0, SIX_HOURS)),
             max_retry_wait: seconds(&mut env, "MAX_RETRY_WAIT_SECONDS", 10, (0, 60)),
             store,
+            store_patience: env
+                .read("RATE_LIMIT_STORE_TIMEOUT_MS", |text| value::milliseconds(text, (50, 10_000)))
+                .unwrap_or(Duration::from_millis(250)),
             upstream_url: env
                 .read("ANTHROPIC_UPSTREAM_URL", value::upstream_url)
                 .unwrap_or_else(|| Uri::from_static("https://api.anthropic.com")),

@@ -19,7 +19,7 @@ use crate::drill::Drill;
 use crate::failover::cooldown::{Cooldown, Timestamp};
 use crate::failover::identity::{Fingerprint, LimitKey, ModelClass};
 use crate::failover::known::{KeyOwner, Known, Proof};
-use crate::settings::StoreSettings;
+use crate::settings::{Settings, StoreSettings};
 use crate::translate::mend::Lesson;
 use crate::upstream::aws::Aws;
 
@@ -32,6 +32,10 @@ pub const LESSON_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 /// What two right writers write is never so far apart. What is written there by one whose clock was
 /// ahead by more would otherwise stay until all others have caught up.
 const AHEAD: SignedDuration = SignedDuration::from_mins(2);
+
+/// A write, and a read that nobody can go on without, is waited for so many times as long as
+/// another read.
+pub const LONGER: u32 = 4;
 
 /// How many limits, and how many proofs, a local store keeps unless it is told otherwise.
 pub const CAPACITY: usize = 10_000;
@@ -155,12 +159,12 @@ impl Store {
     ///
     /// Where a file cannot be opened, or the region of the table is not known. The table itself
     /// is not looked for: it may come later.
-    pub fn open(settings: &StoreSettings, aws: &Aws, now: Timestamp) -> anyhow::Result<Self> {
-        Ok(match settings {
+    pub fn open(settings: &Settings, aws: &Aws, now: Timestamp) -> anyhow::Result<Self> {
+        Ok(match &settings.store {
             StoreSettings::Dynamo(table) => {
                 let no_region = "RATE_LIMIT_STORE=dynamodb needs an AWS region: set AWS_REGION";
                 anyhow::ensure!(aws.region().is_some(), no_region);
-                Self::Dynamo(DynamoStore::new(aws, table))
+                Self::Dynamo(DynamoStore::new(aws, table, settings.store_patience))
             }
             StoreSettings::Embedded(path) => Self::Embedded(EmbeddedStore::open(path, now)?),
             StoreSettings::Memory => Self::Memory(MemoryStore::new()),

@@ -21,15 +21,9 @@ use crate::failover::identity::{Fingerprint, LimitKey};
 use crate::failover::known::{KeyOwner, Known, Proof, Unread};
 use crate::money::budget::{Change, Changed};
 use crate::store::budgets::{Account, Budgets};
-use crate::store::{Query, RateLimitStore, Store, StoreError};
+use crate::store::{LONGER, Query, RateLimitStore, Store, StoreError};
 use crate::translate::mend::Lesson;
 
-/// What a request is willing to wait for the store.
-const BUDGET: Duration = Duration::from_millis(250);
-/// The same for a key that this instance has not seen lately: nobody can go on without it.
-const KEY_BUDGET: Duration = Duration::from_secs(1);
-/// What a write may take, while the store answers at all.
-const WRITE_BUDGET: Duration = Duration::from_secs(1);
 /// Between two warnings.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 /// What may be waiting to be seen to its end.
@@ -42,6 +36,8 @@ pub(super) type Write = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(super) struct Memory {
     store: Store,
+    /// What a request is willing to wait for the store.
+    patience: Duration,
     /// `None` where nobody else writes to the store: it is as quick as any memory of ours.
     recall: Option<Recall>,
     gone: Gone,
@@ -65,10 +61,11 @@ impl std::fmt::Debug for Memory {
 }
 
 impl Memory {
-    pub(super) fn new(store: Store) -> Self {
+    pub(super) fn new(store: Store, patience: Duration) -> Self {
         let recall = store.is_shared().then(Recall::default);
         let (gone, late, warned_at) = (Gone::default(), Mutex::default(), Mutex::default());
-        Self { store, recall, gone, late, failing: AtomicBool::new(false), warned_at }
+        let failing = AtomicBool::new(false);
+        Self { store, patience, recall, gone, late, failing, warned_at }
     }
 
     /// Whether other instances read and write the store too.
@@ -96,7 +93,8 @@ impl Memory {
     }
 
     /// What is in force for this credential, and whose the key is; nothing, where neither the
-    /// store nor this instance can say. Takes 250 ms at most, or a second for an unseen key.
+    /// store nor this instance can say. Waits four times as long for an unseen key: nobody
+    /// can go on without it.
     pub(super) async fn look_up(self: &Arc<Self>, query: &Query<'_>, now: Timestamp) -> Known {
         let Some(recall) = &self.recall else {
             // Of our own, it answers at once.
@@ -115,8 +113,10 @@ impl Memory {
         }
         let blind = recalled(Faith::Blind);
         let waits = unseen.key.is_some() && blind.key == KeyOwner::Unread;
-        let budget = if waits { KEY_BUDGET } else { BUDGET };
-        let Some(read) = self.read(&unseen, budget, now).await else { return nothing().or(blind) };
+        let patience = if waits { self.patience * LONGER } else { self.patience };
+        let Some(read) = self.read(&unseen, patience, now).await else {
+            return nothing().or(blind);
+        };
         if unseen.subject.is_none() {
             let key = Known { key: read.key, ..Known::default() }.or(blind).key;
             return Known { key, ..fresh };
@@ -129,7 +129,7 @@ impl Memory {
     async fn read(
         self: &Arc<Self>,
         query: &Query<'_>,
-        budget: Duration,
+        patience: Duration,
         now: Timestamp,
     ) -> Option<Known> {
         let this = Arc::clone(self);
@@ -145,7 +145,7 @@ impl Memory {
             }
             Ok(known)
         });
-        let answer = tokio::time::timeout(budget, &mut reading).await;
+        let answer = tokio::time::timeout(patience, &mut reading).await;
         if answer.is_err() {
             let mut late = self.late();
             if elapsed(late.kept_at, LATE_EVERY, now) {
@@ -197,13 +197,14 @@ impl Memory {
     /// What other instances have found out about a model, and until when it holds.
     pub(super) async fn lesson(&self, model: &str, now: Timestamp) -> Option<(Lesson, Timestamp)> {
         let reading = Box::pin(self.store.lesson(model, now));
-        self.within(BUDGET, reading).await?
+        self.within(self.patience, reading).await?
     }
 
     /// Takes a drill away that may take place; nobody else gets it after that.
     pub(super) async fn take_drill(&self, digest: &Fingerprint, now: Timestamp) -> Option<Drill> {
-        let taking = tokio::time::timeout(KEY_BUDGET, self.store.take_drill(digest, now)).await;
-        let taken = taking.unwrap_or(Err(StoreError::TimedOut));
+        let taking = self.store.take_drill(digest, now);
+        let taken = tokio::time::timeout(self.patience * LONGER, taking).await;
+        let taken = taken.unwrap_or(Err(StoreError::TimedOut));
         taken.inspect_err(|error| self.warn(error)).ok()?
     }
 
@@ -267,15 +268,16 @@ impl Memory {
         call: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Option<T> {
         // A write goes on beside the answer, and may have to make a connection first.
-        self.within(if self.is_failing() { BUDGET } else { WRITE_BUDGET }, call).await
+        let longer = if self.is_failing() { 1 } else { LONGER };
+        self.within(self.patience * longer, call).await
     }
 
     async fn within<T>(
         &self,
-        budget: Duration,
+        patience: Duration,
         call: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Option<T> {
-        let answer = tokio::time::timeout(budget, call).await;
+        let answer = tokio::time::timeout(patience, call).await;
         match answer.unwrap_or(Err(StoreError::TimedOut)) {
             Ok(value) => Some(value),
             Err(error) => {

@@ -61,7 +61,7 @@ pub async fn run(settings: Settings, runtime: Runtime, on: &Platform) -> anyhow:
 /// Makes all that the first request would otherwise have to wait for: here is CPU to spare.
 async fn start(settings: Settings) -> anyhow::Result<Proxy> {
     let aws = Aws::load(settings.regions.first().map(String::as_str)).await;
-    let store = Store::open(&settings.store, &aws, clock::now())?;
+    let store = Store::open(&settings, &aws, clock::now())?;
     let patience = Patience { kept_for: KEPT_FOR, ..Patience::default() };
     let anthropic = Anthropic::patient(settings.upstream_url.clone(), patience);
     let bedrock = Bedrock::new(&settings.regions, &aws);

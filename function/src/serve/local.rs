@@ -56,7 +56,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     telemetry::init(settings.log_level, Lines::Readable);
     let aws = Aws::load(settings.regions.first().map(String::as_str)).await;
-    let store = Store::open(&settings.store, &aws, clock::now())?;
+    let store = Store::open(&settings, &aws, clock::now())?;
     let listener = bind(settings.listen).await?;
     let address = listener.local_addr().context("cannot tell which port was taken")?;
     let anthropic = Anthropic::new(settings.upstream_url.clone());

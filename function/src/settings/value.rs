@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use http::Uri;
 use tracing::level_filters::LevelFilter;
@@ -36,12 +37,21 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 }
 
 /// Reads whole seconds within `bounds`, both ends included.
-pub(super) fn seconds(text: &str, (least, most): (u32, u32)) -> Result<u32, String> {
+pub(super) fn seconds(text: &str, bounds: (u32, u32)) -> Result<u32, String> {
+    whole(text, "seconds", bounds)
+}
+
+/// Reads whole milliseconds within `bounds`, both ends included.
+pub(super) fn milliseconds(text: &str, bounds: (u32, u32)) -> Result<Duration, String> {
+    Ok(Duration::from_millis(whole(text, "milliseconds", bounds)?.into()))
+}
+
+fn whole(text: &str, unit: &str, (least, most): (u32, u32)) -> Result<u32, String> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse()
         .ok()
-        .filter(|seconds| digits && (least..=most).contains(seconds))
-        .ok_or_else(|| instead(text, &format!("whole seconds, from {least} to {most}")))
+        .filter(|number| digits && (least..=most).contains(number))
+        .ok_or_else(|| instead(text, &format!("whole {unit}, from {least} to {most}")))
 }
 
 pub(super) fn store(text: &str) -> Result<Store, String> {

@@ -20,7 +20,7 @@ pub struct Variable {
 }
 
 /// The variables that this build obeys.
-pub const VARIABLES: [Variable; 27] = [
+pub const VARIABLES: [Variable; 28] = [
     Variable {
         name: "RATE_LIMIT_TRACKING_ENABLED",
         default: "`true`",
@@ -63,6 +63,12 @@ pub const VARIABLES: [Variable; 27] = [
         name: "RATE_LIMIT_STORE_PATH",
         default: "`claude-proxy/limits.redb` in the platform's data directory",
         meaning: "file of the embedded store",
+    },
+    Variable {
+        name: "RATE_LIMIT_STORE_TIMEOUT_MS",
+        default: "`250`",
+        meaning: "how long a request waits for the table before it goes on without it; writes, and \
+                  a proxy key that was not seen lately, have four times as long. 50 to 10000",
     },
     Variable {
         name: "ANTHROPIC_UPSTREAM_URL",

@@ -20,7 +20,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use self::item::{EXPIRES_AT, Item, LIMITED_UNTIL_EPOCH, RECORDED_AT, REFUSED};
-use super::{Query, RateLimitStore, StoreError, is_newer, outlasts};
+use super::{LONGER, Query, RateLimitStore, StoreError, is_newer, outlasts};
 use crate::drill::Drill;
 use crate::failover::cooldown::{Cooldown, Timestamp};
 use crate::failover::identity::{Fingerprint, LimitKey};
@@ -29,8 +29,6 @@ use crate::translate::error::scrub;
 use crate::translate::mend::Lesson;
 use crate::upstream::aws::{Aws, keeping_connections};
 
-/// No call takes longer, its retry included; callers wait less.
-const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// A call that failed at once is made once more, after this at most.
 const RETRY_AFTER: Duration = Duration::from_millis(25);
 /// How often an item is written that turns out to hold something else.
@@ -46,21 +44,25 @@ pub struct DynamoStore {
     client: Client,
     /// The same without retries of its own.
     budgets: Client,
-    budget_within: Duration,
+    /// How long one try to change a budget may take.
+    try_within: Duration,
     table: String,
 }
 
 impl DynamoStore {
     /// Prepares the client; no call is made.
+    ///
+    /// No call takes longer than four times `patience`, its retry included; a try to change a
+    /// budget takes no longer than `patience`.
     #[must_use]
-    pub fn new(aws: &Aws, table: &str) -> Self {
+    pub fn new(aws: &Aws, table: &str, patience: Duration) -> Self {
         let retries = RetryConfig::standard()
             .with_max_attempts(2)
             .with_initial_backoff(RETRY_AFTER)
             .with_max_backoff(RETRY_AFTER);
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CALL_TIMEOUT)
-            .operation_timeout(CALL_TIMEOUT)
+            .connect_timeout(patience * LONGER)
+            .operation_timeout(patience * LONGER)
             .build();
         let mut config =
             aws_sdk_dynamodb::config::Builder::from(&aws.config).timeout_config(timeouts);
@@ -72,14 +74,7 @@ impl DynamoStore {
             Client::from_conf(config.clone().retry_config(retries).build())
         };
         let (client, once) = (client(retries), client(RetryConfig::disabled()));
-        let budget_within = budgets::TRY_WITHIN;
-        Self { client, budgets: once, budget_within, table: table.to_owned() }
-    }
-
-    /// Waits for so long at most when it tries to change a budget.
-    #[must_use]
-    pub fn with_patience(self, budget_within: Duration) -> Self {
-        Self { budget_within, ..self }
+        Self { client, budgets: once, try_within: patience, table: table.to_owned() }
     }
 
     /// Finds the credentials and opens the connections that the first request will need.

@@ -26,5 +26,6 @@ pub mod message;
 pub mod models;
 pub mod moto;
 pub mod runtime;
+pub mod table;
 pub mod tls;
 pub mod world;

@@ -4,22 +4,25 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use function::failover::cooldown::{Cooldown, Timestamp};
-use function::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use function::failover::cooldown::Cooldown;
+use function::failover::identity::{Fingerprint, ModelClass};
 use function::failover::known::{KeyOwner, Known, Owner, Proof, Unread};
 use function::money::MicroDollars;
-use function::money::budget::{Caps, Exception};
+use function::money::Period;
+use function::money::budget::{Caps, Change, Entry, Exception};
+use function::store::budgets::{Account, Budgets};
 use function::store::dynamo::DynamoStore;
 use function::store::{Query, RateLimitStore, StoreError};
 use function::upstream::aws::Aws;
-use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use testing::{
     answer::{ok, refused},
     dynamo::FakeDynamo,
     moto,
+    table::{self, DAY, account_of, at, class, credential, opus_of, proven, until},
 };
 
 #[tokio::test]
@@ -27,11 +30,11 @@ async fn items_have_the_form_that_is_written_down() {
     let fake = FakeDynamo::start();
     let store = faked(&fake).await;
     let limit = Cooldown { user: Some("ada".to_owned()), ..until(90) };
-    store.remember_limit(&limit_key("*"), &limit).await.unwrap();
+    store.remember_limit(&account_of("a"), &limit).await.unwrap();
     let proof = Proof { proven_at: at(0), organization: Some("org-1".to_owned()) };
-    store.remember_proof(&credential(), &proof).await.unwrap();
-    store.remember_limit(&limit_key("opus"), &until(60)).await.unwrap();
-    let fingerprint = credential();
+    store.remember_proof(&credential("a"), &proof).await.unwrap();
+    store.remember_limit(&opus_of("a"), &until(60)).await.unwrap();
+    let fingerprint = credential("a");
     let limit = |sk: &str, seconds: &str, until: &str, epoch: &str| {
         json!({
             "pk": {"S": format!("limit#{fingerprint}")}, "sk": {"S": sk},
@@ -56,11 +59,14 @@ async fn items_have_the_form_that_is_written_down() {
 async fn one_call_asks_for_all_four_items_eventually_consistent() {
     let fake = FakeDynamo::start();
     let store = faked(&fake).await;
-    store.look_up(&everything(&credential(), &opus(), &digest()), at(0)).await.unwrap();
+    store
+        .look_up(&everything(&credential("a"), &class("claude-opus-4-5"), &digest()), at(0))
+        .await
+        .unwrap();
     let calls = fake.calls("BatchGetItem");
     let asked = &calls[0]["RequestItems"]["limits"];
     let key = |pk: String, sk: &str| json!({"pk": {"S": pk}, "sk": {"S": sk}});
-    let who = credential();
+    let who = credential("a");
     let keys = [
         key(format!("limit#{who}"), "opus"),
         key(format!("limit#{who}"), "*"),
@@ -132,7 +138,7 @@ async fn what_an_owner_may_spend_stands_with_the_key_and_nonsense_is_nothing() {
 
 #[tokio::test]
 async fn an_item_that_is_left_unprocessed_is_unread_and_not_absent() {
-    let (who, class, key) = (credential(), opus(), digest());
+    let (who, class, key) = (credential("a"), class("claude-opus-4-5"), digest());
     let full = Known {
         class: Some(until(60)),
         account: None,
@@ -149,7 +155,7 @@ async fn an_item_that_is_left_unprocessed_is_unread_and_not_absent() {
     ] {
         let fake = FakeDynamo::start();
         let store = faked(&fake).await;
-        store.remember_limit(&limit_key("opus"), &until(60)).await.unwrap();
+        store.remember_limit(&opus_of("a"), &until(60)).await.unwrap();
         store.remember_proof(&who, &proven(0)).await.unwrap();
         let (pk, sk) = (format!("key#{key}"), "key");
         fake.put(json!({"pk": {"S": pk}, "sk": {"S": sk}, "user": {"S": "ada"}}));
@@ -164,7 +170,7 @@ async fn an_item_that_is_left_unprocessed_is_unread_and_not_absent() {
 
 #[tokio::test]
 async fn nonsense_items_are_no_items() {
-    let (who, class) = (credential(), opus());
+    let (who, class) = (credential("a"), class("claude-opus-4-5"));
     let limit = [
         ("limited_until", json!({"S": "2026-03-01T12:01:00Z"})),
         ("recorded_at", json!({"S": "2026-03-01T12:00:00Z"})),
@@ -220,7 +226,7 @@ async fn a_failing_service_is_an_error_and_never_more() {
         let fake = FakeDynamo::start();
         let store = faked(&fake).await;
         fake.always("BatchGetItem", &answer);
-        let (who, class, key) = (credential(), opus(), digest());
+        let (who, class, key) = (credential("a"), class("claude-opus-4-5"), digest());
         let known = store.look_up(&everything(&who, &class, &key), at(0)).await;
         assert!(known.is_err(), "{known:?} of {answer:?}");
     }
@@ -232,7 +238,8 @@ async fn an_error_names_neither_account_nor_role() {
     let text = "User: arn:aws:sts::123456789012:assumed-role/secret-role/x is not authorized to \
                 perform: dynamodb:PutItem";
     fake.always("PutItem", &refused(400, "AccessDeniedException", text));
-    let refused = faked(&fake).await.remember_proof(&credential(), &proven(0)).await.unwrap_err();
+    let refused =
+        faked(&fake).await.remember_proof(&credential("a"), &proven(0)).await.unwrap_err();
     let text = format!("{refused}: {}", std::error::Error::source(&refused).unwrap());
     assert!(text.starts_with("cannot remember the proof: AccessDeniedException: User: "), "{text}");
     assert!(text.contains("dynamodb:PutItem"), "{text}");
@@ -240,13 +247,32 @@ async fn an_error_names_neither_account_nor_role() {
 }
 
 #[tokio::test]
-async fn a_call_ends_within_a_second_and_a_half() {
+async fn a_call_that_is_not_answered_ends_after_four_times_the_patience() {
     let fake = FakeDynamo::start();
-    let store = faked(&fake).await;
+    let (patience, begun) = (Duration::from_millis(250), Instant::now());
+    let store = DynamoStore::new(&Aws::from(moto::config(&fake.url()).await), "limits", patience);
     fake.always("DeleteItem", &ok().head_after(Duration::from_secs(60)));
-    let who = credential();
-    let forgetting = tokio::time::timeout(Duration::from_millis(1500), store.forget_proof(&who));
-    forgetting.await.unwrap().unwrap_err();
+    store.forget_proof(&credential("a")).await.unwrap_err();
+    let took = begun.elapsed();
+    assert!((patience * 4..Duration::from_secs(30)).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_change_of_a_budget_that_is_not_answered_is_tried_twice_if_it_can_happen_only_once() {
+    let fake = FakeDynamo::start();
+    fake.always("UpdateItem", &ok().head_after(Duration::from_secs(60)));
+    let patience = Duration::from_millis(250);
+    let store = DynamoStore::new(&Aws::from(moto::config(&fake.url()).await), "limits", patience);
+    let account = Account { subject: "alice", user: None, at: Period::at(at(0), &TimeZone::UTC) };
+    let entry = Entry { id: "req_1".to_owned(), amount: MicroDollars(1), since: 0 };
+    for (entry, tries) in [(Some(&entry), 2), (None, 1)] {
+        let (change, begun) = (Change::top_up(account.at, MicroDollars(1), entry), Instant::now());
+        let before = fake.calls("UpdateItem").len();
+        store.change(&account, &change).await.unwrap_err();
+        let took = begun.elapsed();
+        assert!((patience * tries..Duration::from_secs(30)).contains(&took), "{took:?}");
+        assert_eq!(fake.calls("UpdateItem").len() - before, tries as usize);
+    }
 }
 
 #[tokio::test]
@@ -255,9 +281,9 @@ async fn a_call_that_fails_at_once_is_made_once_more() {
     let store = faked(&fake).await;
     let failure = || refused(500, "InternalServerError", "Internal server error");
     fake.next("PutItem", [failure()]);
-    store.remember_proof(&credential(), &proven(0)).await.unwrap();
+    store.remember_proof(&credential("a"), &proven(0)).await.unwrap();
     fake.next("PutItem", [failure(), failure()]);
-    store.remember_proof(&credential(), &proven(1)).await.unwrap_err();
+    store.remember_proof(&credential("a"), &proven(1)).await.unwrap_err();
     assert_eq!(fake.calls("PutItem").len(), 4);
 }
 
@@ -280,51 +306,14 @@ async fn a_lesson_holds_only_names_of_our_own_table() {
     }
 }
 
-const DAY: i64 = 24 * 60 * 60;
-
 async fn faked(fake: &FakeDynamo) -> DynamoStore {
-    DynamoStore::new(&Aws::from(moto::config(&fake.url()).await), "limits")
-}
-
-fn at(second: i64) -> Timestamp {
-    let noon: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
-    noon + SignedDuration::from_secs(second)
-}
-
-fn credential() -> Fingerprint {
-    Fingerprint::of(&[b"sk-ant-api03-test"]).unwrap()
+    table::store(&fake.url(), "limits").await
 }
 
 fn digest() -> Fingerprint {
     Fingerprint::of(&[b"ccp_test"]).unwrap()
 }
 
-fn opus() -> ModelClass {
-    ModelClass::of("claude-opus-4-5").unwrap()
-}
-
-fn limit_key(scope: &str) -> LimitKey {
-    let class = || Scope::Class(ModelClass::of(scope).unwrap());
-    let scope = if scope == "*" { Scope::Account } else { class() };
-    LimitKey { fingerprint: credential(), scope }
-}
-
 fn everything<'a>(who: &'a Fingerprint, class: &'a ModelClass, key: &'a Fingerprint) -> Query<'a> {
     Query { subject: Some((who, class)), key: Some(key) }
-}
-
-/// A limit met at second 0.
-fn until(second: i64) -> Cooldown {
-    Cooldown {
-        until: at(second),
-        recorded_at: at(0),
-        reason: "retry-after".to_owned(),
-        retry_after_seconds: second.unsigned_abs(),
-        model: "claude-opus-4-5".to_owned(),
-        user: None,
-    }
-}
-
-fn proven(second: i64) -> Proof {
-    Proof { proven_at: at(second), organization: None }
 }

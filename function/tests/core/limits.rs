@@ -19,10 +19,11 @@ use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle,
 };
 use tempfile::TempDir;
+use testing::table::{DAY, account_of, at, credential, opus_of, proven, seen, until};
 
 mod rules;
 
-use self::rules::{DAY, account_of, at, credential, every_rule, opus_of, proven, seen, until};
+use self::rules::every_rule;
 
 /// Runs every rule against a fresh store of each sort, and those for local stores, which have room
 /// for [`ROOM`] entries of a kind and delete by themselves. `tests/dynamo` has the shared table.

@@ -1,11 +1,7 @@
 //! The rules of money that every store keeps, on a table of moto's.
 
-use std::time::Duration;
-
 use function::store::Store;
-use function::store::dynamo::DynamoStore;
-use function::upstream::aws::Aws;
-use testing::moto;
+use testing::{moto, table};
 
 use crate::budget_rules::{self, every_rule};
 
@@ -21,7 +17,5 @@ macro_rules! the_table_keeps {
 every_rule! { the_table_keeps }
 
 async fn fresh() -> Store {
-    let aws = Aws::from(moto::config(moto::url()).await);
-    let store = DynamoStore::new(&aws, &moto::table().await);
-    Store::Dynamo(store.with_patience(Duration::from_secs(20)))
+    Store::Dynamo(table::store(moto::url(), &moto::table().await).await)
 }

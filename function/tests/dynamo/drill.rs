@@ -12,7 +12,7 @@ use serde_json::Value;
 use testing::{
     answer::{access_denied, throttled},
     client::{Call, Reply},
-    moto,
+    moto, table,
     world::{Plan, World},
 };
 
@@ -172,14 +172,7 @@ async fn guarded((name, mode): (&str, &str)) -> (World, String) {
 }
 
 fn plan(table: &str) -> Plan {
-    table_at(moto::url(), table)
-}
-
-fn table_at(url: &str, table: &str) -> Plan {
-    World::with("RATE_LIMIT_STORE", "dynamodb")
-        .with("RATE_LIMIT_TABLE_NAME", table)
-        .with("AWS_ENDPOINT_URL_DYNAMODB", url)
-        .without("RATE_LIMIT_STORE_PATH")
+    table::world(moto::url(), table)
 }
 
 fn nonce(number: u8) -> Nonce {

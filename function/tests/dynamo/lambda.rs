@@ -10,6 +10,7 @@ use testing::{
     deployed::Deployed,
     moto,
     runtime::Rules,
+    table,
 };
 
 const HAIKU: &str = "claude-haiku-4-5-20251001";
@@ -123,18 +124,8 @@ fn instance(table: &str) -> Deployed {
     Deployed::under(Rules::default(), &on(table))
 }
 
-fn on(table: &str) -> [(&str, &str); 4] {
-    at(moto::url(), table)
-}
-
-/// The settings that put an instance on a table.
-fn at<'a>(url: &'a str, table: &'a str) -> [(&'a str, &'a str); 4] {
-    [
-        ("RATE_LIMIT_STORE", "dynamodb"),
-        ("RATE_LIMIT_TABLE_NAME", table),
-        ("AWS_ENDPOINT_URL_DYNAMODB", url),
-        ("RETRY_THRESHOLD_SECONDS", "5"),
-    ]
+fn on(table: &str) -> Vec<(&str, &str)> {
+    [&table::settings(moto::url(), table)[..], &[("RETRY_THRESHOLD_SECONDS", "5")]].concat()
 }
 
 /// Both halves of the key of every item in a table.

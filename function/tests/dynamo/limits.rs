@@ -1,9 +1,7 @@
 //! The rules that every store keeps, on a table of moto's.
 
 use function::store::Store;
-use function::store::dynamo::DynamoStore;
-use function::upstream::aws::Aws;
-use testing::moto;
+use testing::{moto, table};
 
 use crate::rules::{self, every_rule};
 
@@ -19,6 +17,5 @@ macro_rules! the_table_keeps {
 every_rule! { the_table_keeps }
 
 async fn fresh() -> Store {
-    let aws = Aws::from(moto::config(moto::url()).await);
-    Store::Dynamo(DynamoStore::new(&aws, &moto::table().await))
+    Store::Dynamo(table::store(moto::url(), &moto::table().await).await)
 }

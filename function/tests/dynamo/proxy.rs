@@ -5,8 +5,8 @@ use serde_json::json;
 use testing::{
     answer::{access_denied, limited, refused},
     client::{BOB, Call},
-    moto,
-    world::{Plan, World},
+    moto, table,
+    world::World,
 };
 
 #[tokio::test]
@@ -73,14 +73,7 @@ async fn a_lesson_is_learnt_once_for_all_instances() {
 
 /// An instance with upstreams of its own, on the common table.
 fn instance(table: &str) -> World {
-    plan(moto::url(), table).start()
-}
-
-fn plan(url: &str, table: &str) -> Plan {
-    World::with("RATE_LIMIT_STORE", "dynamodb")
-        .with("RATE_LIMIT_TABLE_NAME", table)
-        .with("RETRY_THRESHOLD_SECONDS", "5")
-        .with("AWS_ENDPOINT_URL_DYNAMODB", url)
+    table::world(moto::url(), table).with("RETRY_THRESHOLD_SECONDS", "5").start()
 }
 
 /// The partition keys in a table that begin like this.

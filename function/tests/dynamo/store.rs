@@ -4,15 +4,15 @@
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use function::drill::Drill;
-use function::failover::cooldown::{Cooldown, Timestamp};
-use function::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use function::failover::cooldown::Cooldown;
+use function::failover::identity::Fingerprint;
 use function::failover::known::{Known, Proof};
+use function::store::RateLimitStore;
 use function::store::dynamo::{DynamoStore, item};
-use function::store::{Query, RateLimitStore};
 use function::translate::mend::Lesson;
-use function::upstream::aws::Aws;
 use jiff::SignedDuration;
 use testing::moto;
+use testing::table::{self, DAY, at, credential, opus_of, proven, seen, until};
 use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -23,12 +23,12 @@ async fn of_twenty_writers_of_many_instances_the_latest_end_wins() {
         let store = instance(&table).await;
         let end = 60 + (n * 7 + 11) % 20;
         writers.spawn(async move {
-            store.remember_limit(&limit_key("opus"), &until(end)).await.unwrap();
-            store.remember_proof(&credential(), &proven(end)).await.unwrap();
+            store.remember_limit(&opus_of("a"), &until(end)).await.unwrap();
+            store.remember_proof(&credential("a"), &proven(end)).await.unwrap();
         });
     }
     writers.join_all().await;
-    let known = seen(&instance(&table).await, 0).await;
+    let known = seen(&instance(&table).await, "a", 0).await;
     assert_eq!((known.class, known.proof), (Some(until(79)), Some(proven(79))));
     assert_eq!(count(&table).await, 2);
 }
@@ -37,11 +37,11 @@ async fn of_twenty_writers_of_many_instances_the_latest_end_wins() {
 async fn a_forgotten_limit_is_not_the_one_that_another_instance_has_just_met() {
     let table = moto::table().await;
     let (one, two) = (instance(&table).await, instance(&table).await);
-    one.remember_limit(&limit_key("opus"), &until(60)).await.unwrap();
+    one.remember_limit(&opus_of("a"), &until(60)).await.unwrap();
     let newer = Cooldown { recorded_at: at(1), ..until(90) };
-    two.remember_limit(&limit_key("opus"), &newer).await.unwrap();
-    one.forget_limit(&limit_key("opus"), at(0)).await.unwrap();
-    assert_eq!(seen(&one, 2).await.class, Some(newer));
+    two.remember_limit(&opus_of("a"), &newer).await.unwrap();
+    one.forget_limit(&opus_of("a"), at(0)).await.unwrap();
+    assert_eq!(seen(&one, "a", 2).await.class, Some(newer));
 }
 
 #[tokio::test]
@@ -56,17 +56,17 @@ async fn what_others_have_scribbled_is_overwritten() {
             let put = client
                 .put_item()
                 .table_name(&table)
-                .item("pk", text(&format!("{pk}#{}", credential())))
+                .item("pk", text(&format!("{pk}#{}", credential("a"))))
                 .item("sk", text(sk))
                 .item("limited_until", text("never"))
                 .item("limited_until_epoch", far.clone())
                 .item("expires_at", far.clone());
             put.send().await.unwrap();
         }
-        assert_eq!(seen(&store, 1).await, Known::default());
-        store.remember_limit(&limit_key("opus"), &until(60)).await.unwrap();
-        store.remember_proof(&credential(), &proven(0)).await.unwrap();
-        let known = seen(&store, 1).await;
+        assert_eq!(seen(&store, "a", 1).await, Known::default());
+        store.remember_limit(&opus_of("a"), &until(60)).await.unwrap();
+        store.remember_proof(&credential("a"), &proven(0)).await.unwrap();
+        let known = seen(&store, "a", 1).await;
         assert_eq!((known.class, known.proof), (Some(until(60)), Some(proven(0))), "{far:?}");
     }
 }
@@ -78,11 +78,11 @@ async fn ends_are_compared_to_the_nanosecond() {
     let end = |nanoseconds| at(60) - SignedDuration::from_nanos(nanoseconds);
     for nanoseconds in [500, 100, 900] {
         let limit = Cooldown { until: end(nanoseconds), ..until(60) };
-        store.remember_limit(&limit_key("opus"), &limit).await.unwrap();
+        store.remember_limit(&opus_of("a"), &limit).await.unwrap();
         let proof = Proof { proven_at: end(nanoseconds), organization: None };
-        store.remember_proof(&credential(), &proof).await.unwrap();
+        store.remember_proof(&credential("a"), &proof).await.unwrap();
     }
-    let known = seen(&store, 1).await;
+    let known = seen(&store, "a", 1).await;
     assert_eq!(known.class.unwrap().until, end(100));
     assert_eq!(known.proof.unwrap().proven_at, end(100));
 }
@@ -133,7 +133,7 @@ async fn a_drill_is_taken_once_and_only_while_it_is_open() {
 
 /// A store of an instance of its own, with a client of its own.
 async fn instance(table: &str) -> DynamoStore {
-    DynamoStore::new(&Aws::from(moto::config(moto::url()).await), table)
+    table::store(moto::url(), table).await
 }
 
 async fn count(table: &str) -> i32 {
@@ -141,48 +141,6 @@ async fn count(table: &str) -> i32 {
     client.scan().table_name(table).send().await.unwrap().count()
 }
 
-const DAY: i64 = 24 * 60 * 60;
-
-fn at(second: i64) -> Timestamp {
-    let noon: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
-    noon + SignedDuration::from_secs(second)
-}
-
-fn credential() -> Fingerprint {
-    Fingerprint::of(&[b"sk-ant-api03-test"]).unwrap()
-}
-
 fn digest() -> Fingerprint {
     Fingerprint::of(&[b"ccp_test"]).unwrap()
-}
-
-fn opus() -> ModelClass {
-    ModelClass::of("claude-opus-4-5").unwrap()
-}
-
-fn limit_key(scope: &str) -> LimitKey {
-    let class = || Scope::Class(ModelClass::of(scope).unwrap());
-    let scope = if scope == "*" { Scope::Account } else { class() };
-    LimitKey { fingerprint: credential(), scope }
-}
-
-/// A limit met at second 0.
-fn until(second: i64) -> Cooldown {
-    Cooldown {
-        until: at(second),
-        recorded_at: at(0),
-        reason: "retry-after".to_owned(),
-        retry_after_seconds: second.unsigned_abs(),
-        model: "claude-opus-4-5".to_owned(),
-        user: None,
-    }
-}
-
-fn proven(second: i64) -> Proof {
-    Proof { proven_at: at(second), organization: None }
-}
-
-async fn seen(store: &DynamoStore, second: i64) -> Known {
-    let query = Query { subject: Some((&credential(), &opus())), key: None };
-    store.look_up(&query, at(second)).await.unwrap()
 }

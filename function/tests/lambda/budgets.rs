@@ -10,6 +10,7 @@ use testing::{
     deployed::Deployed,
     dynamo::FakeDynamo,
     runtime::Rules,
+    table,
 };
 
 #[tokio::test]
@@ -43,14 +44,8 @@ async fn an_answer_that_the_deadline_ends_is_settled_before_it_says_so() {
 
 fn capped(fake: &FakeDynamo, rules: Rules) -> Deployed {
     let url = fake.url();
-    let settings = [
-        ("RATE_LIMIT_STORE", "dynamodb"),
-        ("RATE_LIMIT_TABLE_NAME", "limits"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
-        ("RATE_LIMIT_TRACKING_ENABLED", "false"),
-        ("BUDGET_USER_MONTH_USD", "5"),
-    ];
-    Deployed::under(rules, &settings)
+    let capped = [("RATE_LIMIT_TRACKING_ENABLED", "false"), ("BUDGET_USER_MONTH_USD", "5")];
+    Deployed::under(rules, &[&table::settings(&url, "limits")[..], &capped].concat())
 }
 
 fn updates(fake: &FakeDynamo) -> Vec<Value> {

@@ -11,6 +11,7 @@ use testing::{
     deployed::Deployed,
     dynamo::FakeDynamo,
     runtime::Rules,
+    table,
 };
 
 #[tokio::test]
@@ -26,7 +27,7 @@ async fn a_table_that_fails_costs_nobody_an_answer() {
     ] {
         let fake = FakeDynamo::start();
         let url = fake.url();
-        let deployed = Deployed::under(Rules::default(), &at(&url, "limits"));
+        let deployed = Deployed::under(Rules::default(), &within("250", &on(&url)));
         let _fake = failure.map(|failure| failing(fake, &failure));
         deployed.anthropic.next([limited(120)]);
         for reason in ["rate_limited", "cooldown", "cooldown"] {
@@ -47,7 +48,7 @@ async fn a_table_that_fails_costs_nobody_an_answer() {
 #[tokio::test]
 async fn the_line_of_a_request_is_one_that_cloudwatch_makes_metrics_of() {
     let fake = FakeDynamo::start();
-    let deployed = Deployed::under(Rules::default(), &at(&fake.url(), "limits"));
+    let deployed = Deployed::under(Rules::default(), &on(&fake.url()));
     deployed.anthropic.next([limited(120)]);
     deployed.call(Call::message().at("/u/mallory/v1/messages")).await;
     deployed.call(Call::message().by(BOB).at("/u/mallory/v1/messages")).await;
@@ -93,7 +94,7 @@ async fn a_key_of_the_table_opens_every_instance_and_names_its_owner() {
     fake.put(json!({"pk": {"S": pk}, "sk": {"S": "key"}, "user": {"S": "alice"}}));
     let url = fake.url();
     let guarded = [("ACCESS_MODE", "key"), ("ACCESS_OPEN_ANYWHERE", "")];
-    let settings = [&at(&url, "limits")[..], &guarded].concat();
+    let settings = [&within("2000", &on(&url))[..], &guarded].concat();
     let [one, two] = [(); 2].map(|()| Deployed::under(Rules::default(), &settings));
     let call = |key: &ProxyKey| Call::message().at(&format!("/k/{}/v1/messages", key.reveal()));
     one.anthropic.next([limited(120)]);
@@ -115,14 +116,14 @@ async fn a_key_of_the_table_opens_every_instance_and_names_its_owner() {
     }
 }
 
-/// The settings that put an instance on a table.
-fn at<'a>(url: &'a str, table: &'a str) -> [(&'a str, &'a str); 4] {
-    [
-        ("RATE_LIMIT_STORE", "dynamodb"),
-        ("RATE_LIMIT_TABLE_NAME", table),
-        ("AWS_ENDPOINT_URL_DYNAMODB", url),
-        ("RETRY_THRESHOLD_SECONDS", "5"),
-    ]
+/// The settings of an instance on a table.
+fn on(url: &str) -> Vec<(&str, &str)> {
+    [&table::settings(url, "limits")[..], &[("RETRY_THRESHOLD_SECONDS", "5")]].concat()
+}
+
+/// The same with so many milliseconds for a table that does not answer.
+fn within<'a>(patience: &'a str, settings: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    [settings, &[("RATE_LIMIT_STORE_TIMEOUT_MS", patience)]].concat()
 }
 
 /// Answers every call like this from now on.

@@ -1,17 +1,12 @@
 //! The drill costs nothing without a nonce. `tests/dynamo` has what a nonce opens, and how often.
 
 use function::drill::Nonce;
-use testing::{
-    client::Call,
-    dynamo::FakeDynamo,
-    world::{Plan, World},
-};
+use testing::{client::Call, dynamo::FakeDynamo, table};
 
 #[tokio::test]
 async fn a_text_that_is_no_nonce_costs_no_read_and_one_that_may_be_costs_no_write() {
     let fake = FakeDynamo::start();
-    let url = fake.url();
-    let world = table_at(&url, "limits").with("ACCESS_MODE", "key").start();
+    let world = table::world(&fake.url(), "limits").with("ACCESS_MODE", "key").start();
     // The connections that are made at the start.
     let reads =
         || fake.calls("GetItem").iter().filter(|get| get.to_string().contains("drill#")).count();
@@ -25,13 +20,6 @@ async fn a_text_that_is_no_nonce_costs_no_read_and_one_that_may_be_costs_no_writ
         (reads(), fake.calls("DeleteItem").len(), fake.calls("BatchGetItem").len()),
         (1, 0, 0)
     );
-}
-
-fn table_at(url: &str, table: &str) -> Plan {
-    World::with("RATE_LIMIT_STORE", "dynamodb")
-        .with("RATE_LIMIT_TABLE_NAME", table)
-        .with("AWS_ENDPOINT_URL_DYNAMODB", url)
-        .without("RATE_LIMIT_STORE_PATH")
 }
 
 fn nonce(number: u8) -> Nonce {

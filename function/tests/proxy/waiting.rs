@@ -36,8 +36,8 @@ use testing::{
     bedrock::FakeBedrock,
     client::{ALICE, BOB, Call},
     dynamo::FakeDynamo,
-    moto,
-    world::{Plan, World},
+    moto, table,
+    world::Plan,
 };
 use tokio::{
     net::TcpListener,
@@ -177,17 +177,18 @@ async fn a_head_may_have_32_kib_whoever_sends_it() {
 #[tokio::test]
 async fn a_body_behind_a_key_that_nobody_has_judged_takes_no_room() {
     let table = FakeDynamo::start();
-    table.always("BatchGetItem", &ok().head_after(Duration::from_millis(800)));
+    table.always("BatchGetItem", &ok().head_after(Duration::from_secs(2)));
     let anthropic = FakeAnthropic::start();
     let vars = [
         ("ANTHROPIC_UPSTREAM_URL", anthropic.url().as_str()),
         ("ACCESS_MODE", "key"),
         ("RATE_LIMIT_STORE", "dynamodb"),
+        ("RATE_LIMIT_STORE_TIMEOUT_MS", "10000"),
     ]
     .map(|(name, value)| (name.into(), value.into()));
     let settings = Settings::from_vars(vars, Options::default(), None).expect("they are good");
     let aws = Aws::from(moto::config(&table.url()).await);
-    let store = Store::open(&settings.store, &aws, clock::now()).expect("it makes no call");
+    let store = Store::open(&settings, &aws, clock::now()).expect("it makes no call");
     let upstream = Anthropic::new(settings.upstream_url.clone());
     let proxy = Arc::new(Proxy::new(settings, upstream, Bedrock::new(&[], &aws), store));
     let whole = Space { places: 8, bytes: 256 << 20 };
@@ -215,20 +216,20 @@ async fn a_body_behind_a_key_that_nobody_has_judged_takes_no_room() {
 #[tokio::test]
 async fn a_lesson_that_is_read_slowly_and_a_proof_that_is_written_slowly_hold_up_no_answer() {
     let table = FakeDynamo::start();
-    let plan = World::with("RATE_LIMIT_STORE", "dynamodb");
-    let world = plan.with("AWS_ENDPOINT_URL_DYNAMODB", &table.url()).start();
-    let slow = ok().head_after(Duration::from_millis(950));
+    let plan = table::world(&table.url(), "limits");
+    let world = plan.with("RATE_LIMIT_STORE_TIMEOUT_MS", "1000").start();
+    let (slow, soon) = (ok().head_after(Duration::from_secs(6)), Duration::from_secs(4));
     table.always("GetItem", &slow);
     world.anthropic.next([limited(120)]);
     let reply = world.call(Call::message()).await;
     assert_eq!(reply.reason(), "rate_limited");
-    assert!(reply.head_after < Duration::from_millis(800), "{:?}", reply.head_after);
+    assert!(reply.head_after < soon, "{:?}", reply.head_after);
 
     table.always("PutItem", &slow);
     world.anthropic.next_on("/v1/messages/count_tokens", [testing::answer::overloaded()]);
     let counted = world.call(Call::count().by(BOB)).await;
     assert_eq!((counted.status, counted.reason()), (200, "overloaded"));
-    assert!(counted.head_after < Duration::from_millis(800), "{:?}", counted.head_after);
+    assert!(counted.head_after < soon, "{:?}", counted.head_after);
 }
 
 const PIECE: usize = 64 << 10;
@@ -275,7 +276,7 @@ impl House {
         let vars = named.iter().chain(vars).map(|(name, value)| ((*name).into(), (*value).into()));
         let settings = Settings::from_vars(vars, Options::default(), None).expect("they are good");
         let aws = Aws::from(moto::config(&bedrock.url()).await);
-        let store = Store::open(&settings.store, &aws, clock::now()).expect("it is in memory");
+        let store = Store::open(&settings, &aws, clock::now()).expect("it is in memory");
         let upstream = Anthropic::patient(settings.upstream_url.clone(), patience);
         let there = Bedrock::new(&["us-east-1".to_owned()], &aws);
         let proxy = Arc::new(Proxy::new(settings, upstream, there, store));

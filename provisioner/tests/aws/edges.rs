@@ -177,7 +177,7 @@ async fn set(world: &World, pairs: &[(&str, &str)]) {
 async fn write_limit(world: &World) {
     let table = aws_sdk_dynamodb::Client::new(&world.sdk());
     let text = |text: &str| AttributeValue::S(text.to_owned());
-    let put = table.put_item().table_name(format!("{}-rate-limits", world.name));
+    let put = table.put_item().table_name(world.table());
     let put = put
         .item("pk", text(&format!("limit#{}", "0".repeat(64))))
         .item("sk", text("opus"))

@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use testing::aws::emulator::Emulator::{MiniStack, Moto};
 use testing::aws::world::World;
+use testing::table;
 
 #[tokio::test]
 async fn a_limit_that_the_function_remembers_is_one_that_is_shown() {
@@ -168,7 +169,7 @@ pub(crate) async fn deployed(emulator: testing::aws::emulator::Emulator) -> Worl
 }
 
 fn store(world: &World) -> DynamoStore {
-    DynamoStore::new(&Aws::from(world.sdk()), &format!("{}-rate-limits", world.name))
+    DynamoStore::new(&Aws::from(world.sdk()), &world.table(), table::PATIENCE)
 }
 
 async fn known(world: &World, whose: &str) -> function::failover::known::Known {

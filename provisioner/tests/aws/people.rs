@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use testing::aws::emulator::Emulator::{MiniStack, Moto};
 use testing::aws::proxy::Fault;
 use testing::aws::world::World;
+use testing::table;
 
 #[tokio::test]
 async fn a_key_that_is_made_here_is_one_that_the_function_knows() {
@@ -150,7 +151,7 @@ async fn a_table_that_is_not_ours_gets_no_key() {
     let world = World::new(MiniStack);
     world.up(&[]).expect(0);
     let dynamodb = Client::new(&world.sdk());
-    let table = format!("{}-rate-limits", world.name);
+    let table = world.table();
     let found = dynamodb.describe_table().table_name(&table).send().await.unwrap();
     let arn = found.table().unwrap().table_arn().unwrap().to_owned();
     dynamodb.untag_resource().resource_arn(&arn).tag_keys("managed-by").send().await.unwrap();
@@ -179,7 +180,7 @@ async fn many_keys_are_listed_page_by_page() {
                 ("filler".to_owned(), AttributeValue::S(filler.clone())),
             ]);
             let put = Client::new(&world.sdk()).put_item().set_item(Some(item));
-            put.table_name(format!("{}-rate-limits", world.name)).send().await.unwrap();
+            put.table_name(world.table()).send().await.unwrap();
         }
         let list = world.run(&["user", "list", "--json"]);
         list.expect(0);
@@ -190,7 +191,7 @@ async fn many_keys_are_listed_page_by_page() {
 
 /// Whose a key is, for the function.
 async fn owner(world: &World, key: &ProxyKey) -> KeyOwner {
-    let store = DynamoStore::new(&Aws::from(world.sdk()), &format!("{}-rate-limits", world.name));
+    let store = DynamoStore::new(&Aws::from(world.sdk()), &world.table(), table::PATIENCE);
     let digest = key.digest();
     let query = Query { subject: None, key: Some(&digest) };
     store.look_up(&query, Timestamp::now()).await.unwrap().key

@@ -360,7 +360,7 @@ fn what_holds_a_resource_is_named_before_the_question() {
     world.up(&[]).expect(0);
     let (dynamodb, iam) =
         (aws_sdk_dynamodb::Client::new(&world.sdk()), aws_sdk_iam::Client::new(&world.sdk()));
-    let table = format!("{}-rate-limits", world.name);
+    let table = world.table();
     let protect = |on| dynamodb.update_table().table_name(&table).deletion_protection_enabled(on);
     wait(protect(true).send()).unwrap();
     world.proxy.take_journal();

@@ -101,7 +101,7 @@ async fn without_a_stack_there_is_nothing_to_drill() {
 
 /// How many items the stack's table has beside what answers have cost.
 pub(crate) async fn items(world: &World) -> usize {
-    let table = format!("{}-rate-limits", world.name);
+    let table = world.table();
     let scan = Client::new(&world.sdk()).scan().table_name(table).send().await.unwrap();
     let is_cost = |pk: &str| pk.starts_with("budget#");
     scan.items().iter().filter(|item| !is_cost(item["pk"].as_s().unwrap())).count()

@@ -36,7 +36,7 @@ fn live(emulator: Emulator, settings: &[(&str, &str)]) -> (World, Deployed) {
 }
 
 /// A stack, and what its function is told of it.
-fn made(emulator: Emulator) -> (World, [(&'static str, String); 5]) {
+fn made(emulator: Emulator) -> (World, [(&'static str, String); 6]) {
     build();
     let world = World::new(emulator);
     world.up(&[]).expect(0);
@@ -45,11 +45,13 @@ fn made(emulator: Emulator) -> (World, [(&'static str, String); 5]) {
 }
 
 /// What the function is told of the stack that it is on.
-fn on_stack(world: &World, emulator: Emulator) -> [(&'static str, String); 5] {
+fn on_stack(world: &World, emulator: Emulator) -> [(&'static str, String); 6] {
     [
         ("RATE_LIMIT_STORE", "dynamodb".to_owned()),
-        ("RATE_LIMIT_TABLE_NAME", format!("{}-rate-limits", world.name)),
+        ("RATE_LIMIT_TABLE_NAME", world.table()),
         ("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{}", emulator.address())),
+        // An emulator is slow.
+        ("RATE_LIMIT_STORE_TIMEOUT_MS", "10000".to_owned()),
         ("ACCESS_MODE", "key".to_owned()),
         ("ACCESS_OPEN_ANYWHERE", String::new()),
     ]

@@ -68,7 +68,7 @@ async fn write(world: &World, nonce: &Nonce) {
     let expires_at = Timestamp::from_second(clock::now().as_second() + 60).unwrap();
     let drill = Drill { model: "claude-haiku-4-5".to_owned(), expires_at };
     let put = Client::new(&world.sdk()).put_item();
-    let put = put.table_name(format!("{}-rate-limits", world.name));
+    let put = put.table_name(world.table());
     put.set_item(Some(item::drill_item(&nonce.digest(), &drill))).send().await.unwrap();
 }
 

@@ -4,8 +4,6 @@
 //! another's, as it would beside a transaction. What names an entry is asked for twice, since its
 //! condition tells whether it has happened already; the SDK itself never repeats anything here.
 
-use std::time::Duration;
-
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
@@ -18,8 +16,7 @@ use super::item::{self, EXPIRES_AT, Item};
 use super::{DynamoStore, failed};
 use crate::money::budget::{Change, Changed, Condition, Month};
 
-/// How long one try may take, and how many there are.
-pub(super) const TRY_WITHIN: Duration = Duration::from_millis(250);
+/// How often a change is tried.
 const TRIES: usize = 2;
 
 /// The set of entries that nobody has settled.
@@ -31,7 +28,7 @@ impl Budgets for DynamoStore {
         let tries = if change.happens_once() { TRIES } else { 1 };
         let mut failure = StoreError::TimedOut;
         for _ in 0..tries {
-            match tokio::time::timeout(self.budget_within, self.update(account, change)).await {
+            match tokio::time::timeout(self.try_within, self.update(account, change)).await {
                 Ok(Ok(changed)) => return Ok(changed),
                 Ok(Err(error)) => failure = error,
                 Err(_) => failure = StoreError::TimedOut,

@@ -198,6 +198,11 @@ impl World {
         self.states().values().all(|state| state == "absent")
     }
 
+    /// The name of the table.
+    pub fn table(&self) -> String {
+        format!("{}-rate-limits", self.name)
+    }
+
     /// For whoever changes things behind the tool's back.
     pub fn sdk(&self) -> SdkConfig {
         let credentials = Credentials::new("test", "test", None, None, "test");

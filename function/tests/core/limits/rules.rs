@@ -1,11 +1,11 @@
 //! The rules that every store keeps, whichever it is.
 
-use function::failover::cooldown::{Cooldown, Timestamp};
-use function::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use function::failover::cooldown::Cooldown;
 use function::failover::known::{Known, Proof};
 use function::store::{Query, RateLimitStore, Store};
 use jiff::SignedDuration;
 use std::sync::Arc;
+use testing::table::{DAY, account_of, at, class, credential, opus_of, proven, seen, until};
 use tokio::task::JoinSet;
 
 /// Hands all rules to the macro that makes tests of them, and what else it is to be told.
@@ -78,7 +78,7 @@ pub(crate) async fn the_latest_cooldown_wins_a_race(store: Store) {
         writers.spawn(async move { store.remember_limit(&opus_of("a"), &until(end)).await });
     }
     assert!(writers.join_all().await.iter().all(Result::is_ok));
-    assert_eq!(seen(&store, "a", 1).await.class, Some(until(123)));
+    assert_eq!(seen(&*store, "a", 1).await.class, Some(until(123)));
 }
 
 pub(crate) async fn a_limit_of_the_class_and_one_of_the_account_are_two(store: Store) {
@@ -165,7 +165,7 @@ pub(crate) async fn the_newest_proof_wins_a_race(store: Store) {
         writers.spawn(async move { store.remember_proof(&credential("a"), &proof).await });
     }
     assert!(writers.join_all().await.iter().all(Result::is_ok));
-    assert_eq!(seen(&store, "a", 64).await.proof, Some(proven(63)));
+    assert_eq!(seen(&*store, "a", 64).await.proof, Some(proven(63)));
 }
 
 pub(crate) async fn what_a_clock_that_was_ahead_has_written_is_replaced(store: Store) {
@@ -203,52 +203,4 @@ pub(crate) async fn an_extended_limit_outlives_its_first_end(store: Store) {
     let later = Cooldown { recorded_at: at(300), ..until(900) };
     store.remember_limit(&opus_of("b"), &later).await.unwrap();
     assert_eq!(seen(&store, "a", 301).await.class, Some(until(600)));
-}
-pub(crate) const DAY: i64 = 24 * 60 * 60;
-
-pub(crate) fn at(second: i64) -> Timestamp {
-    let noon: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
-    noon + SignedDuration::from_secs(second)
-}
-
-pub(crate) fn credential(who: &str) -> Fingerprint {
-    Fingerprint::of(&[format!("sk-ant-api03-test-{who}").as_bytes()]).unwrap()
-}
-
-pub(crate) fn class(model: &str) -> ModelClass {
-    ModelClass::of(model).unwrap()
-}
-
-pub(crate) fn opus_of(who: &str) -> LimitKey {
-    LimitKey { fingerprint: credential(who), scope: Scope::Class(class("claude-opus-4-5")) }
-}
-
-pub(crate) fn account_of(who: &str) -> LimitKey {
-    LimitKey { fingerprint: credential(who), scope: Scope::Account }
-}
-
-/// A limit met at second 0.
-pub(crate) fn until(second: i64) -> Cooldown {
-    Cooldown {
-        until: at(second),
-        recorded_at: at(0),
-        reason: "retry-after".to_owned(),
-        retry_after_seconds: second.unsigned_abs(),
-        model: "claude-opus-4-5".to_owned(),
-        user: None,
-    }
-}
-
-pub(crate) fn proven(second: i64) -> Proof {
-    Proof { proven_at: at(second), organization: None }
-}
-
-pub(crate) async fn seen(store: &Store, who: &str, second: i64) -> Known {
-    store
-        .look_up(
-            &Query { subject: Some((&credential(who), &class("claude-opus-4-5"))), key: None },
-            at(second),
-        )
-        .await
-        .unwrap()
 }
