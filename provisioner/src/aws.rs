@@ -60,7 +60,7 @@ pub type Writer = engine::Writer<Clients>;
 
 /// Where to look, as far as the command line says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct ConnectOptions {
     pub region: Option<String>,
     pub profile: Option<String>,
 }
@@ -94,7 +94,7 @@ impl Cloud {
     ///
     /// Without a region, credentials or a way to AWS.
     pub async fn connect(
-        place: &Place,
+        place: &ConnectOptions,
         pace: Pace,
         calls: Option<Say>,
     ) -> Result<Self, CloudError> {
@@ -146,7 +146,7 @@ impl Cloud {
 }
 
 /// Settles where to ask, as whom, and how patiently.
-async fn configure(place: &Place, pace: Pace) -> Result<SdkConfig, CloudError> {
+async fn configure(place: &ConnectOptions, pace: Pace) -> Result<SdkConfig, CloudError> {
     let region = place.region.clone().map(Region::new);
     let mut profile = ProfileFileRegionProvider::builder();
     if let Some(name) = &place.profile {

@@ -33,7 +33,7 @@ use crate::aws::Stop;
 use crate::cli::{Cli, Command};
 use crate::view::printer::Printer;
 pub use ending::{Cause, Exit, Failure};
-use session::{Session, heading, random_bytes, source};
+use session::{Session, heading, image_source, random_bytes};
 
 /// Runs what was typed.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {

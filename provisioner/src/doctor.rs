@@ -20,7 +20,7 @@ use crate::engine::words::clean;
 /// How it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum CheckState {
     Ok,
     Warn,
     Fail,
@@ -30,7 +30,7 @@ pub enum State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     pub name: String,
-    pub state: State,
+    pub state: CheckState,
     /// What was found.
     pub cause: String,
     /// What to do about it; `None` where nothing has to be done.
@@ -39,7 +39,7 @@ pub struct Check {
 
 impl Check {
     pub(crate) fn ok(name: impl Into<String>, cause: impl Into<String>) -> Self {
-        Self { name: name.into(), state: State::Ok, cause: cause.into(), cure: None }
+        Self { name: name.into(), state: CheckState::Ok, cause: cause.into(), cure: None }
     }
 
     pub(crate) fn warn(
@@ -48,7 +48,7 @@ impl Check {
         cure: impl Into<String>,
     ) -> Self {
         let cure = Some(cure.into());
-        Self { name: name.into(), state: State::Warn, cause: cause.into(), cure }
+        Self { name: name.into(), state: CheckState::Warn, cause: cause.into(), cure }
     }
 
     pub(crate) fn fail(
@@ -56,7 +56,7 @@ impl Check {
         cause: impl Into<String>,
         cure: impl Into<String>,
     ) -> Self {
-        Self { state: State::Fail, ..Self::warn(name, cause, cure) }
+        Self { state: CheckState::Fail, ..Self::warn(name, cause, cure) }
     }
 
     /// What could not be asked.
@@ -69,9 +69,9 @@ impl Check {
     #[must_use]
     pub fn text(&self, style: Style) -> String {
         let (word, colour) = match self.state {
-            State::Ok => ("ok", "32"),
-            State::Warn => ("warn", "33"),
-            State::Fail => ("fail", "1;31"),
+            CheckState::Ok => ("ok", "32"),
+            CheckState::Warn => ("warn", "33"),
+            CheckState::Fail => ("fail", "1;31"),
         };
         let word = style.paint(colour, format!("{word:<4}"));
         let (name, cause) = (clean(&self.name), clean(&self.cause.replace('\n', "; ")));
@@ -88,6 +88,7 @@ impl Check {
 #[must_use]
 pub fn summary(checks: &[Check]) -> String {
     let count = |state| checks.iter().filter(|check| check.state == state).count();
-    let (ok, warn, fail) = (count(State::Ok), count(State::Warn), count(State::Fail));
+    let (ok, warn, fail) =
+        (count(CheckState::Ok), count(CheckState::Warn), count(CheckState::Fail));
     format!("{ok} ok, {warn} to look at, {fail} failed.")
 }

@@ -33,4 +33,4 @@ pub use error::{CloudError, Kind, OrAbsent, Spot};
 pub use ownership::{Foreign, Marks, Ownership, Tags};
 pub use persist::{Stop, Wait};
 pub use resource::{Later, Resource, State};
-pub use say::{Said, Say};
+pub use say::{Message, Say};

@@ -21,17 +21,16 @@ use crate::aws::{Account, Clients, CloudError, Reader};
 use crate::engine::{self, Ownership, Resource as _};
 use crate::resources::alarm::{Alarm, Watches};
 use crate::resources::dashboard::Dashboard;
-use crate::resources::function::Function;
-use crate::resources::image::Image;
-use crate::resources::log_group::LogGroup;
+use crate::resources::function::{Function, FunctionSpec};
+use crate::resources::image::{Image, ImageSpec};
+use crate::resources::log_group::{LogGroup, LogGroupSpec};
 use crate::resources::permission::{Grant, Permission};
-use crate::resources::repository::Repository;
-use crate::resources::role::Role;
+use crate::resources::repository::{Repository, RepositorySpec};
+use crate::resources::role::{Role, RoleSpec};
 use crate::resources::stand_in::StandIn;
-use crate::resources::surplus::Surplus;
-use crate::resources::table::Table;
-use crate::resources::url::Url;
-use crate::resources::{function, image, log_group, repository, role, surplus, table, url};
+use crate::resources::surplus::{Surplus, SurplusSpec};
+use crate::resources::table::{Table, TableSpec};
+use crate::resources::url::{Url, UrlSpec};
 use names::Names;
 use options::{MEMORY, Options, RETENTION, TIMEOUT};
 use policies::PolicyError;
@@ -73,7 +72,7 @@ pub fn for_strangers(environment: &BTreeMap<String, String>) -> Option<Concurren
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declaration {
     pub stack: Stack,
-    pub wanted: Wanted,
+    pub spec: StackSpec,
     /// What the function will run with: what is insisted on, over what is there.
     pub environment: BTreeMap<String, String>,
     /// Why the settings cannot be put into a policy: then the role's stays as it is.
@@ -117,8 +116,8 @@ impl Stack {
     /// That nothing is wanted of it.
     #[must_use]
     pub fn unwanted(self) -> Declaration {
-        let (wanted, environment) = (Wanted::default(), BTreeMap::new());
-        Declaration { stack: self, wanted, environment, trouble: None, note: None }
+        let (spec, environment) = (StackSpec::default(), BTreeMap::new());
+        Declaration { stack: self, spec, environment, trouble: None, note: None }
     }
 }
 
@@ -128,7 +127,7 @@ pub fn declare(
     asked: &Settings,
     account: &Account,
     there: &Observed,
-    image: image::Wanted,
+    image: ImageSpec,
 ) -> Declaration {
     let stack = Stack::named(&asked.name, account);
     let insisted = asked.environment.insisted(&stack.table.name);
@@ -141,7 +140,7 @@ pub fn declare(
         Err(trouble) => (None, Some(trouble)),
     };
 
-    let role = role::Wanted {
+    let role = RoleSpec {
         trust: rights::trust(),
         policy_name: ROLE_POLICY,
         policy,
@@ -152,8 +151,8 @@ pub fn declare(
     };
     let repository = rights::repository(account, &names)
         .ok()
-        .map(|policy| repository::Wanted { policy, lifecycle: rights::lifecycle() });
-    let function = function::Wanted {
+        .map(|policy| RepositorySpec { policy, lifecycle: rights::lifecycle() });
+    let function = FunctionSpec {
         image: image.digest().cloned(),
         architecture: architecture(asked, there),
         memory: options.memory.given().unwrap_or(MEMORY),
@@ -165,18 +164,18 @@ pub fn declare(
         uses: vec![stack.table.address(), stack.log_group.address()],
         marks: options.of_function(),
     };
-    let url = url::Wanted {
+    let url = UrlSpec {
         permissions: [stack.call_url.address(), stack.call_lambda.address()],
         had_another: there.call_lambda.is_some() && there.url.is_none(),
     };
     let watched = asked.dashboard.unwrap_or_else(|| has_dashboard(&stack, there)).then_some(());
-    let wanted = Wanted {
+    let spec = StackSpec {
         role: Some(role),
         repository,
         surplus: surplus(&image, there),
         image: Some(image),
-        table: Some(table::Wanted { expiry: EXPIRY }),
-        log_group: Some(log_group::Wanted {
+        table: Some(TableSpec { expiry: EXPIRY }),
+        log_group: Some(LogGroupSpec {
             retention: options.retention.given().unwrap_or(RETENTION),
             marks: options.of_log_group(),
         }),
@@ -188,7 +187,7 @@ pub fn declare(
         fallback_alarm: watched,
         error_alarm: watched,
     };
-    Declaration { stack, wanted, environment, trouble, note: None }
+    Declaration { stack, spec, environment, trouble, note: None }
 }
 
 /// What the function runs with once `insisted` is written over what is there.
@@ -212,6 +211,6 @@ fn has_dashboard(stack: &Stack, there: &Observed) -> bool {
     live.is_some_and(|live| stack.dashboard.ownership(live) == Ownership::Ours)
 }
 
-fn surplus(image: &image::Wanted, there: &Observed) -> Option<surplus::Wanted> {
-    surplus::Wanted::beyond(image.digest()?, there.image.as_ref()?)
+fn surplus(image: &ImageSpec, there: &Observed) -> Option<SurplusSpec> {
+    SurplusSpec::beyond(image.digest()?, there.image.as_ref()?)
 }

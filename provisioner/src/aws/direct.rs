@@ -33,7 +33,7 @@ use aws_types::region::SigningRegion;
 use serde_json::Value;
 
 use super::calls::Calls;
-use super::endpoint::{self, Place};
+use super::endpoint::{self, ServiceEndpoint};
 use super::spot::Seeing;
 use super::{CloudError, Notes, ReadOnly, call};
 
@@ -167,7 +167,7 @@ impl Direct {
         };
         let timeouts = self.config.timeout_config().cloned();
         let Service { id, host, .. } = ask.service;
-        let place = Place { id, host, region: &region, partition: &self.partition };
+        let place = ServiceEndpoint { id, host, region: &region, partition: &self.partition };
         let mut builder = Operation::builder()
             .service_name(ask.service.id)
             .operation_name(ask.action)

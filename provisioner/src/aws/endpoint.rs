@@ -21,7 +21,7 @@ const ASKED: [&str; 9] = [
 ];
 
 /// A service that is asked without a client of its own.
-pub(super) struct Place<'a> {
+pub(super) struct ServiceEndpoint<'a> {
     pub(super) id: &'static str,
     /// The first part of its host.
     pub(super) host: &'static str,
@@ -30,7 +30,7 @@ pub(super) struct Place<'a> {
 }
 
 /// Where that is.
-pub(super) fn of(config: &SdkConfig, place: &Place<'_>) -> String {
+pub(super) fn of(config: &SdkConfig, place: &ServiceEndpoint<'_>) -> String {
     named(config, place.id).unwrap_or_else(|| {
         let (fips, dual) = (config.use_fips(), config.use_dual_stack());
         at_aws(place, fips.unwrap_or_default(), dual.unwrap_or_default())
@@ -40,7 +40,11 @@ pub(super) fn of(config: &SdkConfig, place: &Place<'_>) -> String {
 /// AWS's own address.
 ///
 /// Source: partitions.json and the endpoint rules of botocore 1.43.106.
-fn at_aws(Place { id: _, host, region, partition }: &Place<'_>, fips: bool, dual: bool) -> String {
+fn at_aws(
+    ServiceEndpoint { id: _, host, region, partition }: &ServiceEndpoint<'_>,
+    fips: bool,
+    dual: bool,
+) -> String {
     let (suffix, dual_suffix) = match *partition {
         "aws-cn" => ("amazonaws.com.cn", "api.amazonwebservices.com.cn"),
         "aws-eusc" => ("amazonaws.eu", "api.amazonwebservices.eu"),
@@ -107,7 +111,11 @@ mod tests {
     #[test]
     fn fips_and_dual_stack_have_hosts_of_their_own() {
         let at = |partition, region, fips, dual| {
-            at_aws(&Place { id: "CloudWatch", host: "monitoring", region, partition }, fips, dual)
+            at_aws(
+                &ServiceEndpoint { id: "CloudWatch", host: "monitoring", region, partition },
+                fips,
+                dual,
+            )
         };
         for (place, fips, dual, host) in [
             (("aws", "us-east-1"), false, false, "monitoring.us-east-1.amazonaws.com"),

@@ -14,7 +14,7 @@ use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use http::StatusCode;
 
-use super::kinds::{self, Asked};
+use super::kinds::{self, ServiceAction};
 use super::{CloudError, Kind};
 use crate::engine::Spot;
 use crate::engine::network::{self, find};
@@ -34,7 +34,11 @@ impl Fault {
 }
 
 /// Reads the failure of a call that was made at `spot`.
-pub(super) fn read<E>(asked: Asked, error: &SdkError<E, HttpResponse>, spot: Spot) -> CloudError
+pub(super) fn read<E>(
+    asked: ServiceAction,
+    error: &SdkError<E, HttpResponse>,
+    spot: Spot,
+) -> CloudError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {

@@ -7,14 +7,14 @@
 use super::Kind;
 
 /// A call, by the names of its service and its action.
-pub(super) type Asked = (&'static str, &'static str);
+pub(super) type ServiceAction = (&'static str, &'static str);
 
 /// The kind of a failure, by its code; its status and its whole sentence count where a code is not
 /// enough.
-pub(super) fn of(asked: Asked, code: &str, status: Option<u16>, said: &str) -> Kind {
+pub(super) fn of(call: ServiceAction, code: &str, status: Option<u16>, said: &str) -> Kind {
     let short = code.strip_suffix("Exception").unwrap_or(code);
     let kind = of_code(short)
-        .or_else(|| of_action(asked, short, said))
+        .or_else(|| of_action(call, short, said))
         .or_else(|| of_stranger(short))
         .unwrap_or(Kind::Other);
     if kind == Kind::Other { of_status(status) } else { kind }
@@ -63,7 +63,7 @@ fn of_code(code: &str) -> Option<Kind> {
 }
 
 /// Codes that mean one thing to whoever makes something, and another to whoever changes it.
-fn of_action((service, action): Asked, code: &str, said: &str) -> Option<Kind> {
+fn of_action((service, action): ServiceAction, code: &str, said: &str) -> Option<Kind> {
     let makes = ["Create", "AddPermission"].iter().any(|verb| action.starts_with(verb));
     match code {
         "ResourceConflict" | "ResourceInUse" if makes => Some(Kind::Exists),
@@ -152,12 +152,12 @@ mod tests {
     ];
 
     /// What was asked, the code, the status, AWS's sentence, and what it means.
-    type Said = (Asked, &'static str, u16, &'static str, Kind);
+    type Case = (ServiceAction, &'static str, u16, &'static str, Kind);
 
-    const CREATE_FUNCTION: Asked = ("Lambda", "CreateFunction");
-    const CREATE_TABLE: Asked = ("DynamoDB", "CreateTable");
+    const CREATE_FUNCTION: ServiceAction = ("Lambda", "CreateFunction");
+    const CREATE_TABLE: ServiceAction = ("DynamoDB", "CreateTable");
 
-    const SAID: [Said; 24] = [
+    const SAID: [Case; 24] = [
         (
             CREATE_FUNCTION,
             "ResourceConflictException",
@@ -333,12 +333,12 @@ mod tests {
 
     #[test]
     fn no_name_changes_what_a_sentence_means_nor_what_helps() {
-        for (asked, code, status, said, kind) in SAID {
+        for (call, code, status, said, kind) in SAID {
             let told = |name: &str| {
                 let said = said.replace("NAME", name);
-                let kind = of(asked, code, Some(status), &said);
+                let kind = of(call, code, Some(status), &said);
                 let error = CloudError::new(kind, said);
-                let (service, action) = asked;
+                let (service, action) = call;
                 let error = CloudError { service, action, code: Some(code.to_owned()), ..error };
                 (kind, error.hint())
             };

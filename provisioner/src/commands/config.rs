@@ -37,9 +37,9 @@ pub(super) async fn run(session: &mut Session, command: ConfigCommand) -> Result
     match command {
         ConfigCommand::List => list(session).await,
         ConfigCommand::Set { settings } => {
-            let wanted = Environment::parse(settings.iter().map(String::as_str)).map_err(usage)?;
-            let wanted = wanted.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-            change(session, &Wanted { set: wanted.collect(), unset: BTreeSet::new() }).await
+            let edit = Environment::parse(settings.iter().map(String::as_str)).map_err(usage)?;
+            let edit = edit.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+            change(session, &SettingsEdit { set: edit.collect(), unset: BTreeSet::new() }).await
         }
         ConfigCommand::Unset { names } => {
             let unset: BTreeSet<String> = names.into_iter().collect();
@@ -48,7 +48,7 @@ pub(super) async fn run(session: &mut Session, command: ConfigCommand) -> Result
             if !refused.is_empty() {
                 return Err(usage(refused));
             }
-            change(session, &Wanted { set: Variables::new(), unset }).await
+            change(session, &SettingsEdit { set: Variables::new(), unset }).await
         }
     }
 }
@@ -60,12 +60,12 @@ fn usage(problems: Vec<String>) -> Failure {
 
 /// What is to be different.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Wanted {
+struct SettingsEdit {
     set: Variables,
     unset: BTreeSet<String>,
 }
 
-impl Wanted {
+impl SettingsEdit {
     /// The whole environment, changed; all else stays. What is wrong already and stays so is no
     /// reason not to mend the rest.
     fn merged(&self, live: &Variables) -> Result<Variables, Vec<String>> {
@@ -108,10 +108,10 @@ fn problems(environment: &Variables) -> Vec<String> {
     Environment::check_whole(environment).err().unwrap_or_default()
 }
 
-async fn change(session: &mut Session, wanted: &Wanted) -> Result<Exit, Failure> {
+async fn change(session: &mut Session, edit: &SettingsEdit) -> Result<Exit, Failure> {
     // Whether what is no setting is there nevertheless, only AWS can tell.
     let deployed = Deployed::connect(session).await.map_err(|failure| {
-        let strange: Vec<String> = wanted.strange().filter_map(|name| refusal(name)).collect();
+        let strange: Vec<String> = edit.strange().filter_map(|name| refusal(name)).collect();
         if strange.is_empty() {
             failure
         } else {
@@ -119,9 +119,9 @@ async fn change(session: &mut Session, wanted: &Wanted) -> Result<Exit, Failure>
         }
     })?;
     let live = deployed.function().await?;
-    let merged = wanted.merged(&live.environment).map_err(usage)?;
+    let merged = edit.merged(&live.environment).map_err(usage)?;
     let role = &deployed.stack.role;
-    let policy = match wanted.touches_rights() {
+    let policy = match edit.touches_rights() {
         true => Some(policy(&deployed, &merged)?),
         false => None,
     };
@@ -130,7 +130,7 @@ async fn change(session: &mut Session, wanted: &Wanted) -> Result<Exit, Failure>
         changes.push(rights_change(&deployed, role, policy).await?);
     }
     let function = &deployed.names.function;
-    let reserved = match wanted.reserves(&merged, &live) {
+    let reserved = match edit.reserves(&merged, &live) {
         Some(number) if !room::has(number, &deployed.reader).await => {
             session.printer.progress(&format!("note: {}", room::without(number.get())));
             None
@@ -158,19 +158,19 @@ async fn change(session: &mut Session, wanted: &Wanted) -> Result<Exit, Failure>
         done.map_err(|error| partly(error.at(&address), &writer))?;
     }
     let merge = |live: &Variables| {
-        wanted.merged(live).map_err(|problems| {
+        edit.merged(live).map_err(|problems| {
             let why = format!("somebody else has just changed it: {}", problems.join("; "));
             CloudError::new(Kind::Other, why)
         })
     };
     let done = Function::configure(function, merge, &writer).await;
     done.map_err(|error| partly(error.at(&address), &writer))?;
-    told(printer, wanted, &merged, live.concurrency);
+    told(printer, edit, &merged, live.concurrency);
     Ok(Exit::Done)
 }
 
 /// Says what came of it, and what is left to do.
-fn told(printer: Printer, wanted: &Wanted, merged: &Variables, reserved: Option<i32>) {
+fn told(printer: Printer, edit: &SettingsEdit, merged: &Variables, reserved: Option<i32>) {
     let left = problems(merged);
     printer.progress(if left.is_empty() {
         "The function runs with it."
@@ -178,7 +178,7 @@ fn told(printer: Printer, wanted: &Wanted, merged: &Variables, reserved: Option<
         "It is set, but the function cannot start before these are mended as well:"
     });
     left.iter().for_each(|problem| printer.progress(&format!("  {}", clean(problem))));
-    if wanted.touches("ACCESS_MODE") && for_strangers(merged).is_none() {
+    if edit.touches("ACCESS_MODE") && for_strangers(merged).is_none() {
         let kept = reserved.map(|number| {
             format!("note: {number} requests at once stay reserved for it, until `up` is run")
         });
@@ -224,16 +224,16 @@ fn settings_change(
 async fn list(session: &mut Session) -> Result<Exit, Failure> {
     let deployed = Deployed::connect(session).await?;
     let live = deployed.function().await?;
-    let lines = lines(&live.environment);
-    session.report.insert("settings".to_owned(), lines.iter().map(Line::json).collect());
+    let settings = rows(&live.environment);
+    session.report.insert("settings".to_owned(), settings.iter().map(SettingRow::json).collect());
     let mut rows = vec![["SETTING", "VALUE", "OWNER"].map(str::to_owned)];
-    rows.extend(lines.iter().map(|line| {
-        let value = match (&line.value, &line.default) {
+    rows.extend(settings.iter().map(|row| {
+        let value = match (&row.value, &row.default) {
             (Some(value), _) => value.clone(),
             (None, Some(default)) => format!("(default: {default})"),
             (None, None) => String::new(),
         };
-        [line.name.clone(), value, line.owner.to_owned()]
+        [row.name.clone(), value, row.owner.to_owned()]
     }));
     session.printer.text(columns(&rows).trim_end());
     Ok(Exit::Done)
@@ -241,7 +241,7 @@ async fn list(session: &mut Session) -> Result<Exit, Failure> {
 
 /// One setting, as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Line {
+struct SettingRow {
     name: String,
     /// `None` where the default counts.
     value: Option<String>,
@@ -250,7 +250,7 @@ struct Line {
     owner: &'static str,
 }
 
-impl Line {
+impl SettingRow {
     fn json(&self) -> Value {
         let Self { name, value, default, owner } = self;
         json!({"name": name, "value": value, "default": default, "owner": owner})
@@ -258,17 +258,17 @@ impl Line {
 }
 
 /// All settings that mean something on Lambda, then what else is in the environment.
-fn lines(environment: &Variables) -> Vec<Line> {
+fn rows(environment: &Variables) -> Vec<SettingRow> {
     let value = |name: &str| environment.get(name).map(|value| plan::shown(name, value));
     let ours = VARIABLES.iter().filter(|variable| !LOCAL.contains(&variable.name));
-    let ours = ours.map(|variable| Line {
+    let ours = ours.map(|variable| SettingRow {
         name: variable.name.to_owned(),
         value: value(variable.name),
         default: Some(default(variable)),
         owner: if OWNED.contains(&variable.name) { "stack" } else { "operator" },
     });
     let known = |name: &str| VARIABLES.iter().any(|v| v.name == name && !LOCAL.contains(&name));
-    let others = environment.keys().filter(|name| !known(name)).map(|name| Line {
+    let others = environment.keys().filter(|name| !known(name)).map(|name| SettingRow {
         name: name.clone(),
         value: value(name),
         default: None,
@@ -293,15 +293,19 @@ mod tests {
     #[test]
     fn what_is_set_is_merged_and_checked_as_a_whole() {
         let live = variables(&[("RATE_LIMIT_STORE", "dynamodb"), ("LOG_LEVEL", "warn")]);
-        let set = |pairs: &[(&str, &str)]| Wanted { set: variables(pairs), ..Wanted::default() };
+        let set = |pairs: &[(&str, &str)]| SettingsEdit {
+            set: variables(pairs),
+            ..SettingsEdit::default()
+        };
         let merged = set(&[("FALLBACK_ON", "rate_limit")]).merged(&live).unwrap();
-        let wanted = [
+        let edit = [
             ("FALLBACK_ON", "rate_limit"),
             ("LOG_LEVEL", "warn"),
             ("RATE_LIMIT_STORE", "dynamodb"),
         ];
-        assert_eq!(merged, variables(&wanted));
-        let unset = Wanted { unset: ["LOG_LEVEL".to_owned()].into(), ..Wanted::default() };
+        assert_eq!(merged, variables(&edit));
+        let unset =
+            SettingsEdit { unset: ["LOG_LEVEL".to_owned()].into(), ..SettingsEdit::default() };
         assert_eq!(unset.merged(&live).unwrap(), variables(&[("RATE_LIMIT_STORE", "dynamodb")]));
         // One that is good alone, and not with what is there.
         let problems = set(&[("ACCESS_MODE", "organization")]).merged(&live).unwrap_err();
@@ -313,20 +317,20 @@ mod tests {
         let change =
             settings_change("f", (&variables(&[]), &variables(&[("PROXY_KEYS", "a:00")])), None);
         assert_eq!(change.fields[0].after, "(hidden)");
-        let lines = lines(&variables(&[("PROXY_KEYS", "a:00,b:11")]));
-        let line = lines.iter().find(|line| line.name == "PROXY_KEYS").unwrap();
-        assert_eq!(line.value.as_deref(), Some("(hidden)"));
+        let rows = rows(&variables(&[("PROXY_KEYS", "a:00,b:11")]));
+        let row = rows.iter().find(|row| row.name == "PROXY_KEYS").unwrap();
+        assert_eq!(row.value.as_deref(), Some("(hidden)"));
     }
 
     #[test]
     fn every_setting_of_lambda_has_a_line_and_an_owner() {
-        let lines = lines(&variables(&[("RATE_LIMIT_STORE", "dynamodb"), ("AWS_X", "y")]));
-        assert_eq!(lines.len(), VARIABLES.len() - LOCAL.len() + 1);
-        let line = |name: &str| lines.iter().find(|line| line.name == name).unwrap();
-        assert_eq!(line("RATE_LIMIT_STORE").owner, "stack");
-        let mode = line("ACCESS_MODE");
+        let rows = rows(&variables(&[("RATE_LIMIT_STORE", "dynamodb"), ("AWS_X", "y")]));
+        assert_eq!(rows.len(), VARIABLES.len() - LOCAL.len() + 1);
+        let row = |name: &str| rows.iter().find(|row| row.name == name).unwrap();
+        assert_eq!(row("RATE_LIMIT_STORE").owner, "stack");
+        let mode = row("ACCESS_MODE");
         assert_eq!((&mode.value, mode.default.as_deref()), (&None, Some("key")));
-        assert_eq!(line("AWS_X").default, None);
+        assert_eq!(row("AWS_X").default, None);
     }
 
     fn variables(pairs: &[(&str, &str)]) -> Variables {

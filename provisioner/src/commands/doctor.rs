@@ -10,7 +10,7 @@ use crate::doctor::bedrock::{self, Route};
 use crate::doctor::{Check, account, deployed, rights, summary, tools};
 use crate::engine::plan;
 use crate::engine::walk;
-use crate::resources::image::Wanted;
+use crate::resources::image::ImageSpec;
 use crate::stack::for_strangers;
 use crate::stack::names::Names;
 use crate::stack::settings::Settings;
@@ -38,7 +38,7 @@ async fn look(session: &Session, cloud: &Cloud, settings: &Settings, spend: bool
     let names = Names::from(&settings.name);
     let (reader, writer) =
         (cloud.reader(), cloud.writer(session.printer.say(), session.stop.clone()));
-    let observed = Box::pin(session.look(cloud, settings, &Wanted::NotCompared)).await;
+    let observed = Box::pin(session.look(cloud, settings, &ImageSpec::NotCompared)).await;
     let environment = observed.as_ref().map(|(declared, _)| declared.environment.clone());
     let environment = environment.unwrap_or_default();
     let reserved =
@@ -87,7 +87,8 @@ fn tell(session: &mut Session, checks: &[Check]) -> Exit {
 
 /// Mends what can be mended without harm, by the very code that `up` uses.
 async fn fix(session: &Session, cloud: &Cloud, settings: &Settings) -> Result<(), Failure> {
-    let (declared, there) = Box::pin(session.look(cloud, settings, &Wanted::NotCompared)).await?;
+    let (declared, there) =
+        Box::pin(session.look(cloud, settings, &ImageSpec::NotCompared)).await?;
     let plan = deployed::harmless(declared.plan(&there), &declared, &there);
     let printer = session.printer;
     if plan.is_empty() {

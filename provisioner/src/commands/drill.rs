@@ -18,7 +18,7 @@ use super::deployed::{Deployed, partly};
 use super::{Exit, Failure, Session, random_bytes};
 use crate::aws::{CloudError, Writer};
 use crate::cli::DrillArgs;
-use crate::proxy::drill::{self, Heard};
+use crate::proxy::drill::{self, DrillAnswer};
 use crate::proxy::items::Items;
 use crate::proxy::when;
 use crate::stack::settings::Environment;
@@ -74,7 +74,7 @@ struct Staged {
 
 /// What was left of it when the function had answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
+struct Leftovers {
     /// The drill was still there.
     untaken: bool,
     /// The limit that the function has written.
@@ -83,7 +83,7 @@ struct Found {
 
 impl Staged {
     /// Looks at what is there, and removes it.
-    async fn strike(&self, writer: &Writer) -> Result<Found, CloudError> {
+    async fn strike(&self, writer: &Writer) -> Result<Leftovers, CloudError> {
         let limit = item::limit_key(&self.limit);
         let reader = writer.reader();
         let left = self.items.get(self.items.key_of(&self.drill), reader).await?;
@@ -95,7 +95,7 @@ impl Staged {
             self.items.remove(&limit, writer).await?;
         }
         let limit = written.as_ref().and_then(item::stored_limit).map(|(_, limit)| limit);
-        Ok(Found { untaken: left.is_some(), limit })
+        Ok(Leftovers { untaken: left.is_some(), limit })
     }
 }
 
@@ -118,7 +118,7 @@ fn in_whole_seconds(moment: Timestamp) -> Timestamp {
 }
 
 /// Says what is wrong, if anything is.
-fn judge(heard: &Heard, found: &Found) -> Result<(), Failure> {
+fn judge(heard: &DrillAnswer, found: &Leftovers) -> Result<(), Failure> {
     let failed = |message: String| Failure::new(Exit::Failed, message);
     let said = heard.error.as_deref().unwrap_or("nothing that can be read");
     match heard.status {
@@ -157,7 +157,7 @@ fn millis(duration: std::time::Duration) -> u64 {
 }
 
 /// What the answer costs by the list; `None` where it does not say what it has used.
-fn cost(model: &str, heard: &Heard) -> Option<Cost> {
+fn cost(model: &str, heard: &DrillAnswer) -> Option<Cost> {
     heard.usage.output?;
     let id = heard.label("bedrock-model")?;
     let model = Model::resolve(id).or_else(|| Model::resolve(model))?;
@@ -170,7 +170,7 @@ fn usd(cost: Cost) -> Option<f64> {
     cost.amount.to_string().parse().ok()
 }
 
-fn report(model: &str, heard: &Heard, found: &Found) -> Map<String, Value> {
+fn report(model: &str, heard: &DrillAnswer, found: &Leftovers) -> Map<String, Value> {
     let cost = cost(model, heard).map(|cost| {
         let prices_of = CHECKED_ON.to_string();
         json!({
@@ -199,7 +199,12 @@ fn report(model: &str, heard: &Heard, found: &Found) -> Map<String, Value> {
 }
 
 /// What a person reads when all went well.
-fn text(model: &str, heard: &Heard, found: &Found, (now, zone): (Timestamp, &TimeZone)) -> String {
+fn text(
+    model: &str,
+    heard: &DrillAnswer,
+    found: &Leftovers,
+    (now, zone): (Timestamp, &TimeZone),
+) -> String {
     let label = |name| heard.label(name).unwrap_or("?");
     let tokens = |count: Option<u64>| count.map_or_else(|| "?".to_owned(), |n| n.to_string());
     let (input, output) = (tokens(heard.usage.input), tokens(heard.usage.output));
@@ -233,12 +238,12 @@ mod tests {
 
     #[test]
     fn each_way_to_fail_has_a_sentence_and_a_next_step() {
-        let all_well = Found { untaken: false, limit: None };
-        let untaken = Found { untaken: true, limit: None };
-        let heard = |status, error: Option<&str>| Heard {
+        let all_well = Leftovers { untaken: false, limit: None };
+        let untaken = Leftovers { untaken: true, limit: None };
+        let heard = |status, error: Option<&str>| DrillAnswer {
             status,
             error: error.map(str::to_owned),
-            ..Heard::default()
+            ..DrillAnswer::default()
         };
         for (heard, found, said) in [
             (heard(403, None), &untaken, "AWS lets nobody reach"),
@@ -253,7 +258,7 @@ mod tests {
             assert!(failure.hint.is_some() && failure.exit == Exit::Failed);
         }
         let labels = vec![("upstream", "bedrock".to_owned())];
-        let answered = Heard { status: 200, ended: true, labels, ..Heard::default() };
+        let answered = DrillAnswer { status: 200, ended: true, labels, ..DrillAnswer::default() };
         assert!(judge(&answered, &all_well).is_ok(), "limits may not be remembered at all");
         let mut limited = answered;
         limited.labels.push(("until", "2026-11-26T05:03:00Z".to_owned()));

@@ -46,7 +46,7 @@ pub struct Failure {
 /// What a failure came of.
 #[derive(Debug)]
 pub enum Cause {
-    Said(String),
+    Message(String),
     /// A call, of whose sentence as much is told as fits.
     Call(Box<CloudError>),
 }
@@ -58,7 +58,7 @@ impl Failure {
 
     /// Says what it came of.
     pub(super) fn because(self, why: impl Into<String>) -> Self {
-        Self { cause: Some(Cause::Said(why.into())), ..self }
+        Self { cause: Some(Cause::Message(why.into())), ..self }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -100,7 +100,7 @@ impl Failure {
     /// What it came of: with so many characters of AWS's sentence, or whole.
     pub(super) fn causes(&self, most: Option<usize>) -> Vec<String> {
         let cause = self.cause.as_ref().map(|cause| match (cause, most) {
-            (Cause::Said(why), _) => why.clone(),
+            (Cause::Message(why), _) => why.clone(),
             (Cause::Call(error), None) => format!("{error:#}"),
             (Cause::Call(error), Some(most)) => format!("{error:.most$}"),
         });

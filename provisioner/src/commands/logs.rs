@@ -10,7 +10,7 @@ use super::{Exit, Failure, Session};
 use crate::aws::{CloudError, Kind, OrAbsent as _, Reader};
 use crate::cli::LogsArgs;
 use crate::proxy::events::{self, Lines, Page};
-use crate::proxy::logs::{self, Event, HEAD, Line, Look, Tail};
+use crate::proxy::logs::{self, Event, HEAD, LogLine, LogStyle, Tail};
 use crate::stack::names::Names;
 
 pub(super) async fn run(session: &mut Session, args: LogsArgs) -> Result<Exit, Failure> {
@@ -18,7 +18,7 @@ pub(super) async fn run(session: &mut Session, args: LogsArgs) -> Result<Exit, F
     let cloud = session.connect().await?;
     let reader = cloud.reader();
     let start = args.since.before(clock::now());
-    let look = Look { zone: TimeZone::system(), style: session.printer.stdout_style() };
+    let look = LogStyle { zone: TimeZone::system(), style: session.printer.stdout_style() };
     let mut reading = Reading {
         session,
         args: &args,
@@ -40,7 +40,7 @@ struct Reading<'a> {
     session: &'a Session,
     args: &'a LogsArgs,
     group: String,
-    look: Look,
+    look: LogStyle,
     tail: Tail,
     /// AWS has answered once.
     reached: bool,
@@ -153,8 +153,8 @@ impl Reading<'_> {
     fn show(&mut self, page: Vec<Event>) -> io::Result<()> {
         let printer = self.session.printer;
         for event in self.tail.fresh(page, clock::now().as_millisecond()) {
-            let line = Line::parse(&event.message);
-            if !self.wanted(&line) {
+            let line = LogLine::parse(&event.message);
+            if !self.is_asked_for(&line) {
                 continue;
             }
             let at = Timestamp::from_millisecond(event.at).unwrap_or_default();
@@ -172,10 +172,10 @@ impl Reading<'_> {
     }
 
     /// What the platform says of every request is for `-v` only.
-    fn wanted(&self, line: &Line) -> bool {
+    fn is_asked_for(&self, line: &LogLine) -> bool {
         match &self.args.user {
             Some(user) => line.user() == Some(user),
-            None => self.session.global.verbose || !matches!(line, Line::Platform { .. }),
+            None => self.session.global.verbose || !matches!(line, LogLine::Platform { .. }),
         }
     }
 }

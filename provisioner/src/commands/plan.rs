@@ -2,14 +2,14 @@
 
 use super::session::shown;
 use super::up::planned;
-use super::{Exit, Failure, Session, heading, source};
+use super::{Exit, Failure, Session, heading, image_source};
 use crate::cli::PlanArgs;
 
 pub(super) async fn run(session: &mut Session, args: PlanArgs) -> Result<Exit, Failure> {
     let settings = session.settings(&args.stack)?;
-    let source = source(&args.image, args.no_build, session.printer).await?;
+    let image_source = image_source(&args.image, args.no_build, session.printer).await?;
     let cloud = session.connect().await?;
-    let image = session.image(&cloud, &settings, source).await?;
+    let image = session.image(&cloud, &settings, image_source).await?;
     let planned = planned(session, &cloud, &settings, &image).await?;
     let plan = &planned.plan;
     let printer = session.printer;

@@ -3,7 +3,7 @@
 use super::{Exit, Failure};
 use crate::engine::Address;
 use crate::engine::Foreign;
-use crate::resources::image::Wanted;
+use crate::resources::image::ImageSpec;
 use crate::stack::settings::Environment;
 use crate::stack::{Declaration, Found, Observed};
 
@@ -50,12 +50,12 @@ pub(super) fn refuse_settings(declared: &Declaration) -> Result<(), Failure> {
 }
 
 /// An image that is to be deployed again must still be there.
-pub(super) fn refuse_missing_image(image: &Wanted, there: &Observed) -> Result<(), Failure> {
+pub(super) fn refuse_missing_image(image: &ImageSpec, there: &Observed) -> Result<(), Failure> {
     match image {
-        Wanted::Kept(digest) if !there.image.as_ref().is_some_and(|live| live.has(digest)) => {
+        ImageSpec::Kept(digest) if !there.image.as_ref().is_some_and(|live| live.has(digest)) => {
             let message = format!("the repository has no image {digest}");
             Err(Failure::new(Exit::Failed, message).hint("aws ecr describe-images lists them"))
         }
-        Wanted::Kept(_) | Wanted::Ready(_) | Wanted::NotCompared => Ok(()),
+        ImageSpec::Kept(_) | ImageSpec::Ready(_) | ImageSpec::NotCompared => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ pub(super) async fn fitted(
     asked: &Settings,
     cloud: &Reader,
 ) -> Result<Declaration, Failure> {
-    let Some(function) = &mut declared.wanted.function else { return Ok(declared) };
+    let Some(function) = &mut declared.spec.function else { return Ok(declared) };
     let live = there.function.as_ref().and_then(|live| live.concurrency);
     let already = live.unwrap_or_default();
     let Some(number) = function.concurrency.map(Concurrency::get) else { return Ok(declared) };

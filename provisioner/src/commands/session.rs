@@ -10,14 +10,14 @@ use serde_json::{Map, Value};
 
 use super::up::Planned;
 use super::{Exit, Failure, room};
-use crate::aws::{Cloud, CloudError, Pace, Place, Reader, Stop};
+use crate::aws::{Cloud, CloudError, ConnectOptions, Pace, Reader, Stop};
 use crate::build::{self, Workspace};
 use crate::cli::{Global, ImageArgs, StackArgs};
 use crate::engine::plan::{self, Action, Style};
 use crate::engine::resource::LOOKS;
 use crate::engine::{Foreign, Resource as _, part};
 use crate::image::{Architecture, Digest, Image};
-use crate::resources::image::Wanted;
+use crate::resources::image::ImageSpec;
 use crate::stack::cost::Estimate;
 use crate::stack::settings::{Environment, Settings};
 use crate::stack::{self, Declaration, Observed, Stack};
@@ -38,7 +38,7 @@ pub(super) struct Session {
 
 /// Where the image comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum ImageSource {
     /// It is built from this source.
     Built(Workspace),
     /// The bytes of a ready binary.
@@ -62,7 +62,7 @@ impl Session {
     /// As `connect`, for whoever has more to say of a failure.
     pub(super) async fn try_connect(&self) -> Result<Result<Cloud, CloudError>, Failure> {
         let Global { region, profile, wait_unit_ms, .. } = &self.global;
-        let place = Place { region: region.clone(), profile: profile.clone() };
+        let place = ConnectOptions { region: region.clone(), profile: profile.clone() };
         let pace = Pace(Duration::from_millis(*wait_unit_ms));
         let calls = self.printer.is_verbose().then(|| self.printer.say());
         let connect = Cloud::connect(&place, pace, calls);
@@ -140,12 +140,12 @@ impl Session {
         &self,
         cloud: &Cloud,
         settings: &Settings,
-        source: Source,
-    ) -> Result<Wanted, Failure> {
-        let binary = match source {
-            Source::Kept(digest) => return Ok(Wanted::Kept(digest)),
-            Source::NotCompared => return Ok(Wanted::NotCompared),
-            source @ (Source::Built(_) | Source::Binary(_)) => source,
+        image_source: ImageSource,
+    ) -> Result<ImageSpec, Failure> {
+        let binary = match image_source {
+            ImageSource::Kept(digest) => return Ok(ImageSpec::Kept(digest)),
+            ImageSource::NotCompared => return Ok(ImageSpec::NotCompared),
+            image_source @ (ImageSource::Built(_) | ImageSource::Binary(_)) => image_source,
         };
         self.unless_stopped(async {
             let function = Stack::named(&settings.name, &cloud.account).function;
@@ -161,7 +161,7 @@ impl Session {
         &self,
         cloud: &Cloud,
         settings: &Settings,
-        image: &Wanted,
+        image: &ImageSpec,
     ) -> Result<(Declaration, Observed), Failure> {
         let reader: Reader = cloud.reader();
         self.unless_stopped(async {
@@ -183,7 +183,7 @@ impl Session {
         let reader = cloud.reader();
         let stack = Stack::named(&settings.name, &cloud.account);
         let there = self.unless_stopped(async { Ok(stack.observe(&reader).await?) }).await?;
-        let declared = stack::declare(settings, &cloud.account, &there, Wanted::NotCompared);
+        let declared = stack::declare(settings, &cloud.account, &there, ImageSpec::NotCompared);
         Ok((declared, there))
     }
 
@@ -241,37 +241,37 @@ pub(super) fn random_bytes() -> Result<[u8; 32], Failure> {
 }
 
 /// Reads what the image is to be made of.
-pub(super) async fn source(
+pub(super) async fn image_source(
     args: &ImageArgs,
     no_build: bool,
     printer: Printer,
-) -> Result<Source, Failure> {
+) -> Result<ImageSource, Failure> {
     match args {
-        _ if no_build => Ok(Source::NotCompared),
-        ImageArgs { image: Some(digest), .. } => Ok(Source::Kept(digest.clone())),
+        _ if no_build => Ok(ImageSource::NotCompared),
+        ImageArgs { image: Some(digest), .. } => Ok(ImageSource::Kept(digest.clone())),
         ImageArgs { binary: Some(path), .. } => build::read(path)
-            .map(Source::Binary)
+            .map(ImageSource::Binary)
             .map_err(|error| Failure::new(Exit::Usage, error.to_string()).hint(error.hint())),
         ImageArgs { image: None, binary: None } => {
-            Ok(Source::Built(Workspace::find(Path::new("."), printer).await?))
+            Ok(ImageSource::Built(Workspace::find(Path::new("."), printer).await?))
         }
     }
 }
 
 /// Makes the image of a binary, which may have to be built first.
 async fn made(
-    source: Source,
+    image_source: ImageSource,
     architecture: Architecture,
     printer: Printer,
-) -> Result<Wanted, Failure> {
-    let binary = match source {
-        Source::Built(workspace) => workspace.build(architecture, printer).await?,
-        Source::Binary(bytes) => bytes,
-        Source::Kept(digest) => return Ok(Wanted::Kept(digest)),
-        Source::NotCompared => return Ok(Wanted::NotCompared),
+) -> Result<ImageSpec, Failure> {
+    let binary = match image_source {
+        ImageSource::Built(workspace) => workspace.build(architecture, printer).await?,
+        ImageSource::Binary(bytes) => bytes,
+        ImageSource::Kept(digest) => return Ok(ImageSpec::Kept(digest)),
+        ImageSource::NotCompared => return Ok(ImageSpec::NotCompared),
     };
     let image = Image::from_binary(&binary, architecture);
-    image.map(Wanted::Ready).map_err(|error| {
+    image.map(ImageSpec::Ready).map_err(|error| {
         Failure::new(Exit::Preflight, error.to_string())
             .hint("build it for that processor, or name another with --architecture")
     })

@@ -4,13 +4,13 @@ use serde_json::Value;
 
 use super::refuse::{held, refuse_foreign, refuse_held, refuse_missing_image, refuse_settings};
 use super::session::shown as as_text;
-use super::{Exit, Failure, Session, heading, source};
+use super::{Exit, Failure, Session, heading, image_source};
 use crate::aws::{Cloud, CloudError, Kind, Reader, Writer};
 use crate::cli::Up;
 use crate::engine::plan::{self, Change, Plan};
 use crate::engine::walk::{self, Applied};
 use crate::proxy::probe::{self, Health};
-use crate::resources::image::Wanted;
+use crate::resources::image::ImageSpec;
 use crate::stack::settings::Settings;
 use crate::stack::{Declaration, Observed};
 use crate::view::ending;
@@ -24,9 +24,9 @@ pub(super) struct Planned {
 
 pub(super) async fn run(session: &mut Session, args: Up) -> Result<Exit, Failure> {
     let settings = session.settings(&args.stack)?;
-    let source = source(&args.image, false, session.printer).await?;
+    let image_source = image_source(&args.image, false, session.printer).await?;
     let cloud = session.connect().await?;
-    let image = session.image(&cloud, &settings, source).await?;
+    let image = session.image(&cloud, &settings, image_source).await?;
     let mut planned = planned(session, &cloud, &settings, &image).await?;
     if !planned.plan.is_empty() {
         planned = agree(session, &cloud, &settings, &image, planned).await?;
@@ -60,7 +60,7 @@ pub(super) async fn planned(
     session: &mut Session,
     cloud: &Cloud,
     settings: &Settings,
-    image: &Wanted,
+    image: &ImageSpec,
 ) -> Result<Planned, Failure> {
     let (declared, there) = session.look(cloud, settings, image).await?;
     let plan = declared.plan(&there);
@@ -79,7 +79,7 @@ async fn agree(
     session: &mut Session,
     cloud: &Cloud,
     settings: &Settings,
-    image: &Wanted,
+    image: &ImageSpec,
     mut shown: Planned,
 ) -> Result<Planned, Failure> {
     let (printer, account) = (session.printer, &cloud.account);
@@ -163,7 +163,7 @@ async fn prove(
     session: &Session,
     cloud: &Cloud,
     settings: &Settings,
-    image: &Wanted,
+    image: &ImageSpec,
     done: Planned,
 ) -> Result<Planned, Failure> {
     let mut looks = 0;

@@ -18,7 +18,7 @@ use super::deployed::{Deployed, partly};
 use super::{Exit, Failure, Session, random_bytes};
 use crate::aws::{CloudError, Reader};
 use crate::cli::{UserAdd, UserCommand};
-use crate::proxy::claude_settings::{Access, file};
+use crate::proxy::claude_settings::{ClientConfig, file};
 use crate::proxy::items::Items;
 use crate::proxy::when;
 use crate::view::columns::columns;
@@ -38,7 +38,7 @@ async fn add(session: &mut Session, args: UserAdd) -> Result<Exit, Failure> {
     let items = deployed.items().await?;
     let mode = deployed.function().await?.environment.get("ACCESS_MODE").cloned();
     let url = deployed.url().await?;
-    let access = Access { url: &url, key: &key };
+    let access = ClientConfig { url: &url, key: &key };
     // A key that cannot be handed over is not made.
     if let Some(path) = &write_settings {
         file::check(path, access).map_err(|why| Failure::new(Exit::Failed, why.to_string()))?;
@@ -94,7 +94,7 @@ const fn whose(taken_back: bool) -> &'static str {
 }
 
 /// What the operator hands over, or where it went.
-fn shown(user: &User, access: Access<'_>, path: Option<&Path>) -> String {
+fn shown(user: &User, access: ClientConfig<'_>, path: Option<&Path>) -> String {
     if let Some(path) = path {
         let path = path.display();
         return format!(

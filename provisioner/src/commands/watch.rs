@@ -15,15 +15,15 @@ use crate::aws::{CloudError, Kind};
 use crate::proxy::events::{self, Lines};
 use crate::proxy::items::Items;
 use crate::proxy::limits::{self, Limit};
-use crate::proxy::traffic::{Asked, PATTERN, Traffic};
+use crate::proxy::traffic::{PATTERN, Traffic, UserTraffic};
 use crate::view::screen::Screen;
-use crate::view::watch::{self, Look, Person, Sight, Trouble};
+use crate::view::watch::{self, Person, Sight, Trouble, WatchOptions};
 
 pub(super) async fn run(session: &Session, every: u32) -> Result<Exit, Failure> {
     let deployed = Deployed::connect(session).await?;
     let mut watcher =
         Watcher { deployed: &deployed, items: None, traffic: Traffic::before(clock::now()) };
-    let look = Look { every, zone: TimeZone::try_system().unwrap_or(TimeZone::UTC) };
+    let options = WatchOptions { every, zone: TimeZone::try_system().unwrap_or(TimeZone::UTC) };
     let scope = session.scope(&deployed.cloud);
     let mut screen = Screen::new(session.printer);
     loop {
@@ -36,7 +36,7 @@ pub(super) async fn run(session: &Session, every: u32) -> Result<Exit, Failure> 
         loop {
             let shown = match session.printer.is_json() {
                 true => session.printer.line(watch::json(&sight)),
-                false => screen.show(watch::lines(&sight, &look, &scope)),
+                false => screen.show(watch::lines(&sight, &options, &scope)),
             };
             if shown.is_err() {
                 // Nobody reads any more.
@@ -137,7 +137,7 @@ fn absent(error: CloudError) -> Failure {
 /// Everybody who has a key or has asked; who asks most comes first.
 fn people(
     keys: Option<BTreeMap<String, usize>>,
-    mut asked: BTreeMap<Option<String>, Asked>,
+    mut asked: BTreeMap<Option<String>, UserTraffic>,
 ) -> Vec<Person> {
     for user in keys.iter().flat_map(BTreeMap::keys) {
         asked.entry(Some(user.clone())).or_default();
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn who_has_a_key_is_there_and_who_asks_most_comes_first() {
-        let asked = |requests| Asked { requests, ..Asked::default() };
+        let asked = |requests| UserTraffic { requests, ..UserTraffic::default() };
         let log = || {
             [(None, asked(1)), (Some("bob".to_owned()), asked(1)), (Some("eve".into()), asked(2))]
         };

@@ -102,7 +102,7 @@ pub(crate) async fn clock_and_concurrency(
 ) -> Vec<Check> {
     let seen = Arc::new(Mutex::new(None));
     let asking = reader.clients().lambda.get_account_settings().customize();
-    let asking = asking.interceptor(Heard(Arc::clone(&seen))).send();
+    let asking = asking.interceptor(ClockSkew(Arc::clone(&seen))).send();
     let settings = call("Lambda", "GetAccountSettings", asking).await;
     let skew = *seen.lock().unwrap_or_else(PoisonError::into_inner);
     let limits = settings.map(|settings| settings.account_limit);
@@ -133,7 +133,11 @@ pub fn of_clock(ahead: Option<i64>) -> Check {
             let side = if ahead > 0 { "ahead of" } else { "behind" };
             let cause = format!("{} {side} AWS's", span(ahead.unsigned_abs()));
             let check = Check::warn("clock", cause, cure);
-            if ahead.abs() < 300 { check } else { Check { state: super::State::Fail, ..check } }
+            if ahead.abs() < 300 {
+                check
+            } else {
+                Check { state: super::CheckState::Fail, ..check }
+            }
         }
     }
 }
@@ -169,11 +173,11 @@ pub fn of_reservation(room: Room, (number, already): (i32, i32)) -> Check {
 
 /// Hears how far this clock is ahead of the one that answers.
 #[derive(Debug, Clone)]
-struct Heard(Arc<Mutex<Option<i64>>>);
+struct ClockSkew(Arc<Mutex<Option<i64>>>);
 
-impl Intercept for Heard {
+impl Intercept for ClockSkew {
     fn name(&self) -> &'static str {
-        "Heard"
+        "ClockSkew"
     }
 
     fn read_after_attempt(

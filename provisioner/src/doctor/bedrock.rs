@@ -6,7 +6,7 @@ use function::translate::model::{Model, Prefix};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{Check, State};
+use super::{Check, CheckState};
 use crate::aws::direct::{Ask, BEDROCK, BEDROCK_RUNTIME};
 use crate::aws::{CloudError, Kind, Reader, Writer};
 
@@ -84,7 +84,7 @@ pub fn of_profiles(region: &str, prefix: Option<Prefix>, found: &[String]) -> Ch
     let cure = "choose another region or profile: config set BEDROCK_REGIONS=…, \
                 BEDROCK_PROFILE_PREFIX=…";
     let check = Check::warn(name, format!("lacks {}", missing.join(", ")), cure);
-    if missing.len() == wanted.len() { Check { state: State::Fail, ..check } } else { check }
+    if missing.len() == wanted.len() { Check { state: CheckState::Fail, ..check } } else { check }
 }
 
 /// Anthropic's form for the first use of its models in an account.
@@ -138,7 +138,7 @@ async fn agreement(region: &str, reader: &Reader) -> Check {
     let cure = "the first call makes the agreement, with aws-marketplace:Subscribe and \
                 ViewSubscriptions: doctor --spend makes one of a token";
     let check = Check::warn("bedrock-access", bad.join("; "), cure);
-    if good.is_empty() { Check { state: State::Fail, ..check } } else { check }
+    if good.is_empty() { Check { state: CheckState::Fail, ..check } } else { check }
 }
 
 /// What stands against the use of a model, if anything.

@@ -1,6 +1,6 @@
 //! Is what was deployed still as it has to be? And what of it can be mended without harm?
 
-use super::{Check, State};
+use super::{Check, CheckState};
 use crate::engine::State as Standing;
 use crate::engine::plan::{Action, Change, Plan};
 use crate::proxy::probe::{self, Health};
@@ -146,5 +146,5 @@ pub fn harmless(plan: Plan, declared: &Declaration, there: &Observed) -> Plan {
 /// Whether anything failed.
 #[must_use]
 pub fn any_failed(checks: &[Check]) -> bool {
-    checks.iter().any(|check| check.state == State::Fail)
+    checks.iter().any(|check| check.state == CheckState::Fail)
 }

@@ -20,22 +20,22 @@ pub(crate) async fn permissions(cloud: &Cloud, names: &Names) -> Check {
         return Check::warn("permissions", "not checked: a name fits no policy", "use another");
     };
     let reader = cloud.reader();
-    let source = match source(&cloud.caller) {
-        Source::Root => {
+    let principal = match principal(&cloud.caller) {
+        Principal::Root => {
             let cure = "use a role or user with policies/operator.json";
             return Check::warn("permissions", "the root user may do everything", cure);
         }
-        Source::Unknown => {
+        Principal::Unknown => {
             let cure = "compare with policies/operator.json";
             return Check::warn("permissions", "not checked: IAM simulates no such caller", cure);
         }
-        Source::User(arn) => arn,
-        Source::Role(name) => {
+        Principal::User(arn) => arn,
+        Principal::Role(name) => {
             role(&name, &cloud.account.iam_arn(&format!("role/{name}")), &reader).await
         }
     };
     let statements = policy["Statement"].as_array().cloned().unwrap_or_default();
-    let asked = statements.iter().map(|statement| simulate(&source, statement, &reader));
+    let asked = statements.iter().map(|statement| simulate(&principal, statement, &reader));
     let mut denied = BTreeSet::new();
     for answer in join_all(asked).await {
         match answer {
@@ -61,7 +61,7 @@ pub fn of_denied(denied: &BTreeSet<String>) -> Check {
 
 /// Whose policies are simulated.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum Principal {
     Root,
     User(String),
     /// By its name: a session's ARN has no path.
@@ -71,13 +71,13 @@ pub enum Source {
 
 /// Reads the ARN that STS gives.
 #[must_use]
-pub fn source(caller: &str) -> Source {
+pub fn principal(caller: &str) -> Principal {
     let resource = caller.splitn(6, ':').nth(5).unwrap_or_default();
     match resource.split('/').collect::<Vec<_>>()[..] {
-        ["root"] => Source::Root,
-        ["user", ..] => Source::User(caller.to_owned()),
-        ["assumed-role", name, _] => Source::Role(name.to_owned()),
-        _ => Source::Unknown,
+        ["root"] => Principal::Root,
+        ["user", ..] => Principal::User(caller.to_owned()),
+        ["assumed-role", name, _] => Principal::Role(name.to_owned()),
+        _ => Principal::Unknown,
     }
 }
 
@@ -89,11 +89,11 @@ async fn role(name: &str, guess: &str, reader: &Reader) -> String {
 
 /// Which actions of `statement` are denied.
 async fn simulate(
-    source: &str,
+    principal: &str,
     statement: &Value,
     reader: &Reader,
 ) -> Result<Vec<String>, CloudError> {
-    let asking = reader.clients().iam.simulate_principal_policy().policy_source_arn(source);
+    let asking = reader.clients().iam.simulate_principal_policy().policy_source_arn(principal);
     let asking = asking
         .set_action_names(Some(words(&statement["Action"])))
         .set_resource_arns(Some(words(&statement["Resource"])))

@@ -78,14 +78,14 @@ impl Tags {
 
     /// Keys and values, as they should be.
     #[must_use]
-    pub fn wanted(&self) -> [(&'static str, &str); 3] {
+    pub fn pairs(&self) -> [(&'static str, &str); 3] {
         [&self.tool, &self.name, &self.stack].map(|(key, value)| (*key, value.as_str()))
     }
 
     /// These tags, and `marks` beside them: what somebody once asked for, to be read back.
     #[must_use]
     pub fn with(&self, marks: &Marks) -> BTreeMap<String, String> {
-        let tags = self.wanted().into_iter();
+        let tags = self.pairs().into_iter();
         let tags = tags.chain(marks.iter().map(|(key, value)| (*key, value.as_str())));
         tags.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }

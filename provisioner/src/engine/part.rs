@@ -61,7 +61,7 @@ pub trait Part<C> {
 pub struct Pair<'a, C, R: Resource<C>> {
     pub resource: &'a R,
     /// `None` where it is to be gone.
-    pub wanted: Option<&'a R::Wanted>,
+    pub spec: Option<&'a R::Spec>,
     /// `None` where it is not there.
     pub live: Option<&'a R::Live>,
 }
@@ -73,7 +73,7 @@ impl<C, R: Resource<C>> Part<C> for Pair<'_, C, R> {
 
     fn after(&self) -> Vec<Address> {
         // Not what it belongs to: a function waits for the log group that an earlier one has left.
-        self.wanted.map(|wanted| self.resource.refers_to(wanted)).unwrap_or_default()
+        self.spec.map(|spec| self.resource.refers_to(spec)).unwrap_or_default()
     }
 
     fn ownership(&self) -> Option<Ownership> {
@@ -85,7 +85,7 @@ impl<C, R: Resource<C>> Part<C> for Pair<'_, C, R> {
     }
 
     fn matters(&self) -> bool {
-        self.wanted.is_some() || self.ownership() == Some(Ownership::Ours)
+        self.spec.is_some() || self.ownership() == Some(Ownership::Ours)
     }
 
     fn state(&self) -> Option<State> {
@@ -94,15 +94,15 @@ impl<C, R: Resource<C>> Part<C> for Pair<'_, C, R> {
 
     fn diff(&self) -> Change {
         let goes = Action::Delete(Deleted::NotWanted);
-        match (self.wanted, self.live) {
-            (Some(wanted), live) => self.resource.diff(wanted, live),
+        match (self.spec, self.live) {
+            (Some(spec), live) => self.resource.diff(spec, live),
             (None, Some(_)) => Change::new(self.address(), goes, Fields::new()),
             (None, None) => Change::new(self.address(), Action::Keep, Fields::new()),
         }
     }
 
     fn refuses_change(&self) -> Option<String> {
-        self.resource.refuses_change(self.wanted?, self.live?)
+        self.resource.refuses_change(self.spec?, self.live?)
     }
 
     fn refuses_removal<'a>(&'a self, cloud: &'a Reader<C>) -> Later<'a, Option<String>> {
@@ -121,8 +121,8 @@ impl<C, R: Resource<C>> Part<C> for Pair<'_, C, R> {
     }
 
     fn settle<'a>(&'a self, adopt: bool, cloud: &'a Writer<C>) -> Later<'a, ()> {
-        match self.wanted {
-            Some(wanted) => Box::pin(settle(self.resource, wanted, self.live, adopt, cloud)),
+        match self.spec {
+            Some(spec) => Box::pin(settle(self.resource, spec, self.live, adopt, cloud)),
             None => self.remove(cloud),
         }
     }

@@ -10,7 +10,7 @@ use super::{Address, CloudError, Foreign, Kind, Ownership, Reader, Writer};
 /// it is, and to remove it; what it is to be like is another value.
 pub trait Resource<C> {
     /// What it is to be like. Where there is none, it is to be gone.
-    type Wanted;
+    type Spec;
     /// What is there now.
     type Live: Clone;
 
@@ -25,12 +25,12 @@ pub trait Resource<C> {
     }
 
     /// Which other resources `wanted` names: they have to be there first.
-    fn refers_to(&self, _wanted: &Self::Wanted) -> Vec<Address> {
+    fn refers_to(&self, _spec: &Self::Spec) -> Vec<Address> {
         Vec::new()
     }
 
     /// Compares what is wanted with what is there; `None` is nothing.
-    fn diff(&self, wanted: &Self::Wanted, live: Option<&Self::Live>) -> Change;
+    fn diff(&self, spec: &Self::Spec, live: Option<&Self::Live>) -> Change;
 
     /// Whether it can be used.
     fn state(&self, _live: &Self::Live) -> State {
@@ -39,7 +39,7 @@ pub trait Resource<C> {
 
     /// Why it could not become what is wanted, and what has to be done first, as far as `live`
     /// tells.
-    fn refuses_change(&self, _wanted: &Self::Wanted, _live: &Self::Live) -> Option<String> {
+    fn refuses_change(&self, _spec: &Self::Spec, _live: &Self::Live) -> Option<String> {
         None
     }
 
@@ -65,7 +65,7 @@ pub trait Resource<C> {
     /// Makes it what is wanted, starting from `live`. Taken twice, the second time changes nothing.
     fn apply(
         &self,
-        wanted: &Self::Wanted,
+        spec: &Self::Spec,
         live: Option<Self::Live>,
         cloud: &Writer<C>,
     ) -> impl Future<Output = Result<(), CloudError>>;
@@ -99,12 +99,12 @@ pub(crate) const LOOKS: u32 = 4;
 /// is left. That somebody may have been this very run, whose answer was lost.
 pub(super) async fn settle<C, R: Resource<C>>(
     resource: &R,
-    wanted: &R::Wanted,
+    spec: &R::Spec,
     planned: Option<&R::Live>,
     adopt: bool,
     cloud: &Writer<C>,
 ) -> Result<(), CloudError> {
-    let plan = resource.diff(wanted, planned);
+    let plan = resource.diff(spec, planned);
     let mut live = look(resource, adopt, cloud).await?;
     match &live {
         None if planned.is_some() && plan.action != Action::Create => {
@@ -113,34 +113,34 @@ pub(super) async fn settle<C, R: Resource<C>>(
         }
         None => {}
         Some(live) => {
-            if let Some(why) = resource.refuses_change(wanted, live) {
+            if let Some(why) = resource.refuses_change(spec, live) {
                 return Err(CloudError::new(Kind::Held, why));
             }
-            tell_of_others(&plan, &resource.diff(wanted, Some(live)), cloud);
+            tell_of_others(&plan, &resource.diff(spec, Some(live)), cloud);
         }
     }
     for _ in 0..ROUNDS {
-        match resource.apply(wanted, live, cloud).await {
+        match resource.apply(spec, live, cloud).await {
             Err(error) if matches!(error.kind, Kind::Exists | Kind::Stale) => {}
             Err(error) if matches!(error.kind, Kind::Throttled | Kind::Unreachable) => {
                 // Whether it was done tells only what is there.
                 let now = look(resource, adopt, cloud).await.ok().flatten();
-                let there = now.is_some_and(|live| is_kept(resource, wanted, &live));
+                let there = now.is_some_and(|live| is_kept(resource, spec, &live));
                 return if there { Ok(()) } else { Err(error) };
             }
             ended => return ended,
         }
         cloud.reader().rest(1.0).await;
         live = look(resource, adopt, cloud).await?;
-        if live.as_ref().is_some_and(|live| is_kept(resource, wanted, live)) {
+        if live.as_ref().is_some_and(|live| is_kept(resource, spec, live)) {
             return Ok(());
         }
     }
     Err(CloudError::new(Kind::Busy, "somebody else changes it all the time"))
 }
 
-fn is_kept<C, R: Resource<C>>(resource: &R, wanted: &R::Wanted, live: &R::Live) -> bool {
-    resource.diff(wanted, Some(live)).action == Action::Keep
+fn is_kept<C, R: Resource<C>>(resource: &R, spec: &R::Spec, live: &R::Live) -> bool {
+    resource.diff(spec, Some(live)).action == Action::Keep
 }
 
 /// Says what somebody else has changed since the plan was made.

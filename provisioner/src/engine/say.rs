@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// Something that is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said<'a> {
+pub enum Message<'a> {
     /// What happens.
     Progress(&'a str),
     /// What is waited for.
@@ -18,33 +18,33 @@ pub enum Said<'a> {
 
 /// Tells whoever listens.
 #[derive(Clone)]
-pub struct Say(Arc<dyn Fn(Said<'_>) + Send + Sync>);
+pub struct Say(Arc<dyn Fn(Message<'_>) + Send + Sync>);
 
 impl Say {
     /// Tells `listener`.
     #[must_use]
-    pub fn new(listener: impl Fn(Said<'_>) + Send + Sync + 'static) -> Self {
+    pub fn new(listener: impl Fn(Message<'_>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(listener))
     }
 
     /// Says what happens.
     pub fn progress(&self, text: &str) {
-        (self.0)(Said::Progress(text));
+        (self.0)(Message::Progress(text));
     }
 
     /// Says what is waited for.
     pub fn waiting(&self, text: &str) {
-        (self.0)(Said::Waiting(text));
+        (self.0)(Message::Waiting(text));
     }
 
     /// Says what only those want to know who asked for more.
     pub fn detail(&self, text: &str) {
-        (self.0)(Said::Detail(text));
+        (self.0)(Message::Detail(text));
     }
 
     /// Says that `done` bytes of `total` have gone.
     pub fn sent(&self, done: u64, total: u64) {
-        (self.0)(Said::Sent { done, total });
+        (self.0)(Message::Sent { done, total });
     }
 }
 

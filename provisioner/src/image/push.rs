@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use self::endpoint::Endpoint;
 pub use self::fault::PushError;
-use self::fault::{Fault, Kind};
+use self::fault::{PushFault, PushFaultKind};
 use super::{Blob, Digest, Image};
 use crate::engine::words::quoted;
 
@@ -87,7 +87,7 @@ pub async fn push(
         image.tag().to_owned(),
     );
     let mut progress = Progress { report: progress, stored: 0, shown: 0, total: image.size() };
-    let session = Session { client, target, registry, again: AtomicU32::new(AGAIN) };
+    let session = PushSession { client, target, registry, again: AtomicU32::new(AGAIN) };
     let pushed = session.push(image, &mut progress).await;
     pushed.map_err(|fault| fault.explain(&endpoint.authority, registry))
 }
@@ -109,7 +109,7 @@ fn client(endpoint: &Endpoint) -> Result<Client, PushError> {
 }
 
 /// One push on its way.
-struct Session<'a> {
+struct PushSession<'a> {
     client: Client,
     target: Reference,
     registry: &'a Registry,
@@ -117,8 +117,8 @@ struct Session<'a> {
     again: AtomicU32,
 }
 
-impl Session<'_> {
-    async fn push<R>(&self, image: &Image, progress: &mut Progress<R>) -> Result<Pushed, Fault>
+impl PushSession<'_> {
+    async fn push<R>(&self, image: &Image, progress: &mut Progress<R>) -> Result<Pushed, PushFault>
     where
         R: FnMut(u64, u64),
     {
@@ -144,7 +144,7 @@ impl Session<'_> {
                 progress.finish();
                 Ok(pushed)
             }
-            found => Err(Fault::wrong_digest(image.digest(), found)),
+            found => Err(PushFault::wrong_digest(image.digest(), found)),
         }
     }
 
@@ -152,7 +152,7 @@ impl Session<'_> {
     ///
     /// For reading and for writing, which are separate to the client: it would ask by itself later,
     /// and take a broken connection for a registry that wants no login.
-    async fn log_in(&self) -> Result<(), Fault> {
+    async fn log_in(&self) -> Result<(), PushFault> {
         let login = RegistryAuth::Basic(self.registry.user.clone(), self.registry.password.clone());
         for operation in [RegistryOperation::Pull, RegistryOperation::Push] {
             let mut attempts = Attempts::new(&self.again);
@@ -164,14 +164,14 @@ impl Session<'_> {
     }
 
     /// Asks which digest the image's tag has, if it is there.
-    async fn known(&self) -> Result<Option<String>, Fault> {
+    async fn known(&self) -> Result<Option<String>, PushFault> {
         let login = RegistryAuth::Anonymous; // Without effect: the client is logged in.
         let mut attempts = Attempts::new(&self.again);
         loop {
             let asked = self.client.fetch_manifest_digest(&self.target, &login).await;
-            match asked.map_err(Fault::from) {
+            match asked.map_err(PushFault::from) {
                 Ok(digest) => return Ok(Some(digest)),
-                Err(fault) if fault.kind == Kind::Missing => return Ok(None),
+                Err(fault) if fault.kind == PushFaultKind::Missing => return Ok(None),
                 Err(fault) => attempts.again(fault).await?,
             }
         }
@@ -180,7 +180,7 @@ impl Session<'_> {
     /// Sends a blob unless it is there; says whether it had to.
     ///
     /// After a dropped connection it asks again: the registry may have had it all.
-    async fn send<R>(&self, blob: &Blob, progress: &mut Progress<R>) -> Result<bool, Fault>
+    async fn send<R>(&self, blob: &Blob, progress: &mut Progress<R>) -> Result<bool, PushFault>
     where
         R: FnMut(u64, u64),
     {
@@ -202,7 +202,7 @@ impl Session<'_> {
         }
     }
 
-    async fn upload<R>(&self, blob: &Blob, progress: &mut Progress<R>) -> Result<(), Fault>
+    async fn upload<R>(&self, blob: &Blob, progress: &mut Progress<R>) -> Result<(), PushFault>
     where
         R: FnMut(u64, u64),
     {
@@ -222,7 +222,7 @@ impl Session<'_> {
         }
     }
 
-    async fn send_manifest(&self, image: &Image) -> Result<(), Fault> {
+    async fn send_manifest(&self, image: &Image) -> Result<(), PushFault> {
         let mut attempts = Attempts::new(&self.again);
         loop {
             let manifest = image.manifest().clone();
@@ -248,9 +248,10 @@ impl<'a> Attempts<'a> {
     }
 
     /// Waits for the next attempt, or gives the fault back where none would help.
-    async fn again(&mut self, fault: Fault) -> Result<(), Fault> {
+    async fn again(&mut self, fault: PushFault) -> Result<(), PushFault> {
         self.left -= 1;
-        if self.left == 0 || self.of_all.load(Relaxed) == 0 || fault.kind != Kind::Passing {
+        if self.left == 0 || self.of_all.load(Relaxed) == 0 || fault.kind != PushFaultKind::Passing
+        {
             return Err(fault);
         }
         self.of_all.fetch_sub(1, Relaxed);

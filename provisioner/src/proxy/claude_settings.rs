@@ -23,7 +23,7 @@ const MARK: char = '\u{feff}';
 
 /// Where one person's Claude Code is to ask, and with which key.
 #[derive(Debug, Clone, Copy)]
-pub struct Access<'a> {
+pub struct ClientConfig<'a> {
     /// Without a slash at its end.
     pub url: &'a str,
     pub key: &'a ProxyKey,
@@ -50,7 +50,7 @@ impl Unfit {
     }
 }
 
-impl Access<'_> {
+impl ClientConfig<'_> {
     /// The whole document for somebody who has none yet.
     #[must_use]
     pub fn document(&self) -> Value {
@@ -291,7 +291,7 @@ mod tests {
     /// The text merged, with the key shortened.
     fn merged(text: &str) -> Result<String, Unfit> {
         let key = ProxyKey::from_random([7; 32]);
-        let access = Access { url: "https://proxy.example", key: &key };
+        let access = ClientConfig { url: "https://proxy.example", key: &key };
         access.merged(text).map(|merged| merged.replace(key.reveal(), "KEY"))
     }
 }

@@ -16,7 +16,7 @@ use super::ask;
 
 /// What was heard.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Heard {
+pub struct DrillAnswer {
     /// HTTP.
     pub status: u16,
     /// The proxy's labels, by what follows `x-claude-proxy-`.
@@ -46,13 +46,13 @@ const LABELS: [&str; 5] = ["upstream", "reason", "until", "bedrock-model", "regi
 /// # Errors
 ///
 /// Why there was no answer, in a sentence. The nonce is in none.
-pub async fn ask(url: &str, nonce: &Nonce) -> Result<Heard, String> {
+pub async fn ask(url: &str, nonce: &Nonce) -> Result<DrillAnswer, String> {
     let asking = tokio::time::timeout(PATIENCE, exchange(url, nonce)).await;
     let seconds = PATIENCE.as_secs();
     asking.unwrap_or_else(|_| Err(format!("no answer within {seconds} s")))
 }
 
-async fn exchange(url: &str, nonce: &Nonce) -> Result<Heard, String> {
+async fn exchange(url: &str, nonce: &Nonce) -> Result<DrillAnswer, String> {
     let mut secret = HeaderValue::from_str(nonce.reveal()).expect("a nonce is plain text");
     secret.set_sensitive(true);
     let url = format!("{url}{PATH}");
@@ -60,7 +60,7 @@ async fn exchange(url: &str, nonce: &Nonce) -> Result<Heard, String> {
     let start = Instant::now();
     let mut answer = ask::send(request).await?;
     let status = answer.status().as_u16();
-    let mut heard = Heard { status, ..Heard::labelled(answer.headers()) };
+    let mut heard = DrillAnswer { status, ..DrillAnswer::labelled(answer.headers()) };
     let (mut first_byte, mut bytes) = (None, Vec::new());
     while ask::read_on(&mut answer, &mut bytes, LARGEST).await? {
         first_byte = first_byte.or_else(|| Some(start.elapsed()));
@@ -71,7 +71,7 @@ async fn exchange(url: &str, nonce: &Nonce) -> Result<Heard, String> {
     Ok(heard)
 }
 
-impl Heard {
+impl DrillAnswer {
     fn labelled(headers: &HeaderMap) -> Self {
         let value = |name: &str| headers.get(format!("x-claude-proxy-{name}"))?.to_str().ok();
         let labels = LABELS.iter().filter_map(|name| Some((*name, value(name)?.to_owned())));
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_read_to_its_end() {
-        let mut heard = Heard::default();
+        let mut heard = DrillAnswer::default();
         heard.read(Bytes::from_static(
             b"event: message_start\ndata: {\"message\":{\"usage\":{\"input_tokens\":20,\
               \"output_tokens\":1}}}\n\nevent: content_block_delta\ndata: {\"delta\":{\"text\":\
@@ -136,7 +136,7 @@ mod tests {
             r#"{"type":"error","error":{"type":"api_error","message":"no"}}"#,
             "event: error\ndata: {\"error\":{\"message\":\"no\"}}\n\n",
         ] {
-            let mut heard = Heard::default();
+            let mut heard = DrillAnswer::default();
             heard.read(Bytes::from(body));
             assert_eq!((heard.error.as_deref(), heard.ended), (Some("no"), false), "{body}");
         }

@@ -8,7 +8,7 @@ mod line;
 mod since;
 mod tail;
 
-pub use line::{Level, Line};
+pub use line::{Level, LogLine};
 pub use since::Since;
 pub use tail::{Event, LATE, Tail};
 
@@ -28,21 +28,23 @@ pub const HEAD: &str = "TIME                 WHO             MODEL              
 
 /// How a line is shown to a person.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct LogStyle {
     pub zone: TimeZone,
     pub style: Style,
 }
 
-impl Look {
+impl LogStyle {
     /// One line of text, without its end.
     #[must_use]
-    pub fn text(&self, line: &Line, at: Timestamp) -> String {
+    pub fn text(&self, line: &LogLine, at: Timestamp) -> String {
         let time = at.to_zoned(self.zone.clone());
         let time = self.style.paint("2", time.strftime("%Y-%m-%d %H:%M:%S"));
         match line {
-            Line::Request(request) => format!("{time}  {}", self.request(request)),
-            Line::Notice { level, message } => format!("{time}  {}", self.notice(*level, message)),
-            Line::Platform { message } => {
+            LogLine::Request(request) => format!("{time}  {}", self.request(request)),
+            LogLine::Notice { level, message } => {
+                format!("{time}  {}", self.notice(*level, message))
+            }
+            LogLine::Platform { message } => {
                 format!("{time}  {}", self.style.paint("2", printable(message)))
             }
         }
@@ -85,10 +87,10 @@ impl Look {
 
 /// The line as one object: `kind` is `request`, `notice` or `platform`.
 #[must_use]
-pub fn json(line: &Line, at: Timestamp) -> Value {
+pub fn json(line: &LogLine, at: Timestamp) -> Value {
     let time = at.to_string();
     match line {
-        Line::Request(line) => {
+        LogLine::Request(line) => {
             let Tokens { input, output, cache_read, cache_write } = line.tokens;
             json!({
                 "time": time, "kind": "request", "id": line.id, "call": line.call,
@@ -102,10 +104,10 @@ pub fn json(line: &Line, at: Timestamp) -> Value {
                 },
             })
         }
-        Line::Notice { level, message } => {
+        LogLine::Notice { level, message } => {
             json!({"time": time, "kind": "notice", "level": level.as_str(), "message": message})
         }
-        Line::Platform { message } => {
+        LogLine::Platform { message } => {
             json!({"time": time, "kind": "platform", "message": message})
         }
     }

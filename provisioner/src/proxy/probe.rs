@@ -94,20 +94,20 @@ pub async fn ask(url: &str) -> Health {
     plain.health
 }
 
-struct Answer {
+struct ProbeAnswer {
     health: Health,
     /// From the first piece of the body to the last.
     spread: Duration,
 }
 
-async fn get(url: &str) -> Answer {
+async fn get(url: &str) -> ProbeAnswer {
     let asked = tokio::time::timeout(ANSWER, exchange(url)).await;
     let seconds = ANSWER.as_secs();
     let answer = asked.unwrap_or_else(|_| Err(format!("no answer within {seconds} s")));
     answer.unwrap_or_else(|why| {
         let hint = "look at the network from here; everything in the account is done";
         let health = Health { hint: Some(hint), ..Health::ill(None, why) };
-        Answer { health, spread: Duration::ZERO }
+        ProbeAnswer { health, spread: Duration::ZERO }
     })
 }
 
@@ -144,7 +144,7 @@ fn judge(status: StatusCode, by_aws: bool, body: &[u8]) -> Health {
     }
 }
 
-async fn exchange(url: &str) -> Result<Answer, String> {
+async fn exchange(url: &str) -> Result<ProbeAnswer, String> {
     let request = ask::prepare(url, |client, url| client.get(url))?;
     let start = Instant::now();
     let mut answer = ask::send(request).await?;
@@ -160,5 +160,5 @@ async fn exchange(url: &str) -> Result<Answer, String> {
     let spread = last.map_or(Duration::ZERO, |last| last - first_byte);
     let first_byte_ms = u64::try_from(first_byte.as_millis()).ok();
     let health = Health { first_byte_ms, ..judge(status, by_aws, &read) };
-    Ok(Answer { health, spread })
+    Ok(ProbeAnswer { health, spread })
 }

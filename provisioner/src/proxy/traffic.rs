@@ -47,7 +47,7 @@ pub struct Rate {
 
 /// What one user has asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct UserTraffic {
     pub requests: usize,
     pub by_bedrock: usize,
     pub last: Option<Timestamp>,
@@ -111,8 +111,8 @@ impl Traffic {
 
     /// Who has asked, by name; `None` is everybody without one.
     #[must_use]
-    pub fn users(&self) -> BTreeMap<Option<String>, Asked> {
-        let mut users = BTreeMap::<Option<String>, Asked>::new();
+    pub fn users(&self) -> BTreeMap<Option<String>, UserTraffic> {
+        let mut users = BTreeMap::<Option<String>, UserTraffic>::new();
         for request in &self.requests {
             let asked = users.entry(request.line.user.clone()).or_default();
             asked.requests += 1;

@@ -110,14 +110,14 @@ impl Alarm {
     fn differences(&self, live: &AlarmLive) -> Fields {
         let fields = self.fields().into_iter().fold(Fields::new(), |fields, (key, after)| {
             let before = live.fields.get(&key).cloned().unwrap_or_default();
-            if is_as_wanted(&before, &after) { fields } else { fields.field(key, before, after) }
+            if is_as_spec(&before, &after) { fields } else { fields.field(key, before, after) }
         });
-        fields.at_least("Tags", &live.tags, self.tags.wanted())
+        fields.at_least("Tags", &live.tags, self.tags.pairs())
     }
 
     fn owned_tags(&self) -> Value {
         self.tags
-            .wanted()
+            .pairs()
             .map(|(key, value)| json!({"Key": key, "Value": value}))
             .into_iter()
             .collect()
@@ -126,17 +126,17 @@ impl Alarm {
 
 /// Whether what AWS gives back is what it was told: more than that may stand in it, metrics may
 /// come in another order, and a whole number as a fraction.
-fn is_as_wanted(there: &Value, wanted: &Value) -> bool {
+fn is_as_spec(there: &Value, wanted: &Value) -> bool {
     match (there, wanted) {
         (Value::Object(there), Value::Object(wanted)) => {
             let is = |(key, value): (&String, &Value)| {
-                there.get(key).is_some_and(|there| is_as_wanted(there, value))
+                there.get(key).is_some_and(|there| is_as_spec(there, value))
             };
             wanted.iter().all(is)
         }
         (Value::Array(there), Value::Array(wanted)) => {
             there.len() == wanted.len()
-                && wanted.iter().all(|one| there.iter().any(|there| is_as_wanted(there, one)))
+                && wanted.iter().all(|one| there.iter().any(|there| is_as_spec(there, one)))
         }
         (Value::Number(there), Value::Number(wanted)) => there.as_f64() == wanted.as_f64(),
         (there, wanted) => there == wanted,
@@ -145,7 +145,7 @@ fn is_as_wanted(there: &Value, wanted: &Value) -> bool {
 
 impl Resource<Clients> for Alarm {
     /// That it is there.
-    type Wanted = ();
+    type Spec = ();
     type Live = AlarmLive;
 
     fn address(&self) -> Address {
@@ -208,7 +208,7 @@ impl Resource<Clients> for Alarm {
         };
         cloud.persist(put).await?;
         let Some(live) = live else { return Ok(()) };
-        if Fields::new().at_least("", &live.tags, self.tags.wanted()) == Fields::new() {
+        if Fields::new().at_least("", &live.tags, self.tags.pairs()) == Fields::new() {
             return Ok(());
         }
         let tags = json!({"ResourceARN": live.arn, "Tags": self.owned_tags()});
@@ -239,7 +239,7 @@ mod tests {
             {"Id": "b", "Label": "x", "ReturnData": true},
             {"Id": "a", "Period": 300.0, "AccountId": "1"},
         ]);
-        assert!(is_as_wanted(&there, &wanted));
+        assert!(is_as_spec(&there, &wanted));
         for other in [
             json!([{"Id": "a", "Period": 300}]),
             json!([{"Id": "a", "Period": 60}, {"Id": "b", "Label": "x"}]),
@@ -247,7 +247,7 @@ mod tests {
             json!([{"Id": "a", "Period": 300}, {"Id": "b", "Label": "x"}, {"Id": "c"}]),
             json!(null),
         ] {
-            assert!(!is_as_wanted(&other, &wanted), "{other}");
+            assert!(!is_as_spec(&other, &wanted), "{other}");
         }
     }
 }

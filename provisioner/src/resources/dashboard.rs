@@ -84,7 +84,7 @@ impl Dashboard {
     }
 
     fn heading(&self) -> String {
-        let marks = self.tags.wanted().map(|(key, value)| format!("{key}={value}")).join(" ");
+        let marks = self.tags.pairs().map(|(key, value)| format!("{key}={value}")).join(" ");
         let function = &self.function;
         format!("# {function}\nMade by `provisioner up --dashboard`.\n\n{MARK}{marks})")
     }
@@ -158,7 +158,7 @@ fn marks(body: &Value) -> BTreeMap<String, String> {
 
 impl Resource<Clients> for Dashboard {
     /// That it is there.
-    type Wanted = ();
+    type Spec = ();
     type Live = DashboardLive;
 
     fn address(&self) -> Address {

@@ -39,7 +39,7 @@ pub struct Function {
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct FunctionSpec {
     /// `None` keeps what is deployed.
     pub image: Option<Digest>,
     pub architecture: Architecture,
@@ -125,26 +125,26 @@ impl Function {
         Address::new("lambda", name)
     }
 
-    fn uri(&self, wanted: &Wanted) -> Option<String> {
-        wanted.image.as_ref().map(|digest| format!("{}@{digest}", self.repository))
+    fn uri(&self, spec: &FunctionSpec) -> Option<String> {
+        spec.image.as_ref().map(|digest| format!("{}@{digest}", self.repository))
     }
 
-    fn is_deployed(&self, wanted: &Wanted, live: &FunctionLive) -> bool {
-        let Some(digest) = &wanted.image else { return true };
+    fn is_deployed(&self, spec: &FunctionSpec, live: &FunctionLive) -> bool {
+        let Some(digest) = &spec.image else { return true };
         let ours = live.image.rsplit_once('@').is_some_and(|(repository, _)| {
             repository.rsplit_once('/').is_some_and(|(_, name)| name == self.repository)
         });
         ours && live.digest().as_ref() == Some(digest)
     }
 
-    fn code_fields(&self, wanted: &Wanted, live: &FunctionLive) -> Fields {
+    fn code_fields(&self, spec: &FunctionSpec, live: &FunctionLive) -> Fields {
         let state = live.failed().then_some(FAILED);
         let before = live.image.rsplit_once('/').map(|(_, image)| image.to_owned());
-        let fields = match self.is_deployed(wanted, live) {
+        let fields = match self.is_deployed(spec, live) {
             true => Fields::new(),
-            false => Fields::new().field("Code.ImageUri", before, self.uri(wanted)),
+            false => Fields::new().field("Code.ImageUri", before, self.uri(spec)),
         };
-        let architecture = wanted.architecture.name();
+        let architecture = spec.architecture.name();
         fields.field("Architectures", live.architecture.as_str(), architecture).field(
             "State",
             state,
@@ -152,17 +152,17 @@ impl Function {
         )
     }
 
-    fn new_fields(&self, wanted: &Wanted) -> Fields {
+    fn new_fields(&self, spec: &FunctionSpec) -> Fields {
         let none = BTreeMap::new();
         Fields::new()
-            .field("Code.ImageUri", (), self.uri(wanted))
-            .field("Architectures", (), wanted.architecture.name())
-            .field("MemorySize", (), wanted.memory.get())
-            .field("Timeout", (), wanted.timeout.get())
-            .field("Role", (), wanted.role.as_str())
-            .field("ReservedConcurrentExecutions", (), wanted.concurrency.map(Concurrency::get))
-            .at_least("Environment", &none, wanted.variables())
-            .at_least("Tags", &none, self.tags.wanted())
+            .field("Code.ImageUri", (), self.uri(spec))
+            .field("Architectures", (), spec.architecture.name())
+            .field("MemorySize", (), spec.memory.get())
+            .field("Timeout", (), spec.timeout.get())
+            .field("Role", (), spec.role.as_str())
+            .field("ReservedConcurrentExecutions", (), spec.concurrency.map(Concurrency::get))
+            .at_least("Environment", &none, spec.variables())
+            .at_least("Tags", &none, self.tags.pairs())
     }
 
     /// Looks for a function of this name.
@@ -214,13 +214,13 @@ impl Function {
     }
 
     /// All tags; without `role_id` those that say which role it works under are left out.
-    fn owned_tags(&self, wanted: &Wanted, role_id: Option<&str>) -> BTreeMap<String, String> {
+    fn owned_tags(&self, spec: &FunctionSpec, role_id: Option<&str>) -> BTreeMap<String, String> {
         let role = role_id.map(|id| (ROLE_ID_TAG.to_owned(), id.to_owned()));
-        self.tags.with(&wanted.marks).into_iter().chain(role).collect()
+        self.tags.with(&spec.marks).into_iter().chain(role).collect()
     }
 }
 
-impl Wanted {
+impl FunctionSpec {
     fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
         self.environment.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
@@ -234,13 +234,13 @@ impl Wanted {
     }
 
     fn concurrency_field(&self, live: &FunctionLive) -> Fields {
-        let wanted = self.concurrency.map(Concurrency::get);
-        Fields::new().field("ReservedConcurrentExecutions", live.concurrency, wanted)
+        let spec = self.concurrency.map(Concurrency::get);
+        Fields::new().field("ReservedConcurrentExecutions", live.concurrency, spec)
     }
 }
 
 impl Resource<Clients> for Function {
-    type Wanted = Wanted;
+    type Spec = FunctionSpec;
     type Live = FunctionLive;
 
     fn address(&self) -> Address {
@@ -255,30 +255,30 @@ impl Resource<Clients> for Function {
         self.tags.judge(&live.tags)
     }
 
-    fn refers_to(&self, wanted: &Wanted) -> Vec<Address> {
+    fn refers_to(&self, spec: &FunctionSpec) -> Vec<Address> {
         let images = Address::new("image", &self.repository);
         let role = Address::new("iam-role", &self.role.name);
         let mut first = vec![role, Repository::address_of(&self.repository), images];
-        first.extend(wanted.uses.iter().cloned());
+        first.extend(spec.uses.iter().cloned());
         first
     }
 
-    fn diff(&self, wanted: &Wanted, live: Option<&FunctionLive>) -> Change {
+    fn diff(&self, spec: &FunctionSpec, live: Option<&FunctionLive>) -> Change {
         let Some(live) = live else {
-            let Wanted { memory, timeout, architecture, .. } = wanted;
+            let FunctionSpec { memory, timeout, architecture, .. } = spec;
             let name = architecture.name();
             let about = format!("the proxy: {name}, {memory} MiB, {timeout} s for a request");
-            return Change::create(self.address(), self.new_fields(wanted)).about(about);
+            return Change::create(self.address(), self.new_fields(spec)).about(about);
         };
         let role_id = live.role_id.as_deref().unwrap_or(NEW_ROLE);
         let fields = self
-            .code_fields(wanted, live)
-            .and(wanted.configuration_fields(live))
-            .and(wanted.concurrency_field(live))
+            .code_fields(spec, live)
+            .and(spec.configuration_fields(live))
+            .and(spec.concurrency_field(live))
             .and(strangers(live))
-            .at_least("Tags", &live.tags, self.tags.wanted())
+            .at_least("Tags", &live.tags, self.tags.pairs())
             .at_least("Tags", &live.tags, [(ROLE_ID_TAG, role_id)])
-            .marks(&live.tags, &wanted.marks);
+            .marks(&live.tags, &spec.marks);
         let change = Change::compare(self.address(), fields);
         let change = change.flag(Danger::Exposes, !live.strangers.is_empty());
         match live {
@@ -308,7 +308,7 @@ impl Resource<Clients> for Function {
 
     async fn apply(
         &self,
-        wanted: &Wanted,
+        spec: &FunctionSpec,
         live: Option<FunctionLive>,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
@@ -317,7 +317,7 @@ impl Resource<Clients> for Function {
         let role_id = role_id.as_deref();
         let live = match live {
             None => {
-                self.create(wanted, role_id, cloud).await?;
+                self.create(spec, role_id, cloud).await?;
                 Self::sound(&self.name, cloud).await?
             }
             Some(live) if live.changing() => Self::settled(&self.name, cloud).await?,
@@ -326,12 +326,12 @@ impl Resource<Clients> for Function {
         for id in live.strangers.keys() {
             policy::remove(&self.name, id, cloud).await?;
         }
-        let live = self.note_wishes(wanted, live, cloud).await?;
-        let live = self.update_code(wanted, live, cloud).await?;
-        let live = self.renew_grant(wanted, live, role_id, cloud).await?;
-        let live = self.update_configuration(wanted, live, cloud).await?;
-        self.tag(&live, self.owned_tags(wanted, role_id), cloud).await?;
-        self.reserve(wanted, &live, cloud).await
+        let live = self.note_wishes(spec, live, cloud).await?;
+        let live = self.update_code(spec, live, cloud).await?;
+        let live = self.renew_grant(spec, live, role_id, cloud).await?;
+        let live = self.update_configuration(spec, live, cloud).await?;
+        self.tag(&live, self.owned_tags(spec, role_id), cloud).await?;
+        self.reserve(spec, &live, cloud).await
     }
 
     async fn delete(&self, _live: FunctionLive, cloud: &Writer) -> Result<(), CloudError> {

@@ -19,7 +19,7 @@ const BATCH: usize = 100;
 
 /// Which image is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum ImageSpec {
     /// This one, which is at hand.
     Ready(image::Image),
     /// One that the repository still has.
@@ -28,7 +28,7 @@ pub enum Wanted {
     NotCompared,
 }
 
-impl Wanted {
+impl ImageSpec {
     /// Its digest, if there is a wish.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {
@@ -214,7 +214,7 @@ fn refused(error: &PushError) -> CloudError {
 }
 
 impl Resource<Clients> for Image {
-    type Wanted = Wanted;
+    type Spec = ImageSpec;
     type Live = ImageLive;
 
     fn address(&self) -> Address {
@@ -229,14 +229,14 @@ impl Resource<Clients> for Image {
         Some(Repository::address_of(&self.repository))
     }
 
-    fn refers_to(&self, _wanted: &Wanted) -> Vec<Address> {
+    fn refers_to(&self, _spec: &ImageSpec) -> Vec<Address> {
         vec![Repository::address_of(&self.repository)]
     }
 
-    fn diff(&self, wanted: &Wanted, live: Option<&ImageLive>) -> Change {
+    fn diff(&self, spec: &ImageSpec, live: Option<&ImageLive>) -> Change {
         let there = |digest| live.is_some_and(|live| live.has(digest));
-        match wanted {
-            Wanted::Ready(image) if !there(image.digest()) => {
+        match spec {
+            ImageSpec::Ready(image) if !there(image.digest()) => {
                 let fields = Fields::new().field("imageDigest", (), image.digest().as_str()).field(
                     "imageTag",
                     (),
@@ -245,11 +245,11 @@ impl Resource<Clients> for Image {
                 let size = image.size() as f64 / 1e6;
                 Change::create(self.address(), fields).about(format!("{size:.1} MB to push"))
             }
-            Wanted::NotCompared => {
+            ImageSpec::NotCompared => {
                 Change::new(self.address(), Action::Keep, Fields::new()).note("not compared")
             }
-            Wanted::Ready(_) | Wanted::Kept(_) => {
-                let bare = live.and_then(|live| live.bare(wanted.digest()?));
+            ImageSpec::Ready(_) | ImageSpec::Kept(_) => {
+                let bare = live.and_then(|live| live.bare(spec.digest()?));
                 let fields = bare.map_or_else(Fields::new, |image| {
                     Fields::new().field("imageTag", image.tags.first().cloned(), image.digest.tag())
                 });
@@ -265,16 +265,18 @@ impl Resource<Clients> for Image {
 
     async fn apply(
         &self,
-        wanted: &Wanted,
+        spec: &ImageSpec,
         live: Option<ImageLive>,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
-        match wanted {
-            Wanted::Ready(image) if !live.as_ref().is_some_and(|live| live.has(image.digest())) => {
+        match spec {
+            ImageSpec::Ready(image)
+                if !live.as_ref().is_some_and(|live| live.has(image.digest())) =>
+            {
                 self.push(image, cloud).await
             }
-            Wanted::Ready(_) | Wanted::Kept(_) | Wanted::NotCompared => {
-                let bare = live.as_ref().and_then(|live| live.bare(wanted.digest()?));
+            ImageSpec::Ready(_) | ImageSpec::Kept(_) | ImageSpec::NotCompared => {
+                let bare = live.as_ref().and_then(|live| live.bare(spec.digest()?));
                 match bare {
                     Some(image) => self.tag(&image.digest, cloud).await,
                     None => Ok(()),

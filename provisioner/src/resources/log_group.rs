@@ -24,7 +24,7 @@ pub struct LogGroup {
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct LogGroupSpec {
     pub retention: Retention,
     pub marks: Marks,
 }
@@ -44,16 +44,16 @@ pub struct LogGroupLive {
 }
 
 impl LogGroup {
-    fn fields(&self, wanted: &Wanted, live: &LogGroupLive) -> Fields {
+    fn fields(&self, spec: &LogGroupSpec, live: &LogGroupLive) -> Fields {
         let fields = Fields::new();
-        let fields = fields.field("retentionInDays", live.retention, wanted.retention.get());
-        let fields = fields.at_least("Tags", &live.tags, self.tags.wanted());
-        fields.marks(&live.tags, &wanted.marks)
+        let fields = fields.field("retentionInDays", live.retention, spec.retention.get());
+        let fields = fields.at_least("Tags", &live.tags, self.tags.pairs());
+        fields.marks(&live.tags, &spec.marks)
     }
 }
 
 impl Resource<Clients> for LogGroup {
-    type Wanted = Wanted;
+    type Spec = LogGroupSpec;
     type Live = LogGroupLive;
 
     fn address(&self) -> Address {
@@ -69,15 +69,15 @@ impl Resource<Clients> for LogGroup {
         live?.tags.is_empty().then(|| Function::address_of(&self.function))
     }
 
-    fn diff(&self, wanted: &Wanted, live: Option<&LogGroupLive>) -> Change {
+    fn diff(&self, spec: &LogGroupSpec, live: Option<&LogGroupLive>) -> Change {
         let Some(live) = live else {
-            let fields = self.fields(wanted, &LogGroupLive::default());
-            let about = format!("log lines, kept for {} days", wanted.retention);
+            let fields = self.fields(spec, &LogGroupLive::default());
+            let about = format!("log lines, kept for {} days", spec.retention);
             return Change::create(self.address(), fields).about(about);
         };
         // The lines that are older than that go.
-        let shorter = live.retention.is_none_or(|days| days > wanted.retention.get());
-        let change = Change::compare(self.address(), self.fields(wanted, live));
+        let shorter = live.retention.is_none_or(|days| days > spec.retention.get());
+        let change = Change::compare(self.address(), self.fields(spec, live));
         change.flag(Danger::LosesData, shorter)
     }
 
@@ -117,12 +117,12 @@ impl Resource<Clients> for LogGroup {
 
     async fn apply(
         &self,
-        wanted: &Wanted,
+        spec: &LogGroupSpec,
         live: Option<LogGroupLive>,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
         let logs = &cloud.clients().logs;
-        let owned = self.tags.with(&wanted.marks);
+        let owned = self.tags.with(&spec.marks);
         let tags = Some(owned.clone().into_iter().collect::<HashMap<_, _>>());
         match &live {
             None => {
@@ -143,12 +143,12 @@ impl Resource<Clients> for LogGroup {
             }
             Some(_) => {}
         }
-        if live.and_then(|live| live.retention) == Some(wanted.retention.get()) {
+        if live.and_then(|live| live.retention) == Some(spec.retention.get()) {
             return Ok(());
         }
         let put = async || {
             let put = logs.put_retention_policy().log_group_name(&self.name);
-            let put = put.retention_in_days(wanted.retention.get()).send();
+            let put = put.retention_in_days(spec.retention.get()).send();
             call("CloudWatch Logs", "PutRetentionPolicy", put).await
         };
         cloud.persist(put).await.map(drop)

@@ -87,7 +87,7 @@ impl Permission {
 
 impl Resource<Clients> for Permission {
     /// That it is there.
-    type Wanted = ();
+    type Spec = ();
     type Live = PermissionLive;
 
     fn address(&self) -> Address {
@@ -114,11 +114,11 @@ impl Resource<Clients> for Permission {
     }
 
     fn diff(&self, (): &(), live: Option<&PermissionLive>) -> Change {
-        let wanted = self.statement();
-        let fields = |before: Value| Fields::new().field("Statement", before, wanted.clone());
+        let spec = self.statement();
+        let fields = |before: Value| Fields::new().field("Statement", before, spec.clone());
         let change = match live {
             None => Change::create(self.address(), fields(Value::Null)),
-            Some(live) if live.0 == wanted => {
+            Some(live) if live.0 == spec => {
                 Change::new(self.address(), Action::Keep, Fields::new())
             }
             Some(live) => {

@@ -24,7 +24,7 @@ pub struct Repository {
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct RepositorySpec {
     /// Who may pull.
     pub policy: Value,
     /// What expires.
@@ -56,24 +56,24 @@ impl Repository {
         Address::new("ecr", name)
     }
 
-    fn fields(&self, wanted: &Wanted, live: &RepositoryLive) -> Fields {
+    fn fields(&self, spec: &RepositorySpec, live: &RepositoryLive) -> Fields {
         let mutability = Some(live.mutability.clone()).filter(|word| !word.is_empty());
         let scan = (!live.uri.is_empty()).then_some(live.scan);
         let fields = Fields::new()
             .field("imageScanningConfiguration.scanOnPush", scan, true)
             .field("imageTagMutability", mutability, IMMUTABLE)
-            .field("lifecyclePolicyText", live.lifecycle.clone(), wanted.lifecycle.clone());
-        let fields = match wanted.has_policy(live) {
+            .field("lifecyclePolicyText", live.lifecycle.clone(), spec.lifecycle.clone());
+        let fields = match spec.has_policy(live) {
             true => fields,
-            false => fields.field("policyText", live.policy.clone(), wanted.policy.clone()),
+            false => fields.field("policyText", live.policy.clone(), spec.policy.clone()),
         };
-        fields.at_least("Tags", &live.tags, self.tags.wanted())
+        fields.at_least("Tags", &live.tags, self.tags.pairs())
     }
 
     fn ecr_tags(&self) -> Vec<Tag> {
         let tag = |(key, value): (&str, &str)| Tag::builder().key(key).value(value).build();
         self.tags
-            .wanted()
+            .pairs()
             .into_iter()
             .map(|pair| tag(pair).expect("it has a key and a value"))
             .collect()
@@ -106,20 +106,20 @@ impl Repository {
                 call("ECR", "CreateRepository", create.send()).await
             })
             .await?;
-        let tags = self.tags.wanted().map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let tags = self.tags.pairs().map(|(key, value)| (key.to_owned(), value.to_owned()));
         let (scan, mutability) = (true, IMMUTABLE.to_owned());
         Ok(RepositoryLive { scan, mutability, tags: tags.into(), ..Default::default() })
     }
 
     async fn apply_documents(
         &self,
-        wanted: &Wanted,
+        spec: &RepositorySpec,
         live: &RepositoryLive,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
         let ecr = &cloud.clients().ecr;
-        if live.lifecycle != wanted.lifecycle {
-            let text = rules(&wanted.lifecycle);
+        if live.lifecycle != spec.lifecycle {
+            let text = rules(&spec.lifecycle);
             let put = async || {
                 let put = ecr.put_lifecycle_policy().repository_name(&self.name);
                 let put = put.lifecycle_policy_text(&text).send();
@@ -127,8 +127,8 @@ impl Repository {
             };
             cloud.persist(put).await?;
         }
-        if !wanted.has_policy(live) {
-            let text = wanted.policy.to_string();
+        if !spec.has_policy(live) {
+            let text = spec.policy.to_string();
             let set = async || {
                 let set = ecr.set_repository_policy().repository_name(&self.name);
                 call("ECR", "SetRepositoryPolicy", set.policy_text(&text).send()).await
@@ -139,7 +139,7 @@ impl Repository {
     }
 }
 
-impl Wanted {
+impl RepositorySpec {
     fn has_policy(&self, live: &RepositoryLive) -> bool {
         let ours = document::statements(&self.policy);
         let theirs = document::statements(&live.policy);
@@ -158,7 +158,7 @@ fn rules(lifecycle: &Value) -> String {
 }
 
 impl Resource<Clients> for Repository {
-    type Wanted = Wanted;
+    type Spec = RepositorySpec;
     type Live = RepositoryLive;
 
     fn address(&self) -> Address {
@@ -169,11 +169,11 @@ impl Resource<Clients> for Repository {
         self.tags.judge(&live.tags)
     }
 
-    fn diff(&self, wanted: &Wanted, live: Option<&RepositoryLive>) -> Change {
+    fn diff(&self, spec: &RepositorySpec, live: Option<&RepositoryLive>) -> Change {
         match live {
-            None => Change::create(self.address(), self.fields(wanted, &RepositoryLive::default()))
+            None => Change::create(self.address(), self.fields(spec, &RepositoryLive::default()))
                 .about("where the function's images lie"),
-            Some(live) => Change::compare(self.address(), self.fields(wanted, live)),
+            Some(live) => Change::compare(self.address(), self.fields(spec, live)),
         }
     }
 
@@ -208,7 +208,7 @@ impl Resource<Clients> for Repository {
 
     async fn apply(
         &self,
-        wanted: &Wanted,
+        spec: &RepositorySpec,
         live: Option<RepositoryLive>,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
@@ -234,14 +234,14 @@ impl Resource<Clients> for Repository {
             };
             cloud.persist(put).await?;
         }
-        if Fields::new().at_least("", &live.tags, self.tags.wanted()) != Fields::new() {
+        if Fields::new().at_least("", &live.tags, self.tags.pairs()) != Fields::new() {
             let tag = async || {
                 let tag = ecr.tag_resource().resource_arn(&live.arn);
                 call("ECR", "TagResource", tag.set_tags(Some(self.ecr_tags())).send()).await
             };
             cloud.persist(tag).await?;
         }
-        self.apply_documents(wanted, &live, cloud).await
+        self.apply_documents(spec, &live, cloud).await
     }
 
     async fn delete(&self, _live: RepositoryLive, cloud: &Writer) -> Result<(), CloudError> {

@@ -25,7 +25,7 @@ pub struct Role {
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct RoleSpec {
     /// Who may take it.
     pub trust: Value,
     /// The one policy that is written into it.
@@ -71,27 +71,27 @@ impl Role {
         cloud.persist(put).await.map(drop)
     }
 
-    fn fields(&self, wanted: &Wanted, live: &RoleLive) -> Fields {
-        let boundary = wanted.boundary.as_ref().map(|boundary| boundary.0.clone());
+    fn fields(&self, spec: &RoleSpec, live: &RoleLive) -> Fields {
+        let boundary = spec.boundary.as_ref().map(|boundary| boundary.0.clone());
         let before = |name: &str| live.policies.get(name).cloned().unwrap_or_default();
         let mut fields = Fields::new()
-            .field("AssumeRolePolicyDocument", live.trust.clone(), wanted.trust.clone())
+            .field("AssumeRolePolicyDocument", live.trust.clone(), spec.trust.clone())
             .field("PermissionsBoundary", live.boundary.clone(), boundary);
-        if let Some(policy) = &wanted.policy {
-            let had = before(wanted.policy_name.as_str());
-            fields = fields.field(format!("Policies.{}", wanted.policy_name), had, policy.clone());
+        if let Some(policy) = &spec.policy {
+            let had = before(spec.policy_name.as_str());
+            fields = fields.field(format!("Policies.{}", spec.policy_name), had, policy.clone());
         }
-        for name in wanted.strange_policies(live) {
+        for name in spec.strange_policies(live) {
             fields = fields.field(format!("Policies.{name}"), before(name), Value::Null);
         }
-        let managed = [wanted.managed.clone()].into();
+        let managed = [spec.managed.clone()].into();
         if live.attached != managed {
             let list = |arns: &BTreeSet<String>| arns.iter().cloned().collect::<Vec<_>>();
             let had = (!live.attached.is_empty()).then(|| list(&live.attached));
             fields = fields.field("AttachedPolicies", had, list(&managed));
         }
-        let fields = fields.at_least("Tags", &live.tags, self.tags.wanted());
-        fields.marks(&live.tags, &wanted.marks)
+        let fields = fields.at_least("Tags", &live.tags, self.tags.pairs());
+        fields.marks(&live.tags, &spec.marks)
     }
 
     /// The id of the role `name`, another one for each that has had the name; `None` if there is
@@ -102,35 +102,35 @@ impl Role {
         Ok(found.and_then(|found| found.role).map(|role| role.role_id))
     }
 
-    async fn create(&self, wanted: &Wanted, cloud: &Writer) -> Result<RoleLive, CloudError> {
+    async fn create(&self, spec: &RoleSpec, cloud: &Writer) -> Result<RoleLive, CloudError> {
         let iam = &cloud.clients().iam;
-        let boundary = wanted.boundary.as_ref().map(|boundary| boundary.0.clone());
-        let owned = self.tags.with(&wanted.marks);
+        let boundary = spec.boundary.as_ref().map(|boundary| boundary.0.clone());
+        let owned = self.tags.with(&spec.marks);
         cloud
             .persist(async || {
                 let role = iam
                     .create_role()
                     .role_name(&self.name)
-                    .assume_role_policy_document(wanted.trust.to_string())
+                    .assume_role_policy_document(spec.trust.to_string())
                     .set_permissions_boundary(boundary.clone())
                     .set_tags(Some(tags(&owned)));
                 call("IAM", "CreateRole", role.send()).await
             })
             .await?;
         // What was just made is not there yet for everyone: it is not read back.
-        let trust = wanted.trust.clone();
+        let trust = spec.trust.clone();
         Ok(RoleLive { trust, boundary, tags: owned, ..Default::default() })
     }
 
     async fn apply_itself(
         &self,
-        wanted: &Wanted,
+        spec: &RoleSpec,
         live: &RoleLive,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
         let iam = &cloud.clients().iam;
         // What was asked is written down before it is done: who finishes the job reads it.
-        let owned = self.tags.with(&wanted.marks);
+        let owned = self.tags.with(&spec.marks);
         if Fields::new().tags(&live.tags, &owned) != Fields::new() {
             let tag = async || {
                 let tag = iam.tag_role().role_name(&self.name).set_tags(Some(tags(&owned)));
@@ -138,8 +138,8 @@ impl Role {
             };
             cloud.persist(tag).await?;
         }
-        if live.trust != wanted.trust {
-            let trust = wanted.trust.to_string();
+        if live.trust != spec.trust {
+            let trust = spec.trust.to_string();
             let update = async || {
                 let update = iam.update_assume_role_policy().role_name(&self.name);
                 let update = update.policy_document(&trust).send();
@@ -147,17 +147,17 @@ impl Role {
             };
             cloud.persist(update).await?;
         }
-        self.bound(wanted, live, cloud).await
+        self.bound(spec, live, cloud).await
     }
 
     async fn bound(
         &self,
-        wanted: &Wanted,
+        spec: &RoleSpec,
         live: &RoleLive,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
         let iam = &cloud.clients().iam;
-        match &wanted.boundary {
+        match &spec.boundary {
             Some(boundary) if live.boundary.as_ref() != Some(&boundary.0) => {
                 let put = async || {
                     let put = iam.put_role_permissions_boundary().role_name(&self.name);
@@ -179,26 +179,26 @@ impl Role {
 
     async fn apply_policies(
         &self,
-        wanted: &Wanted,
+        spec: &RoleSpec,
         live: &RoleLive,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
         let iam = &cloud.clients().iam;
-        for name in wanted.strange_policies(live) {
+        for name in spec.strange_policies(live) {
             self.delete_policy(name, cloud).await?;
         }
-        for arn in live.attached.iter().filter(|arn| **arn != wanted.managed) {
+        for arn in live.attached.iter().filter(|arn| **arn != spec.managed) {
             self.detach(arn, cloud).await?;
         }
-        if let Some(policy) = &wanted.policy
-            && live.policies.get(wanted.policy_name.as_str()) != Some(policy)
+        if let Some(policy) = &spec.policy
+            && live.policies.get(spec.policy_name.as_str()) != Some(policy)
         {
-            self.write_policy(wanted.policy_name, policy, cloud).await?;
+            self.write_policy(spec.policy_name, policy, cloud).await?;
         }
-        if !live.attached.contains(&wanted.managed) {
+        if !live.attached.contains(&spec.managed) {
             let attach = async || {
                 let attach = iam.attach_role_policy().role_name(&self.name);
-                let attach = attach.policy_arn(&wanted.managed).send();
+                let attach = attach.policy_arn(&spec.managed).send();
                 call("IAM", "AttachRolePolicy", attach).await
             };
             cloud.persist(attach).await?;
@@ -248,7 +248,7 @@ impl Role {
     }
 }
 
-impl Wanted {
+impl RoleSpec {
     fn strange_policies<'a>(&self, live: &'a RoleLive) -> impl Iterator<Item = &'a str> + use<'a> {
         let ours = self.policy_name.as_str();
         live.policies.keys().map(String::as_str).filter(move |name| *name != ours)
@@ -262,7 +262,7 @@ pub(super) fn tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
 }
 
 impl Resource<Clients> for Role {
-    type Wanted = Wanted;
+    type Spec = RoleSpec;
     type Live = RoleLive;
 
     fn address(&self) -> Address {
@@ -273,21 +273,21 @@ impl Resource<Clients> for Role {
         self.tags.judge(&live.tags)
     }
 
-    fn diff(&self, wanted: &Wanted, live: Option<&RoleLive>) -> Change {
+    fn diff(&self, spec: &RoleSpec, live: Option<&RoleLive>) -> Change {
         let nothing = RoleLive::default();
         let before = live.unwrap_or(&nothing);
-        let fields = self.fields(wanted, before);
-        let had = before.policies.get(wanted.policy_name.as_str()).unwrap_or(&Value::Null);
-        let policy = wanted.policy.as_ref();
+        let fields = self.fields(spec, before);
+        let had = before.policies.get(spec.policy_name.as_str()).unwrap_or(&Value::Null);
+        let policy = spec.policy.as_ref();
         let widens = policy.is_some_and(|policy| document::widens(had, policy))
-            || document::widens(&before.trust, &wanted.trust)
-            || !before.attached.contains(&wanted.managed)
-            || (before.boundary.is_some() && wanted.boundary.is_none());
+            || document::widens(&before.trust, &spec.trust)
+            || !before.attached.contains(&spec.managed)
+            || (before.boundary.is_some() && spec.boundary.is_none());
         let change = match live {
             None => Change::create(self.address(), fields),
             Some(_) => Change::compare(self.address(), fields),
         };
-        change.flag(Danger::WidensRights, widens).about(&wanted.about)
+        change.flag(Danger::WidensRights, widens).about(&spec.about)
     }
 
     async fn refuses_removal(
@@ -335,18 +335,18 @@ impl Resource<Clients> for Role {
 
     async fn apply(
         &self,
-        wanted: &Wanted,
+        spec: &RoleSpec,
         live: Option<RoleLive>,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
         let live = match live {
             Some(live) => {
-                self.apply_itself(wanted, &live, cloud).await?;
+                self.apply_itself(spec, &live, cloud).await?;
                 live
             }
-            None => self.create(wanted, cloud).await?,
+            None => self.create(spec, cloud).await?,
         };
-        self.apply_policies(wanted, &live, cloud).await
+        self.apply_policies(spec, &live, cloud).await
     }
 
     async fn delete(&self, live: RoleLive, cloud: &Writer) -> Result<(), CloudError> {

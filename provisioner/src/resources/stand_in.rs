@@ -6,7 +6,7 @@
 use crate::aws::values::Boundary;
 use crate::aws::{CloudError, Kind, OrAbsent as _, Reader, Writer, call};
 use crate::engine::{Marks, Ownership};
-use crate::resources::role::{self, Role};
+use crate::resources::role::{self, Role, RoleSpec};
 
 /// What it would be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub struct StandIn {
 impl StandIn {
     /// That of `role`.
     #[must_use]
-    pub fn of(role: &Role, wanted: &role::Wanted) -> Self {
-        let (trust, boundary) = (wanted.trust.to_string(), wanted.boundary.clone());
+    pub fn of(role: &Role, spec: &RoleSpec) -> Self {
+        let (trust, boundary) = (spec.trust.to_string(), spec.boundary.clone());
         Self { role: role.clone(), trust, boundary }
     }
 

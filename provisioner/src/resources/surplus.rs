@@ -22,22 +22,22 @@ pub struct Surplus {
 
 /// That these go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted(pub Vec<Digest>);
+pub struct SurplusSpec(pub Vec<Digest>);
 
-impl Wanted {
-    /// Which of what is `stored` is ours and more than is kept beside `wanted`; `None` where
+impl SurplusSpec {
+    /// Which of what is `stored` is ours and more than is kept beside `deployed`; `None` where
     /// nothing is.
     #[must_use]
-    pub fn beyond(wanted: &Digest, stored: &ImageLive) -> Option<Self> {
+    pub fn beyond(deployed: &Digest, stored: &ImageLive) -> Option<Self> {
         let before = stored.images.iter();
-        let before = before.filter(|image| image.is_ours() && image.digest != *wanted);
+        let before = before.filter(|image| image.is_ours() && image.digest != *deployed);
         let surplus: Vec<_> = before.skip(KEPT).map(|image| image.digest.clone()).collect();
         (!surplus.is_empty()).then_some(Self(surplus))
     }
 }
 
 impl Resource<Clients> for Surplus {
-    type Wanted = Wanted;
+    type Spec = SurplusSpec;
     /// What is to go is never looked for: it is in what is wanted.
     type Live = ();
 
@@ -53,12 +53,12 @@ impl Resource<Clients> for Surplus {
         Some(Repository::address_of(&self.repository))
     }
 
-    fn refers_to(&self, _wanted: &Wanted) -> Vec<Address> {
+    fn refers_to(&self, _spec: &SurplusSpec) -> Vec<Address> {
         vec![Function::address_of(&self.function)]
     }
 
-    fn diff(&self, wanted: &Wanted, _live: Option<&()>) -> Change {
-        let digests = wanted.0.iter().map(Digest::as_str);
+    fn diff(&self, spec: &SurplusSpec, _live: Option<&()>) -> Change {
+        let digests = spec.0.iter().map(Digest::as_str);
         let fields =
             digests.fold(Fields::new(), |fields, digest| fields.field("imageDigest", digest, ()));
         Change::new(self.address(), Action::Delete(Deleted::OlderThanKept), fields)
@@ -70,7 +70,7 @@ impl Resource<Clients> for Surplus {
 
     async fn apply(
         &self,
-        wanted: &Wanted,
+        spec: &SurplusSpec,
         _live: Option<()>,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
@@ -78,7 +78,7 @@ impl Resource<Clients> for Surplus {
         let deployed = function.as_ref().and_then(FunctionLive::digest);
         let ours = image::stored(&self.repository, cloud.reader()).await?;
         let goes = |stored: &image::Stored| {
-            let planned = stored.is_ours() && wanted.0.contains(&stored.digest);
+            let planned = stored.is_ours() && spec.0.contains(&stored.digest);
             planned && Some(&stored.digest) != deployed.as_ref()
         };
         let go: Vec<_> = ours.into_iter().filter(goes).map(|stored| stored.digest).collect();

@@ -29,7 +29,7 @@ pub struct Table {
 
 /// What is wanted: on demand, with two string keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct TableSpec {
     /// Items go after the moment in this attribute.
     pub expiry: Attribute,
 }
@@ -58,21 +58,17 @@ const ON_DEMAND: &str = "PAY_PER_REQUEST";
 const PATIENCE: f64 = 300.0;
 
 impl Table {
-    fn fields(&self, wanted: &Wanted, live: &TableLive) -> Fields {
+    fn fields(&self, spec: &TableSpec, live: &TableLive) -> Fields {
         Fields::new()
             .field("BillingModeSummary.BillingMode", or_null(&live.billing), ON_DEMAND)
-            .field(
-                "TimeToLiveDescription.AttributeName",
-                live.expiry.clone(),
-                wanted.expiry.as_str(),
-            )
-            .at_least("Tags", &live.tags, self.tags.wanted())
+            .field("TimeToLiveDescription.AttributeName", live.expiry.clone(), spec.expiry.as_str())
+            .at_least("Tags", &live.tags, self.tags.pairs())
     }
 
     fn dynamodb_tags(&self) -> Vec<Tag> {
         let tag = |(key, value): (&str, &str)| Tag::builder().key(key).value(value).build();
         self.tags
-            .wanted()
+            .pairs()
             .into_iter()
             .map(|pair| tag(pair).expect("it has a key and a value"))
             .collect()
@@ -130,17 +126,17 @@ impl Table {
 
     async fn expire(
         &self,
-        wanted: &Wanted,
+        spec: &TableSpec,
         live: &TableLive,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
-        if live.expiry.as_deref() == Some(wanted.expiry.as_str()) {
+        if live.expiry.as_deref() == Some(spec.expiry.as_str()) {
             return Ok(());
         }
         let update = async || {
             let expiry = TimeToLiveSpecification::builder()
                 .enabled(true)
-                .attribute_name(wanted.expiry.as_str());
+                .attribute_name(spec.expiry.as_str());
             let expiry = expiry.build().expect("it has an attribute");
             let update = cloud.clients().dynamodb.update_time_to_live().table_name(&self.name);
             let update = update.time_to_live_specification(expiry).send();
@@ -149,7 +145,7 @@ impl Table {
             };
             // It refuses what is so already: the answer to the first try may have been lost.
             match self.read(cloud.reader()).await? {
-                Some(live) if live.expiry.as_deref() == Some(wanted.expiry.as_str()) => Ok(()),
+                Some(live) if live.expiry.as_deref() == Some(spec.expiry.as_str()) => Ok(()),
                 Some(_) | None => Err(error),
             }
         };
@@ -158,7 +154,7 @@ impl Table {
 }
 
 impl Resource<Clients> for Table {
-    type Wanted = Wanted;
+    type Spec = TableSpec;
     type Live = TableLive;
 
     fn address(&self) -> Address {
@@ -170,8 +166,8 @@ impl Resource<Clients> for Table {
         if live.status == DELETING {
             return Ownership::Ours;
         }
-        let wanted = KEYS.map(|(name, kind)| (name.to_owned(), kind.to_owned(), "S".to_owned()));
-        if live.keys != wanted {
+        let keys = KEYS.map(|(name, kind)| (name.to_owned(), kind.to_owned(), "S".to_owned()));
+        if live.keys != keys {
             let why =
                 "its keys are not the strings pk and sk, and a table's keys cannot be changed";
             return Ownership::Foreign(Foreign::Unfit(why));
@@ -179,24 +175,24 @@ impl Resource<Clients> for Table {
         self.tags.judge(&live.tags)
     }
 
-    fn diff(&self, wanted: &Wanted, live: Option<&TableLive>) -> Change {
+    fn diff(&self, spec: &TableSpec, live: Option<&TableLive>) -> Change {
         let keys = || KEYS.map(|(name, _)| name).join(", ");
         match live {
             None => Change::create(
                 self.address(),
-                self.fields(wanted, &TableLive::default()).field("KeySchema", (), keys()),
+                self.fields(spec, &TableLive::default()).field("KeySchema", (), keys()),
             )
             .about("who is limited until when, and who has a key"),
             Some(live) if live.status == DELETING => {
-                Change::create(self.address(), self.fields(wanted, &TableLive::default()))
+                Change::create(self.address(), self.fields(spec, &TableLive::default()))
                     .note("the old one is still being deleted")
             }
-            Some(live) => Change::compare(self.address(), self.fields(wanted, live)),
+            Some(live) => Change::compare(self.address(), self.fields(spec, live)),
         }
     }
 
-    fn refuses_change(&self, wanted: &Wanted, live: &TableLive) -> Option<String> {
-        let other = live.expiry.as_deref().filter(|other| *other != wanted.expiry.as_str())?;
+    fn refuses_change(&self, spec: &TableSpec, live: &TableLive) -> Option<String> {
+        let other = live.expiry.as_deref().filter(|other| *other != spec.expiry.as_str())?;
         Some(format!(
             "its items expire by {other}, and AWS takes another attribute only an hour after that \
              was disabled: disable it (aws dynamodb update-time-to-live), and wait an hour"
@@ -266,7 +262,7 @@ impl Resource<Clients> for Table {
 
     async fn apply(
         &self,
-        wanted: &Wanted,
+        spec: &TableSpec,
         live: Option<TableLive>,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
@@ -289,7 +285,7 @@ impl Resource<Clients> for Table {
             cloud.persist(update).await?;
             self.active(cloud).await?;
         }
-        if Fields::new().at_least("", &live.tags, self.tags.wanted()) != Fields::new() {
+        if Fields::new().at_least("", &live.tags, self.tags.pairs()) != Fields::new() {
             let tag = async || {
                 let tag = dynamodb.tag_resource().resource_arn(&live.arn);
                 let tag = tag.set_tags(Some(self.dynamodb_tags())).send();
@@ -297,7 +293,7 @@ impl Resource<Clients> for Table {
             };
             cloud.persist(tag).await?;
         }
-        self.expire(wanted, &live, cloud).await
+        self.expire(spec, &live, cloud).await
     }
 
     async fn delete(&self, live: TableLive, cloud: &Writer) -> Result<(), CloudError> {

@@ -20,7 +20,7 @@ pub struct Url {
 
 /// What is wanted, beside what all URLs of ours are like.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct UrlSpec {
     /// The statements without which nobody may call it.
     pub permissions: [Address; 2],
     /// Clients may be configured with another one that is gone.
@@ -41,7 +41,7 @@ const NO_AUTH: &str = "NONE";
 const STREAM: &str = "RESPONSE_STREAM";
 
 impl Resource<Clients> for Url {
-    type Wanted = Wanted;
+    type Spec = UrlSpec;
     type Live = UrlLive;
 
     fn address(&self) -> Address {
@@ -56,17 +56,17 @@ impl Resource<Clients> for Url {
         Some(Function::address_of(&self.function))
     }
 
-    fn refers_to(&self, wanted: &Wanted) -> Vec<Address> {
-        wanted.permissions.to_vec()
+    fn refers_to(&self, spec: &UrlSpec) -> Vec<Address> {
+        spec.permissions.to_vec()
     }
 
-    fn diff(&self, wanted: &Wanted, live: Option<&UrlLive>) -> Change {
+    fn diff(&self, spec: &UrlSpec, live: Option<&UrlLive>) -> Change {
         let Some(live) = live else {
             let fields =
                 Fields::new().field("AuthType", (), NO_AUTH).field("InvokeMode", (), STREAM);
             let change = Change::create(self.address(), fields).flag(Danger::Exposes, true);
             return change
-                .flag(Danger::ChangesUrl, wanted.had_another)
+                .flag(Danger::ChangesUrl, spec.had_another)
                 .about("the address for clients");
         };
         let cors = live.cors.then_some("set");
@@ -93,7 +93,7 @@ impl Resource<Clients> for Url {
 
     async fn apply(
         &self,
-        _wanted: &Wanted,
+        _spec: &UrlSpec,
         live: Option<UrlLive>,
         cloud: &Writer,
     ) -> Result<(), CloudError> {

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::image::Architecture;
-use crate::resources::image::Wanted;
+use crate::resources::image::ImageSpec;
 use crate::stack::Declaration;
 
 /// When the prices were noted.
@@ -35,15 +35,15 @@ impl Estimate {
     /// Estimates for what is declared; `None` where no function is.
     #[must_use]
     pub fn of(declared: &Declaration) -> Option<Self> {
-        let function = declared.wanted.function.as_ref()?;
+        let function = declared.spec.function.as_ref()?;
         let gib = f64::from(function.memory.get()) / 1024.0;
         let second = match function.architecture {
             Architecture::Arm64 => ARM64_GIB_SECOND,
             Architecture::X86_64 => X86_64_GIB_SECOND,
         };
-        let idle_month = match declared.wanted.image.as_ref()? {
-            Wanted::Ready(image) => Some(image.size() as f64 / 1e9 * ECR_GB_MONTH * IMAGES),
-            Wanted::Kept(_) | Wanted::NotCompared => None,
+        let idle_month = match declared.spec.image.as_ref()? {
+            ImageSpec::Ready(image) => Some(image.size() as f64 / 1e9 * ECR_GB_MONTH * IMAGES),
+            ImageSpec::Kept(_) | ImageSpec::NotCompared => None,
         };
         Some(Self { idle_month, busy_hour: gib * second * 3600.0 })
     }

@@ -19,8 +19,8 @@ macro_rules! resources {
 
         /// What is wanted of each; what is not wanted is to be gone.
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
-        pub struct Wanted {
-            $(pub $field: Option<<$Kind as engine::Resource<Clients>>::Wanted>,)+
+        pub struct StackSpec {
+            $(pub $field: Option<<$Kind as engine::Resource<Clients>>::Spec>,)+
         }
 
         impl Stack {
@@ -38,12 +38,12 @@ macro_rules! resources {
             #[must_use]
             pub fn parts<'a>(
                 &'a self,
-                wanted: &'a Wanted,
+                spec: &'a StackSpec,
                 there: &'a Observed,
             ) -> Vec<Box<dyn Part<Clients> + 'a>> {
                 vec![$(Box::new(engine::part::Pair {
                     resource: &self.$field,
-                    wanted: wanted.$field.as_ref(),
+                    spec: spec.$field.as_ref(),
                     live: there.$field.as_ref(),
                 })),+]
             }

@@ -12,7 +12,7 @@ impl Declaration {
     /// Each resource in the order of creation.
     #[must_use]
     pub fn parts<'a>(&'a self, there: &'a Observed) -> Vec<Box<dyn Part<Clients> + 'a>> {
-        self.stack.parts(&self.wanted, there)
+        self.stack.parts(&self.spec, there)
     }
 
     /// Compares all of it with what is there.
@@ -26,7 +26,7 @@ impl Declaration {
     /// no more.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        let function = self.wanted.function.as_ref();
+        let function = self.spec.function.as_ref();
         function.and_then(|function| function.concurrency).is_some_and(|number| number.get() == 0)
     }
 

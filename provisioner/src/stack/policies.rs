@@ -40,7 +40,7 @@ pub const LONGEST: usize = 10_240;
 
 /// The account and region in which everything is, as AWS itself names them.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct ArnScope<'a> {
     /// `aws`, `aws-us-gov`, `aws-cn`, …: the second part of any ARN from there.
     pub partition: &'a str,
     pub account: &'a str,
@@ -50,7 +50,7 @@ pub struct Place<'a> {
 /// What the function may use while it runs.
 #[derive(Debug, Clone, Copy)]
 pub struct ExecutionPolicy<'a> {
-    pub place: Place<'a>,
+    pub scope: ArnScope<'a>,
     pub table: &'a str,
     /// The regions in which Bedrock is asked (`BEDROCK_REGIONS`).
     pub bedrock_regions: &'a [&'a str],
@@ -63,7 +63,7 @@ pub struct ExecutionPolicy<'a> {
 
 /// The names of all that one stack owns.
 #[derive(Debug, Clone, Copy)]
-pub struct Names<'a> {
+pub struct PolicyNames<'a> {
     pub repository: &'a str,
     pub function: &'a str,
     pub role: &'a str,
@@ -74,7 +74,7 @@ pub struct Names<'a> {
 
 /// Who may become the function's role: Lambda.
 pub fn trust() -> Value {
-    fill(TRUST, &Variables::default())
+    fill(TRUST, &Placeholders::default())
 }
 
 /// What the function's role may do: the inline policy `BedrockAndDynamoDB`.
@@ -83,7 +83,7 @@ pub fn trust() -> Value {
 ///
 /// Where a value would not be what it seems in a policy, or a model cannot be placed.
 pub fn execution(policy: &ExecutionPolicy<'_>) -> Result<Value, PolicyError> {
-    let mut variables = Variables::of(&policy.place)?;
+    let mut variables = Placeholders::of(&policy.scope)?;
     variables.name("table", policy.table)?;
     for region in policy.bedrock_regions {
         plain("region", region)?;
@@ -101,8 +101,8 @@ pub fn execution(policy: &ExecutionPolicy<'_>) -> Result<Value, PolicyError> {
 /// # Errors
 ///
 /// Where a value would not be what it seems in a policy.
-pub fn repository(place: &Place<'_>, function: &str) -> Result<Value, PolicyError> {
-    let mut variables = Variables::of(place)?;
+pub fn repository(scope: &ArnScope<'_>, function: &str) -> Result<Value, PolicyError> {
+    let mut variables = Placeholders::of(scope)?;
     variables.name("function", function)?;
     Ok(fill(REPOSITORY, &variables))
 }
@@ -112,8 +112,8 @@ pub fn repository(place: &Place<'_>, function: &str) -> Result<Value, PolicyErro
 /// # Errors
 ///
 /// Where a value would not be what it seems in a policy.
-pub fn operator(place: &Place<'_>, names: &Names<'_>) -> Result<Value, PolicyError> {
-    Ok(fill(OPERATOR, &Variables::of_names(place, names)?))
+pub fn operator(scope: &ArnScope<'_>, names: &PolicyNames<'_>) -> Result<Value, PolicyError> {
+    Ok(fill(OPERATOR, &Placeholders::of_names(scope, names)?))
 }
 
 /// What somebody needs who runs `plan` and `status`. It changes nothing.
@@ -121,8 +121,8 @@ pub fn operator(place: &Place<'_>, names: &Names<'_>) -> Result<Value, PolicyErr
 /// # Errors
 ///
 /// Where a value would not be what it seems in a policy.
-pub fn reader(place: &Place<'_>, names: &Names<'_>) -> Result<Value, PolicyError> {
-    Ok(fill(READER, &Variables::of_names(place, names)?))
+pub fn reader(scope: &ArnScope<'_>, names: &PolicyNames<'_>) -> Result<Value, PolicyError> {
+    Ok(fill(READER, &Placeholders::of_names(scope, names)?))
 }
 
 /// What Bedrock is asked for, as the ARNs of a policy.
@@ -137,7 +137,7 @@ struct Arns {
 
 impl Arns {
     fn of(policy: &ExecutionPolicy<'_>) -> Result<Self, PolicyError> {
-        let Place { partition, account, .. } = policy.place;
+        let ArnScope { partition, account, .. } = policy.scope;
         let mut arns = Self::default();
         for region in policy.bedrock_regions {
             let profile = |id: &str| {
@@ -205,20 +205,20 @@ impl Arns {
 
 /// What the names in a document stand for.
 #[derive(Debug, Default)]
-struct Variables(BTreeMap<&'static str, Value>);
+struct Placeholders(BTreeMap<&'static str, Value>);
 
-impl Variables {
-    fn of(place: &Place<'_>) -> Result<Self, PolicyError> {
+impl Placeholders {
+    fn of(scope: &ArnScope<'_>) -> Result<Self, PolicyError> {
         let mut variables = Self::default();
-        variables.name("partition", place.partition)?;
-        variables.name("account", place.account)?;
-        variables.name("region", place.region)?;
+        variables.name("partition", scope.partition)?;
+        variables.name("account", scope.account)?;
+        variables.name("region", scope.region)?;
         Ok(variables)
     }
 
-    fn of_names(place: &Place<'_>, names: &Names<'_>) -> Result<Self, PolicyError> {
-        let Names { repository, function, role, table, log_group } = names;
-        let mut variables = Self::of(place)?;
+    fn of_names(scope: &ArnScope<'_>, names: &PolicyNames<'_>) -> Result<Self, PolicyError> {
+        let PolicyNames { repository, function, role, table, log_group } = names;
+        let mut variables = Self::of(scope)?;
         variables.name("repository", repository)?;
         variables.name("function", function)?;
         variables.name("role", role)?;
@@ -249,7 +249,7 @@ fn plain(what: &'static str, value: &str) -> Result<(), PolicyError> {
     Ok(())
 }
 
-fn fill(document: &str, variables: &Variables) -> Value {
+fn fill(document: &str, variables: &Placeholders) -> Value {
     let mut document = serde_json::from_str::<Value>(document).expect("the documents are JSON");
     fill_value(&mut document, variables);
     if let Some(statements) = document["Statement"].as_array_mut() {
@@ -258,7 +258,7 @@ fn fill(document: &str, variables: &Variables) -> Value {
     document
 }
 
-fn fill_value(value: &mut Value, variables: &Variables) {
+fn fill_value(value: &mut Value, variables: &Placeholders) {
     match value {
         Value::String(text) => {
             let whole = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));

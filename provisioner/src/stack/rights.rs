@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use crate::aws::Account;
 use crate::engine::document;
 use crate::stack::names::Names;
-use crate::stack::policies::{self, ExecutionPolicy, Place, PolicyError};
+use crate::stack::policies::{self, ArnScope, ExecutionPolicy, PolicyError};
 
-fn place(account: &Account) -> Place<'_> {
-    Place { partition: &account.partition, account: &account.id, region: &account.region }
+fn scope(account: &Account) -> ArnScope<'_> {
+    ArnScope { partition: &account.partition, account: &account.id, region: &account.region }
 }
 
 /// What somebody needs who runs `up` and `down`, filled in for these names.
@@ -22,8 +22,8 @@ fn place(account: &Account) -> Place<'_> {
 /// Where a name would not be what it seems in a policy.
 pub fn operator(account: &Account, names: &Names) -> Result<Value, PolicyError> {
     let Names { name: _, repository, function, role, table, log_group } = names;
-    let names = policies::Names { repository, function, role, table, log_group };
-    policies::operator(&place(account), &names)
+    let names = policies::PolicyNames { repository, function, role, table, log_group };
+    policies::operator(&scope(account), &names)
 }
 
 /// Lambda may take the role.
@@ -38,7 +38,7 @@ pub fn trust() -> Value {
 ///
 /// Where a name would not be what it seems in a policy.
 pub fn repository(account: &Account, names: &Names) -> Result<Value, PolicyError> {
-    policies::repository(&place(account), &names.function).map(document::canonical)
+    policies::repository(&scope(account), &names.function).map(document::canonical)
 }
 
 /// Untagged leftovers go; what carries a tag is never expired, so the deployed image stays.
@@ -80,7 +80,7 @@ pub fn execution(
         .unwrap_or_default();
     let models: Vec<&str> = models.values().map(String::as_str).collect();
     let policy = ExecutionPolicy {
-        place: place(account),
+        scope: scope(account),
         table: &names.table,
         bedrock_regions: &regions,
         prefixes: &prefixes,

@@ -10,7 +10,7 @@ use anstream::{AutoStream, ColorChoice};
 
 use crate::engine::plan::Style;
 use crate::engine::words::clean;
-use crate::engine::{Said, Say};
+use crate::engine::{Message, Say};
 
 /// A mebibyte, in bytes.
 pub const MIB: f64 = 1024.0 * 1024.0;
@@ -151,10 +151,10 @@ impl Printer {
     pub fn say(self) -> Say {
         let meter = Mutex::new(Meter { printer: self, quarters: 0 });
         Say::new(move |said| match said {
-            Said::Progress(text) => self.progress(text),
-            Said::Waiting(text) => self.waiting(text),
-            Said::Detail(text) => self.verbose(text),
-            Said::Sent { done, total } => {
+            Message::Progress(text) => self.progress(text),
+            Message::Waiting(text) => self.waiting(text),
+            Message::Detail(text) => self.verbose(text),
+            Message::Sent { done, total } => {
                 meter.lock().unwrap_or_else(PoisonError::into_inner).show(done, total);
             }
         })

@@ -6,7 +6,7 @@
 use std::io::{self, Write as _};
 
 use crate::view::printer::Printer;
-use crate::view::watch::{Line, fit};
+use crate::view::watch::{StyledLine, fit};
 
 /// Another screen, without a cursor, and without lines that go on in the next one (xterm, *Control
 /// Sequences*).
@@ -42,9 +42,9 @@ impl Screen {
     /// # Errors
     ///
     /// If nobody reads standard output any more.
-    pub fn show(&mut self, lines: Vec<Line>) -> io::Result<()> {
+    pub fn show(&mut self, lines: Vec<StyledLine>) -> io::Result<()> {
         let style = self.printer.stdout_style();
-        let painted = |lines: &[Line]| -> Vec<String> {
+        let painted = |lines: &[StyledLine]| -> Vec<String> {
             lines.iter().map(|line| line.painted(style)).collect()
         };
         if !self.printer.redraws() {

@@ -10,7 +10,7 @@ use super::Scope;
 use crate::engine::plan::Style;
 use crate::proxy::limits::{self, Limit};
 use crate::proxy::logs::{milliseconds, printable};
-use crate::proxy::traffic::{Asked, MINUTES, Rate};
+use crate::proxy::traffic::{MINUTES, Rate, UserTraffic};
 use crate::proxy::when;
 use crate::view::columns::columns;
 
@@ -33,7 +33,7 @@ pub struct Person {
     pub user: Option<String>,
     /// `None` where it cannot be read.
     pub keys: Option<usize>,
-    pub asked: Asked,
+    pub asked: UserTraffic,
 }
 
 /// Why something could not be read, and what can be done.
@@ -45,14 +45,14 @@ pub struct Trouble {
 
 /// How often is looked, and in which time zone it is shown.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct WatchOptions {
     pub every: u32,
     pub zone: TimeZone,
 }
 
 /// One line, in one colour (the parameters of SGR, ECMA-48; empty for none).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct StyledLine {
     pub colour: &'static str,
     pub text: String,
 }
@@ -61,7 +61,7 @@ const BOLD: &str = "1";
 const DIM: &str = "2";
 const YELLOW: &str = "33";
 
-impl Line {
+impl StyledLine {
     fn new(colour: &'static str, text: impl Into<String>) -> Self {
         Self { colour, text: text.into() }
     }
@@ -78,21 +78,22 @@ impl Line {
 
 /// All that is to be seen.
 #[must_use]
-pub fn lines(sight: &Sight, look: &Look, scope: &Scope<'_>) -> Vec<Line> {
-    let time = sight.at.to_zoned(look.zone.clone()).strftime("%H:%M:%S %Z").to_string();
+pub fn lines(sight: &Sight, options: &WatchOptions, scope: &Scope<'_>) -> Vec<StyledLine> {
+    let time = sight.at.to_zoned(options.zone.clone()).strftime("%H:%M:%S %Z").to_string();
     let mut lines = vec![
-        Line::new(BOLD, scope.to_string()),
-        Line::new(DIM, format!("{time}, every {} s; Ctrl-C ends it", look.every)),
+        StyledLine::new(BOLD, scope.to_string()),
+        StyledLine::new(DIM, format!("{time}, every {} s; Ctrl-C ends it", options.every)),
     ];
     for Trouble { what, hint } in &sight.troubles {
-        lines.push(Line::new(YELLOW, format!("! {}", printable(what))));
-        lines.extend(hint.iter().map(|hint| Line::new(DIM, format!("  {}", printable(hint)))));
+        lines.push(StyledLine::new(YELLOW, format!("! {}", printable(what))));
+        lines
+            .extend(hint.iter().map(|hint| StyledLine::new(DIM, format!("  {}", printable(hint)))));
     }
     lines.extend(table(rates(&sight.rates)));
     lines.extend(match sight.limits.as_deref() {
         None => said("Who is limited cannot be read."),
         Some([]) => said("Nobody is limited."),
-        Some(limits) => table(limited(limits, sight.at, &look.zone)),
+        Some(limits) => table(limited(limits, sight.at, &options.zone)),
     });
     lines.extend(match sight.users.as_slice() {
         [] => said("Nobody has a key, and nobody has asked."),
@@ -101,16 +102,16 @@ pub fn lines(sight: &Sight, look: &Look, scope: &Scope<'_>) -> Vec<Line> {
     lines
 }
 
-fn said(text: &str) -> Vec<Line> {
-    vec![Line::new("", ""), Line::new("", text)]
+fn said(text: &str) -> Vec<StyledLine> {
+    vec![StyledLine::new("", ""), StyledLine::new("", text)]
 }
 
 /// Rows under their heads, after an empty line.
-fn table<const N: usize>(rows: Vec<[String; N]>) -> Vec<Line> {
+fn table<const N: usize>(rows: Vec<[String; N]>) -> Vec<StyledLine> {
     let text = columns(&rows);
     let rows = text.lines().enumerate();
-    let rows = rows.map(|(row, text)| Line::new(if row == 0 { BOLD } else { "" }, text));
-    std::iter::once(Line::new("", "")).chain(rows).collect()
+    let rows = rows.map(|(row, text)| StyledLine::new(if row == 0 { BOLD } else { "" }, text));
+    std::iter::once(StyledLine::new("", "")).chain(rows).collect()
 }
 
 fn rates(rates: &[Rate]) -> Vec<[String; 6]> {
@@ -156,11 +157,11 @@ fn people(users: &[Person], now: Timestamp) -> Vec<[String; 5]> {
 
 /// Cuts off what does not fit, and says so.
 #[must_use]
-pub fn fit(mut lines: Vec<Line>, (width, height): (usize, usize)) -> Vec<Line> {
+pub fn fit(mut lines: Vec<StyledLine>, (width, height): (usize, usize)) -> Vec<StyledLine> {
     let more = lines.len().saturating_sub(height);
     if more > 0 {
         lines.truncate(height.saturating_sub(1));
-        lines.push(Line::new(DIM, format!("… {} more lines", more + 1)));
+        lines.push(StyledLine::new(DIM, format!("… {} more lines", more + 1)));
     }
     for line in &mut lines {
         if line.text.chars().count() > width {
@@ -278,7 +279,8 @@ mod tests {
 
     #[test]
     fn colour_is_left_out_where_there_is_none() {
-        let head = &lines(&sight(), &look(), &Scope { global: &global(), account: &account() })[0];
+        let head =
+            &lines(&sight(), &options(), &Scope { global: &global(), account: &account() })[0];
         assert!(head.painted(Style::Colour).starts_with("\u{1b}[1mstack "));
         assert!(head.painted(Style::Plain).starts_with("stack "));
     }
@@ -298,13 +300,13 @@ mod tests {
     }
 
     fn drawn(sight: &Sight, size: (usize, usize)) -> String {
-        let lines = lines(sight, &look(), &Scope { global: &global(), account: &account() });
+        let lines = lines(sight, &options(), &Scope { global: &global(), account: &account() });
         let lines = fit(lines, size).into_iter().map(|line| line.painted(Style::Plain));
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    fn look() -> Look {
-        Look { every: 5, zone: TimeZone::fixed(tz::offset(9)) }
+    fn options() -> WatchOptions {
+        WatchOptions { every: 5, zone: TimeZone::fixed(tz::offset(9)) }
     }
 
     fn global() -> crate::cli::Global {
@@ -339,7 +341,7 @@ mod tests {
         let person = |user: Option<&str>, keys, requests, ago: i64| Person {
             user: user.map(str::to_owned),
             keys: Some(keys),
-            asked: Asked {
+            asked: UserTraffic {
                 requests,
                 by_bedrock: requests / 2,
                 last: (requests > 0).then(|| at - SignedDuration::from_secs(ago)),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use provisioner::aws::Account;
 use provisioner::image::{Architecture, Image};
-use provisioner::resources::image::Wanted;
+use provisioner::resources::image::ImageSpec;
 use provisioner::stack::names::Name;
 use provisioner::stack::settings::Settings;
 use provisioner::stack::{Declaration, Observed, Stack, declare};
@@ -36,9 +36,9 @@ fn the_same_stack_by_cdk() {
     let mut differs = Vec::new();
     for _ in 0..ROUNDS {
         let world = World::new(MiniStack);
-        let wanted = wanted(&world).to_string();
+        let spec = spec(&world).to_string();
         for index in [0, 1] {
-            times[index].push(deploy(&cdk, &world, &wanted));
+            times[index].push(deploy(&cdk, &world, &spec));
         }
         differs = differences(&world);
         let world = World::new(MiniStack);
@@ -74,7 +74,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 /// Our own declaration, for the other tool.
-fn wanted(world: &World) -> Value {
+fn spec(world: &World) -> Value {
     let name: Name = world.name.parse().unwrap();
     let text = |text: &str| text.to_owned();
     let account =
@@ -83,13 +83,13 @@ fn wanted(world: &World) -> Value {
     let image = Image::from_binary(&binary, Architecture::Arm64).unwrap();
     let settings = Settings::defaults(name);
     let there = Observed::default();
-    let Declaration { stack, wanted, .. } =
-        declare(&settings, &account, &there, Wanted::Ready(image));
+    let Declaration { stack, spec, .. } =
+        declare(&settings, &account, &there, ImageSpec::Ready(image));
     let Stack { role, repository, table, log_group, function, .. } = stack;
-    let (to_be, logs) = (wanted.role.unwrap(), wanted.log_group.unwrap());
-    let (documents, code) = (wanted.repository.unwrap(), wanted.function.unwrap());
+    let (to_be, logs) = (spec.role.unwrap(), spec.log_group.unwrap());
+    let (documents, code) = (spec.repository.unwrap(), spec.function.unwrap());
     let tags: Value =
-        role.tags.wanted().map(|(key, value)| (text(key), json!(value))).into_iter().collect();
+        role.tags.pairs().map(|(key, value)| (text(key), json!(value))).into_iter().collect();
     json!({
         "name": world.name, "account": account.id, "region": account.region, "tags": tags,
         "role": {
@@ -110,7 +110,7 @@ fn wanted(world: &World) -> Value {
     })
 }
 
-fn deploy(cdk: &Path, world: &World, wanted: &str) -> Duration {
+fn deploy(cdk: &Path, world: &World, spec: &str) -> Duration {
     let out = world.folder().join("cdk.out");
     let mut command = Command::new(cdk.join("node_modules/.bin/cdk"));
     command
@@ -121,7 +121,7 @@ fn deploy(cdk: &Path, world: &World, wanted: &str) -> Duration {
         .current_dir(cdk)
         .env_clear()
         .envs(["PATH", "HOME"].map(|name| (name, std::env::var(name).unwrap_or_default())))
-        .env("WANTED", wanted)
+        .env("WANTED", spec)
         .env("CI", "1")
         .env("CDK_DISABLE_CLI_TELEMETRY", "true")
         .env("AWS_ENDPOINT_URL", format!("http://{}", world.proxy.address))

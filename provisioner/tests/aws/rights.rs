@@ -5,7 +5,7 @@
 //! those stand in `AGAINST_ALL`.
 
 use provisioner::stack::names::Name;
-use provisioner::stack::policies::{self, Names, Place};
+use provisioner::stack::policies::{self, ArnScope, PolicyNames};
 use serde_json::{Value, json};
 use testing::aws::emulator::Emulator::Guarded;
 use testing::aws::world::{Ended, World};
@@ -138,21 +138,21 @@ fn names_action(ended: &Ended, action: &str) {
     assert!(ended.stderr.contains(name), "{action} is not named:\n{}", ended.stderr);
 }
 
-type Filled = fn(&Place<'_>, &Names<'_>) -> Result<Value, policies::PolicyError>;
+type Filled = fn(&ArnScope<'_>, &PolicyNames<'_>) -> Result<Value, policies::PolicyError>;
 
 /// A document for the stack of `world`, as far as the emulator can check it.
 fn document(world: &World, filled: Filled) -> Value {
     let name: Name = world.name.parse().unwrap();
     let names = provisioner::stack::names::Names::from(&name);
-    let place = Place { partition: "aws", account: "000000000000", region: "us-east-1" };
-    let names = Names {
+    let scope = ArnScope { partition: "aws", account: "000000000000", region: "us-east-1" };
+    let names = PolicyNames {
         repository: &names.repository,
         function: &names.function,
         role: &names.role,
         table: &names.table,
         log_group: &names.log_group,
     };
-    let mut document = filled(&place, &names).unwrap();
+    let mut document = filled(&scope, &names).unwrap();
     let statements = document["Statement"].as_array_mut().unwrap();
     let used = |action: &&str| statements.iter().any(|s| s["Action"].to_string().contains(*action));
     let loose: Vec<&str> = AGAINST_ALL.into_iter().filter(used).collect();

@@ -38,18 +38,18 @@ fn the_linter_finds_nothing_that_is_not_explained() {
     for stack in STACKS {
         let documents = rendered(&stack).map(|(name, document)| {
             // The documents of a resource leave it out, since they hang on it.
-            let place = &stack.place;
-            let (partition, account) = (place.partition, place.account);
+            let scope = &stack.scope;
+            let (partition, account) = (scope.partition, scope.account);
             let hangs_on = match name {
                 "trust" => format!("arn:{partition}:iam::{account}:role/x"),
                 "repository" => {
-                    format!("arn:{partition}:ecr:{}:{account}:repository/x", place.region)
+                    format!("arn:{partition}:ecr:{}:{account}:repository/x", scope.region)
                 }
                 _ => return (name, document),
             };
             (name, on(document, &hangs_on))
         });
-        assert_eq!(findings(&documents.into()), expected, "{}", stack.place.partition);
+        assert_eq!(findings(&documents.into()), expected, "{}", stack.scope.partition);
     }
 }
 

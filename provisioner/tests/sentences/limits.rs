@@ -83,7 +83,7 @@ fn a_stack_in_another_region_is_found_by_its_role() {
     let name = "claude-proxy".parse().unwrap();
     let tags = provisioner::stack::names::tags(&name, &account("ap-northeast-2"));
     let tags: String = tags
-        .wanted()
+        .pairs()
         .iter()
         .map(|(key, value)| format!("<member><Key>{key}</Key><Value>{value}</Value></member>"))
         .collect();

@@ -11,8 +11,8 @@ use provisioner::doctor::account::{
 };
 use provisioner::doctor::bedrock::{Route, of_profiles, unavailable};
 use provisioner::doctor::deployed::{of_health, of_identity};
-use provisioner::doctor::rights::{Source, context, of_denied, source};
-use provisioner::doctor::{Check, State, summary};
+use provisioner::doctor::rights::{Principal, context, of_denied, principal};
+use provisioner::doctor::{Check, CheckState, summary};
 use provisioner::engine::plan::Style;
 use provisioner::proxy::probe::Health;
 use provisioner::resources::function::FunctionLive;
@@ -43,16 +43,16 @@ fn credentials_that_end_soon_are_a_warning() {
         |seconds: Option<i64>| of_credentials("arn", seconds.map(SignedDuration::from_secs)).state;
     assert_eq!(
         [of(None), of(Some(3600)), of(Some(899)), of(Some(-5))],
-        [State::Ok, State::Ok, State::Warn, State::Warn]
+        [CheckState::Ok, CheckState::Ok, CheckState::Warn, CheckState::Warn]
     );
 }
 
 #[test]
 fn a_clock_is_judged_by_what_aws_takes() {
     let of = |ahead| of_clock(ahead).state;
-    assert_eq!([of(Some(0)), of(Some(-59))], [State::Ok; 2]);
-    assert_eq!([of(Some(60)), of(Some(-299)), of(None)], [State::Warn; 3]);
-    assert_eq!([of(Some(300)), of(Some(-4000))], [State::Fail; 2]);
+    assert_eq!([of(Some(0)), of(Some(-59))], [CheckState::Ok; 2]);
+    assert_eq!([of(Some(60)), of(Some(-299)), of(None)], [CheckState::Warn; 3]);
+    assert_eq!([of(Some(300)), of(Some(-4000))], [CheckState::Fail; 2]);
     assert_eq!(of_clock(Some(-4000)).cause, "1 h 6 min behind AWS's");
 }
 
@@ -63,30 +63,30 @@ fn regions_and_partitions_without_what_is_needed_fail() {
         region: region.into(),
         partition: partition.into(),
     };
-    assert_eq!(region(&account("us-east-1", "aws")).state, State::Ok);
-    assert_eq!(region(&account("il-central-1", "aws")).state, State::Fail);
-    assert_eq!(partition(&account("us-east-1", "aws")).state, State::Ok);
-    assert_eq!(partition(&account("us-gov-west-1", "aws-us-gov")).state, State::Warn);
-    assert_eq!(partition(&account("cn-north-1", "aws-cn")).state, State::Fail);
+    assert_eq!(region(&account("us-east-1", "aws")).state, CheckState::Ok);
+    assert_eq!(region(&account("il-central-1", "aws")).state, CheckState::Fail);
+    assert_eq!(partition(&account("us-east-1", "aws")).state, CheckState::Ok);
+    assert_eq!(partition(&account("us-gov-west-1", "aws-us-gov")).state, CheckState::Warn);
+    assert_eq!(partition(&account("cn-north-1", "aws-cn")).state, CheckState::Fail);
 }
 
 #[test]
 fn a_new_account_s_concurrency_is_a_warning() {
-    assert_eq!(of_concurrency(1000, Some(900)).state, State::Ok);
-    assert_eq!(of_concurrency(10, None).state, State::Warn);
-    assert_eq!(of_concurrency(1000, Some(10)).state, State::Warn);
+    assert_eq!(of_concurrency(1000, Some(900)).state, CheckState::Ok);
+    assert_eq!(of_concurrency(10, None).state, CheckState::Warn);
+    assert_eq!(of_concurrency(1000, Some(10)).state, CheckState::Warn);
 }
 
 #[test]
 fn whose_rights_are_simulated_is_read_from_the_caller() {
     let arn = |rest: &str| format!("arn:aws:{rest}");
     let user = arn("iam::123456789012:user/team/alice");
-    assert_eq!(source(&user), Source::User(user.clone()));
+    assert_eq!(principal(&user), Principal::User(user.clone()));
     let session = arn("sts::123456789012:assumed-role/AWSReservedSSO_Admin/alice@x");
-    assert_eq!(source(&session), Source::Role("AWSReservedSSO_Admin".into()));
-    assert_eq!(source(&arn("iam::123456789012:root")), Source::Root);
+    assert_eq!(principal(&session), Principal::Role("AWSReservedSSO_Admin".into()));
+    assert_eq!(principal(&arn("iam::123456789012:root")), Principal::Root);
     for strange in ["", "arn", &arn("sts::123456789012:federated-user/x")] {
-        assert_eq!(source(strange), Source::Unknown);
+        assert_eq!(principal(strange), Principal::Unknown);
     }
 }
 
@@ -100,10 +100,10 @@ fn what_a_condition_asks_for_is_simulated_as_given() {
 
 #[test]
 fn what_is_denied_is_named_and_counted() {
-    assert_eq!(of_denied(&BTreeSet::new()).state, State::Ok);
+    assert_eq!(of_denied(&BTreeSet::new()).state, CheckState::Ok);
     let denied = (1..=7).map(|number| format!("ecr:Action{number}")).collect();
     let check = of_denied(&denied);
-    assert_eq!(check.state, State::Fail);
+    assert_eq!(check.state, CheckState::Fail);
     assert!(check.cause.ends_with("ecr:Action5 and 2 more"), "{}", check.cause);
 }
 
@@ -114,12 +114,12 @@ fn profiles_are_those_that_the_function_would_ask_for() {
     assert!(all[0].starts_with("eu.anthropic.claude-opus-"), "{all:?}");
     assert_eq!(all.len(), 4);
     let of = |found: &[String]| of_profiles("eu-west-1", None, found);
-    assert_eq!(of(&all).state, State::Ok);
-    assert_eq!(of(&all[1..]).state, State::Warn);
+    assert_eq!(of(&all).state, CheckState::Ok);
+    assert_eq!(of(&all[1..]).state, CheckState::Warn);
     assert!(of(&all[1..]).cause.contains(&all[0]));
-    assert_eq!(of(&[]).state, State::Fail);
+    assert_eq!(of(&[]).state, CheckState::Fail);
     let other = of_profiles("us-east-1", Some(Prefix::Jp), &all);
-    assert_eq!(other.state, State::Fail);
+    assert_eq!(other.state, CheckState::Fail);
 }
 
 #[test]
@@ -155,10 +155,10 @@ fn a_role_that_the_function_was_not_made_with_is_another_role() {
         let tags = tags.into_iter().collect();
         of_identity(&FunctionLive { tags, role_id, ..FunctionLive::default() }).state
     };
-    assert_eq!(of(Some("AROA1"), Some("AROA1")), State::Ok);
-    assert_eq!(of(Some("AROA1"), Some("AROA2")), State::Fail);
-    assert_eq!(of(Some("AROA1"), None), State::Fail);
-    assert_eq!(of(None, Some("AROA1")), State::Warn);
+    assert_eq!(of(Some("AROA1"), Some("AROA1")), CheckState::Ok);
+    assert_eq!(of(Some("AROA1"), Some("AROA2")), CheckState::Fail);
+    assert_eq!(of(Some("AROA1"), None), CheckState::Fail);
+    assert_eq!(of(None, Some("AROA1")), CheckState::Warn);
 }
 
 #[test]

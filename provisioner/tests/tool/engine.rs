@@ -94,7 +94,7 @@ impl Shelf {
 struct Jar(&'static str);
 
 #[derive(Debug, Clone)]
-struct Wanted {
+struct JarSpec {
     size: u32,
     below: Vec<&'static str>,
 }
@@ -112,7 +112,7 @@ fn theirs() -> Live {
 }
 
 impl Resource<Shelf> for Jar {
-    type Wanted = Wanted;
+    type Spec = JarSpec;
     type Live = Live;
 
     fn address(&self) -> Address {
@@ -123,13 +123,13 @@ impl Resource<Shelf> for Jar {
         tags().judge(&live.labels)
     }
 
-    fn refers_to(&self, wanted: &Wanted) -> Vec<Address> {
-        wanted.below.iter().map(|name| Address::new("jar", *name)).collect()
+    fn refers_to(&self, spec: &JarSpec) -> Vec<Address> {
+        spec.below.iter().map(|name| Address::new("jar", *name)).collect()
     }
 
-    fn diff(&self, wanted: &Wanted, live: Option<&Live>) -> Change {
+    fn diff(&self, spec: &JarSpec, live: Option<&Live>) -> Change {
         let before = live.map(|live| live.size);
-        let fields = Fields::new().field("Size", before, wanted.size);
+        let fields = Fields::new().field("Size", before, spec.size);
         match live {
             None => Change::create(self.address(), fields),
             Some(_) => Change::compare(self.address(), fields),
@@ -151,13 +151,13 @@ impl Resource<Shelf> for Jar {
 
     async fn apply(
         &self,
-        wanted: &Wanted,
+        spec: &JarSpec,
         live: Option<Live>,
         cloud: &Writer<Shelf>,
     ) -> Result<(), CloudError> {
         let what = if live.is_some() { "update" } else { "create" };
         tokio::task::yield_now().await;
-        cloud.clients().write(what, self.0, Some(ours(wanted.size)))
+        cloud.clients().write(what, self.0, Some(ours(spec.size)))
     }
 
     async fn delete(&self, _live: Live, cloud: &Writer<Shelf>) -> Result<(), CloudError> {
@@ -168,14 +168,14 @@ impl Resource<Shelf> for Jar {
 /// A stack of three jars and one on top of two of them, as it would be declared.
 struct Stack {
     jars: [Jar; 4],
-    wanted: [Wanted; 4],
+    spec: [JarSpec; 4],
 }
 
 fn stack(size: u32) -> Stack {
-    let jar = |below: &[&'static str]| Wanted { size, below: below.to_vec() };
+    let jar = |below: &[&'static str]| JarSpec { size, below: below.to_vec() };
     Stack {
         jars: ["top", "left", "right", "alone"].map(Jar),
-        wanted: [jar(&["left", "right"]), jar(&[]), jar(&[]), jar(&[])],
+        spec: [jar(&["left", "right"]), jar(&[]), jar(&[]), jar(&[])],
     }
 }
 
@@ -189,9 +189,9 @@ impl Stack {
     }
 
     fn parts<'a>(&'a self, there: &'a [Option<Live>; 4]) -> Vec<Box<dyn Part<Shelf> + 'a>> {
-        let all = self.jars.iter().zip(&self.wanted).zip(there);
-        all.map(|((resource, wanted), live)| -> Box<dyn Part<Shelf> + 'a> {
-            Box::new(Pair { resource, wanted: Some(wanted), live: live.as_ref() })
+        let all = self.jars.iter().zip(&self.spec).zip(there);
+        all.map(|((resource, spec), live)| -> Box<dyn Part<Shelf> + 'a> {
+            Box::new(Pair { resource, spec: Some(spec), live: live.as_ref() })
         })
         .collect()
     }
@@ -287,7 +287,7 @@ fn what_somebody_has_just_made_is_judged_again() {
 #[test]
 fn whoever_is_always_slower_gives_up_after_six_rounds() {
     let (shelf, mut stack) = (Shelf::default(), stack(1));
-    stack.wanted[0].below.clear();
+    stack.spec[0].below.clear();
     for number in 0..100 {
         shelf.0.borrow_mut().faults.insert(number, Fault::Before(Kind::Stale));
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::{self, TimeZone};
 use proptest::prelude::*;
 use provisioner::engine::plan::Style;
-use provisioner::proxy::logs::{self, Event, LATE, Line, Look, Since, Tail};
+use provisioner::proxy::logs::{self, Event, LATE, LogLine, LogStyle, Since, Tail};
 use serde_json::json;
 
 const REQUEST: &str = r#"{"CacheReadTokens":34000,"Duration":12432,"Fallbacks":1,"FirstByte":812,
@@ -65,13 +65,13 @@ fn what_the_platform_says_of_every_request_is_of_its_own_kind() {
         r#"{"time":"2026-11-23T10:00:00Z","type":"platform.start","record":{"requestId":"1"}}"#,
         r#"{"time":"2026-11-23T10:00:00Z","type":"platform.report","record":{"status":"success"}}"#,
     ] {
-        assert!(matches!(Line::parse(line), Line::Platform { .. }), "{line}");
+        assert!(matches!(LogLine::parse(line), LogLine::Platform { .. }), "{line}");
     }
 }
 
 #[test]
 fn every_kind_of_line_is_one_object() {
-    let object = |line: &str| logs::json(&Line::parse(line), at());
+    let object = |line: &str| logs::json(&LogLine::parse(line), at());
     assert_eq!(
         object(REQUEST),
         json!({
@@ -184,5 +184,5 @@ fn at() -> Timestamp {
 
 fn text(line: &str) -> String {
     let zone = TimeZone::fixed(tz::offset(9));
-    Look { zone, style: Style::Plain }.text(&Line::parse(line), at())
+    LogStyle { zone, style: Style::Plain }.text(&LogLine::parse(line), at())
 }

@@ -10,7 +10,7 @@ use provisioner::engine::Marks;
 use provisioner::engine::plan::{self, Plan, Style};
 use provisioner::image::Digest;
 use provisioner::resources::function::FunctionLive;
-use provisioner::resources::image::{ImageLive, Stored, Wanted};
+use provisioner::resources::image::{ImageLive, ImageSpec, Stored};
 use provisioner::resources::log_group::LogGroupLive;
 use provisioner::resources::permission::PermissionLive;
 use provisioner::resources::repository::RepositoryLive;
@@ -261,7 +261,7 @@ fn an_old_image_that_is_still_deployed_goes_after_the_function_has_another() {
 fn strangers_may_knock_so_organization_mode_reserves_concurrency() {
     let mut settings = settings();
     settings.environment = Environment::parse(["ACCESS_MODE=organization"]).unwrap();
-    let function = declared(&settings).wanted.function.unwrap();
+    let function = declared(&settings).spec.function.unwrap();
     assert_eq!(function.concurrency, Some(Concurrency::new(50)));
 }
 
@@ -304,9 +304,9 @@ fn what_a_stack_without_such_tags_runs_with_counts_as_asked() {
     let live = function(&mut there);
     (live.memory, live.timeout, live.concurrency) = (1024, 60, Some(7));
     live.tags.retain(|key, _| options.iter().all(|name| !key.ends_with(name)));
-    let wanted = declared_over(&settings(), &there).wanted.function.unwrap();
-    assert_eq!((wanted.memory.get(), wanted.timeout.get()), (1024, 60));
-    assert_eq!(wanted.concurrency, Some(Concurrency::new(7)));
+    let spec = declared_over(&settings(), &there).spec.function.unwrap();
+    assert_eq!((spec.memory.get(), spec.timeout.get()), (1024, 60));
+    assert_eq!(spec.concurrency, Some(Concurrency::new(7)));
     let plan = declared_over(&settings(), &there).plan(&there);
     let fields: Vec<_> = plan.pending().flat_map(|change| change.fields.clone()).collect();
     assert!(fields.len() == 3 && fields.iter().all(|field| field.path.starts_with("Tags.")));
@@ -324,8 +324,8 @@ fn a_plain_up_never_takes_a_boundary_off() {
             Some(tag) => role.tags.insert(key, tag.to_owned()),
             None => role.tags.remove(&key),
         };
-        let wanted = declared_over(&settings(), &there).wanted.role.unwrap();
-        assert!(wanted.boundary.is_some(), "{tag:?}");
+        let spec = declared_over(&settings(), &there).spec.role.unwrap();
+        assert!(spec.boundary.is_some(), "{tag:?}");
     }
 }
 
@@ -335,7 +335,7 @@ fn nothing_is_insisted_on_that_was_merely_seen() {
     function(&mut there).environment.insert("PROXY_KEYS".into(), "alice:00".into());
     let declared = declared_over(&settings(), &there);
     assert!(declared.environment.contains_key("PROXY_KEYS"));
-    assert!(!declared.wanted.function.unwrap().environment.contains_key("PROXY_KEYS"));
+    assert!(!declared.spec.function.unwrap().environment.contains_key("PROXY_KEYS"));
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn declared(settings: &Settings) -> Declaration {
 }
 
 fn declared_over(settings: &Settings, there: &Observed) -> Declaration {
-    declare(settings, &account(), there, Wanted::Kept(digest()))
+    declare(settings, &account(), there, ImageSpec::Kept(digest()))
 }
 
 /// What a plan says of the default stack, all of it there, once `drift` has changed something.
@@ -451,9 +451,9 @@ fn stored(name: &str, pushed: i64) -> Stored {
 /// An account in which all that is declared is there.
 fn live(declared: &Declaration) -> Observed {
     let function = live_function(declared);
-    let (stack, wanted) = (&declared.stack, declared.wanted.clone());
-    let (role, logs) = (wanted.role.unwrap(), wanted.log_group.unwrap());
-    let repository = wanted.repository.unwrap();
+    let (stack, spec) = (&declared.stack, declared.spec.clone());
+    let (role, logs) = (spec.role.unwrap(), spec.log_group.unwrap());
+    let repository = spec.repository.unwrap();
     let tags = stack.role.tags.with(&Marks::new());
     Observed {
         role: Some(RoleLive {
@@ -500,7 +500,7 @@ fn live(declared: &Declaration) -> Observed {
 const URI: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/claude-proxy";
 
 fn live_function(declared: &Declaration) -> FunctionLive {
-    let function = declared.wanted.function.clone().unwrap();
+    let function = declared.spec.function.clone().unwrap();
     FunctionLive {
         arn: "arn".to_owned(),
         image: format!("{URI}@{}", digest()),

@@ -35,13 +35,13 @@ pub enum PushError {
 
 /// A failed request, before it is known to which registry.
 #[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) kind: Kind,
+pub(super) struct PushFault {
+    pub(super) kind: PushFaultKind,
     said: String,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PushFaultKind {
     /// Worth another attempt.
     Passing,
     /// What was asked for is not there.
@@ -54,15 +54,15 @@ pub(super) enum Kind {
     },
 }
 
-impl Fault {
-    fn new(kind: Kind, said: &str) -> Self {
+impl PushFault {
+    fn new(kind: PushFaultKind, said: &str) -> Self {
         Self { kind, said: cut(&quoted(said), SHOWN) }
     }
 
     /// The registry has something else under the image's tag, or nothing.
     pub(super) fn wrong_digest(expected: &Digest, found: Option<String>) -> Self {
         let found = found.unwrap_or_else(|| "nothing".to_owned());
-        Self::new(Kind::WrongDigest { expected: quoted(expected.as_str()) }, &found)
+        Self::new(PushFaultKind::WrongDigest { expected: quoted(expected.as_str()) }, &found)
     }
 
     /// Says it with names, and without the password.
@@ -73,40 +73,42 @@ impl Fault {
             password => self.said.replace(password, "***"),
         };
         match self.kind {
-            Kind::Passing => PushError::Unreachable { host, said },
-            Kind::NoRepository => {
+            PushFaultKind::Passing => PushError::Unreachable { host, said },
+            PushFaultKind::NoRepository => {
                 PushError::NoRepository { host, repository: registry.repository.clone() }
             }
-            Kind::Denied => PushError::Denied { host, said },
-            Kind::Missing | Kind::Refused => PushError::Refused { host, said },
-            Kind::WrongDigest { expected } => {
+            PushFaultKind::Denied => PushError::Denied { host, said },
+            PushFaultKind::Missing | PushFaultKind::Refused => PushError::Refused { host, said },
+            PushFaultKind::WrongDigest { expected } => {
                 PushError::WrongDigest { host, expected, found: said }
             }
         }
     }
 }
 
-impl From<OciDistributionError> for Fault {
+impl From<OciDistributionError> for PushFault {
     fn from(error: OciDistributionError) -> Self {
         use OciDistributionError as Oci;
         // What a library says of an answer that it cannot read has the answer in it, and with that
         // perhaps a token.
-        let unreadable = |what: &str| Self::new(Kind::Refused, what);
+        let unreadable = |what: &str| Self::new(PushFaultKind::Refused, what);
         match error {
             Oci::RequestError(error) => match error.status() {
                 Some(status) => of_status(status.as_u16(), ""),
                 None if error.is_decode() => unreadable("its answer cannot be read"),
                 None if error.is_redirect() => unreadable("it sends from one place to another"),
                 None if error.is_builder() => unreadable("it names a place that is none"),
-                None if error.is_timeout() => Self::new(Kind::Passing, "no answer came in time"),
-                None => Self::new(Kind::Passing, &network::why(&error)),
+                None if error.is_timeout() => {
+                    Self::new(PushFaultKind::Passing, "no answer came in time")
+                }
+                None => Self::new(PushFaultKind::Passing, &network::why(&error)),
             },
-            Oci::IoError(error) => Self::new(Kind::Passing, &network::why(&error)),
+            Oci::IoError(error) => Self::new(PushFaultKind::Passing, &network::why(&error)),
             Oci::ServerError { code, message, url: _ } => of_status(code, &message),
             Oci::RegistryError { envelope, url: _ } => of_envelope(&envelope, None),
             Oci::UnauthorizedError { url: _ } => of_status(401, ""),
-            Oci::AuthenticationFailure(said) => Self::new(Kind::Denied, &said),
-            Oci::ImageManifestNotFoundError(said) => Self::new(Kind::Missing, &said),
+            Oci::AuthenticationFailure(said) => Self::new(PushFaultKind::Denied, &said),
+            Oci::ImageManifestNotFoundError(said) => Self::new(PushFaultKind::Missing, &said),
             Oci::RegistryTokenDecodeError(_) => {
                 unreadable("its answer to the login cannot be read")
             }
@@ -134,15 +136,15 @@ impl From<OciDistributionError> for Fault {
 }
 
 /// Reads a refusal that has a status and perhaps the protocol's own words.
-fn of_status(status: u16, body: &str) -> Fault {
+fn of_status(status: u16, body: &str) -> PushFault {
     if let Ok(envelope) = serde_json::from_str(body) {
         return of_envelope(&envelope, Some(status));
     }
     let named = StatusCode::from_u16(status).map_or_else(|_| status.to_string(), |s| s.to_string());
-    Fault::new(kind_of(status), &format!("it answers {named}"))
+    PushFault::new(kind_of(status), &format!("it answers {named}"))
 }
 
-fn of_envelope(envelope: &OciEnvelope, status: Option<u16>) -> Fault {
+fn of_envelope(envelope: &OciEnvelope, status: Option<u16>) -> PushFault {
     let said = envelope.errors.iter().map(|error| match (&error.code, error.message.as_str()) {
         (OciErrorCode::Other(code), "") => code.clone(),
         (_, "") => "it says no more than a code".to_owned(),
@@ -150,25 +152,27 @@ fn of_envelope(envelope: &OciEnvelope, status: Option<u16>) -> Fault {
     });
     let said = said.collect::<Vec<_>>().join(", ");
     let named = envelope.errors.iter().find_map(|error| kind_of_code(&error.code));
-    Fault::new(named.unwrap_or_else(|| status.map_or(Kind::Refused, kind_of)), &said)
+    PushFault::new(named.unwrap_or_else(|| status.map_or(PushFaultKind::Refused, kind_of)), &said)
 }
 
-fn kind_of(status: u16) -> Kind {
+fn kind_of(status: u16) -> PushFaultKind {
     match status {
-        401 | 403 => Kind::Denied,
-        404 => Kind::Missing,
-        408 | 429 | 500..=599 => Kind::Passing,
-        _ => Kind::Refused,
+        401 | 403 => PushFaultKind::Denied,
+        404 => PushFaultKind::Missing,
+        408 | 429 | 500..=599 => PushFaultKind::Passing,
+        _ => PushFaultKind::Refused,
     }
 }
 
-fn kind_of_code(code: &OciErrorCode) -> Option<Kind> {
+fn kind_of_code(code: &OciErrorCode) -> Option<PushFaultKind> {
     match code {
-        OciErrorCode::NameUnknown => Some(Kind::NoRepository),
-        OciErrorCode::Unauthorized | OciErrorCode::Denied => Some(Kind::Denied),
-        OciErrorCode::ManifestUnknown | OciErrorCode::NotFound => Some(Kind::Missing),
+        OciErrorCode::NameUnknown => Some(PushFaultKind::NoRepository),
+        OciErrorCode::Unauthorized | OciErrorCode::Denied => Some(PushFaultKind::Denied),
+        OciErrorCode::ManifestUnknown | OciErrorCode::NotFound => Some(PushFaultKind::Missing),
         // The registry has forgotten the upload: the next attempt begins another.
-        OciErrorCode::BlobUploadUnknown | OciErrorCode::Toomanyrequests => Some(Kind::Passing),
+        OciErrorCode::BlobUploadUnknown | OciErrorCode::Toomanyrequests => {
+            Some(PushFaultKind::Passing)
+        }
         OciErrorCode::BlobUnknown
         | OciErrorCode::BlobUploadInvalid
         | OciErrorCode::DigestInvalid

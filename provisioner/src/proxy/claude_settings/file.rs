@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::Access;
+use super::ClientConfig;
 
 /// A larger file is not one of settings, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -22,7 +22,7 @@ pub struct Unwritten {
 /// # Errors
 ///
 /// [`Unwritten`], where the file cannot be read, or cannot take the settings.
-pub fn check(path: &Path, access: Access<'_>) -> Result<(), Unwritten> {
+pub fn check(path: &Path, access: ClientConfig<'_>) -> Result<(), Unwritten> {
     let file = resolved(path)?;
     let folder = folder(&file);
     if !folder.is_dir() {
@@ -38,7 +38,7 @@ pub fn check(path: &Path, access: Access<'_>) -> Result<(), Unwritten> {
 /// # Errors
 ///
 /// [`Unwritten`]; the file is as it was.
-pub fn write(path: &Path, access: Access<'_>) -> Result<(), Unwritten> {
+pub fn write(path: &Path, access: ClientConfig<'_>) -> Result<(), Unwritten> {
     let file = resolved(path)?;
     let text = merged(&file, access)?;
     let failed = |error: std::io::Error| unwritten(path, format!("cannot be written: {error}"));
@@ -50,7 +50,7 @@ pub fn write(path: &Path, access: Access<'_>) -> Result<(), Unwritten> {
     Ok(())
 }
 
-fn merged(file: &Path, access: Access<'_>) -> Result<String, Unwritten> {
+fn merged(file: &Path, access: ClientConfig<'_>) -> Result<String, Unwritten> {
     let text = read(file)?;
     access.merged(&text).map_err(|unfit| unwritten(file, unfit.to_string()))
 }
@@ -105,7 +105,7 @@ mod tests {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         symlink(&file, &link).unwrap();
         let key = ProxyKey::from_random([7; 32]);
-        let access = Access { url: "https://proxy.example", key: &key };
+        let access = ClientConfig { url: "https://proxy.example", key: &key };
         check(&link, access).unwrap();
         write(&link, access).unwrap();
         assert!(link.is_symlink());
@@ -119,7 +119,7 @@ mod tests {
     fn what_cannot_be_written_is_named() {
         let home = tempfile::tempdir().unwrap();
         let key = ProxyKey::from_random([7; 32]);
-        let access = Access { url: "https://proxy.example", key: &key };
+        let access = ClientConfig { url: "https://proxy.example", key: &key };
         let said = |name: &str| {
             let error = check(&home.path().join(name), access).unwrap_err().to_string();
             error.replace(home.path().to_str().unwrap(), "HOME")

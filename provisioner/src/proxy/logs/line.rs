@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 /// One line of the log group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum LogLine {
     Request(Box<RequestLine>),
     /// Something that an operator may want to know.
     Notice {
@@ -50,7 +50,7 @@ impl Level {
     }
 }
 
-impl Line {
+impl LogLine {
     /// Reads one event of the log group.
     #[must_use]
     pub fn parse(message: &str) -> Self {
@@ -77,7 +77,7 @@ impl Line {
 }
 
 /// A line of the function that is no request: its sentence, and its other fields behind it.
-fn notice(object: &Map<String, Value>) -> Line {
+fn notice(object: &Map<String, Value>) -> LogLine {
     let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
     let mut message = text("message").to_owned();
     let known = ["timestamp", "level", "message", "target"];
@@ -86,7 +86,7 @@ fn notice(object: &Map<String, Value>) -> Line {
     if !rest.is_empty() {
         message = format!("{message} ({})", rest.join(" "));
     }
-    Line::Notice { level: Level::of(text("level")), message }
+    LogLine::Notice { level: Level::of(text("level")), message }
 }
 
 fn word(value: &Value) -> String {
@@ -94,7 +94,7 @@ fn word(value: &Value) -> String {
 }
 
 /// What AWS Lambda says where its own lines are JSON (AWS, *Lambda Telemetry API schema*).
-fn platform(object: &Map<String, Value>, message: &str) -> Line {
+fn platform(object: &Map<String, Value>, message: &str) -> LogLine {
     let kind = object.get("type").and_then(Value::as_str).unwrap_or_default();
     let record = object.get("record");
     let status = record.and_then(|record| record.get("status")).and_then(Value::as_str);
@@ -103,9 +103,9 @@ fn platform(object: &Map<String, Value>, message: &str) -> Line {
             let why = record.and_then(|record| record.get("errorType")).map(word);
             let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
             let message = format!("the platform says: {kind}: {status}{why}");
-            Line::Notice { level: Level::Error, message }
+            LogLine::Notice { level: Level::Error, message }
         }
-        Some(_) | None => Line::Platform { message: message.to_owned() },
+        Some(_) | None => LogLine::Platform { message: message.to_owned() },
     }
 }
 
@@ -117,15 +117,15 @@ const PLATFORM: [&str; 5] =
 const WRONG: [&str; 4] =
     ["Status: timeout", "Status: error", " Task timed out after ", "Runtime exited"];
 
-fn plain(text: &str) -> Line {
+fn plain(text: &str) -> LogLine {
     let message = text.to_owned();
     let wrong = WRONG.iter().any(|words| text.contains(words));
     let platform = PLATFORM.iter().any(|start| text.starts_with(start));
     let said = text.strip_prefix("error: ");
     match (wrong, said) {
-        (true, _) => Line::Notice { level: Level::Error, message },
-        (false, Some(said)) => Line::Notice { level: Level::Error, message: said.to_owned() },
-        (false, None) if platform => Line::Platform { message },
-        (false, None) => Line::Notice { level: Level::Unknown, message },
+        (true, _) => LogLine::Notice { level: Level::Error, message },
+        (false, Some(said)) => LogLine::Notice { level: Level::Error, message: said.to_owned() },
+        (false, None) if platform => LogLine::Platform { message },
+        (false, None) => LogLine::Notice { level: Level::Unknown, message },
     }
 }

@@ -8,7 +8,7 @@ use aws_sdk_lambda::types::{
     Architecture as LambdaArchitecture, Environment, FunctionCode, PackageType,
 };
 
-use super::{Function, FunctionLive, PATIENCE, ROLE_ID_TAG, Wanted};
+use super::{Function, FunctionLive, FunctionSpec, PATIENCE, ROLE_ID_TAG};
 use crate::aws::values::Concurrency;
 use crate::aws::{CloudError, Kind, OrAbsent as _, Wait, Writer, call};
 use crate::engine::plan::Fields;
@@ -27,17 +27,17 @@ impl Function {
     /// Makes it, under the role with the id `role_id`.
     pub(super) async fn create(
         &self,
-        wanted: &Wanted,
+        spec: &FunctionSpec,
         role_id: Option<&str>,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
-        let Some(digest) = &wanted.image else {
+        let Some(digest) = &spec.image else {
             return Err(CloudError::new(Kind::Other, "there is no image to make it of"));
         };
         let code = FunctionCode::builder().image_uri(self.image_uri(digest, cloud).await?).build();
-        let environment = environment(wanted.environment.clone());
+        let environment = environment(spec.environment.clone());
         // One map for all tries: asked again, it is the same question to the letter.
-        let tags: HashMap<_, _> = self.owned_tags(wanted, role_id).into_iter().collect();
+        let tags: HashMap<_, _> = self.owned_tags(spec, role_id).into_iter().collect();
         cloud
             .persist(async || {
                 let create = cloud
@@ -47,10 +47,10 @@ impl Function {
                     .function_name(&self.name)
                     .package_type(PackageType::Image)
                     .code(code.clone())
-                    .architectures(LambdaArchitecture::from(wanted.architecture.name()))
-                    .memory_size(wanted.memory.get())
-                    .timeout(wanted.timeout.get())
-                    .role(&wanted.role)
+                    .architectures(LambdaArchitecture::from(spec.architecture.name()))
+                    .memory_size(spec.memory.get())
+                    .timeout(spec.timeout.get())
+                    .role(&spec.role)
                     .environment(environment.clone())
                     .set_tags(Some(tags.clone()));
                 call("Lambda", "CreateFunction", create.send()).await
@@ -88,11 +88,11 @@ impl Function {
     /// Writes down what was asked, before it is done: who finishes the job reads it.
     pub(super) async fn note_wishes(
         &self,
-        wanted: &Wanted,
+        spec: &FunctionSpec,
         live: FunctionLive,
         cloud: &Writer,
     ) -> Result<FunctionLive, CloudError> {
-        let owned = self.owned_tags(wanted, None);
+        let owned = self.owned_tags(spec, None);
         if Fields::new().tags(&live.tags, &owned) == Fields::new() {
             return Ok(live);
         }
@@ -107,14 +107,14 @@ impl Function {
 
     pub(super) async fn update_code(
         &self,
-        wanted: &Wanted,
+        spec: &FunctionSpec,
         live: FunctionLive,
         cloud: &Writer,
     ) -> Result<FunctionLive, CloudError> {
-        if self.code_fields(wanted, &live) == Fields::new() {
+        if self.code_fields(spec, &live) == Fields::new() {
             return Ok(live);
         }
-        let uri = match &wanted.image {
+        let uri = match &spec.image {
             Some(digest) => self.image_uri(digest, cloud).await?,
             None => live.image.clone(),
         };
@@ -122,7 +122,7 @@ impl Function {
             let update = cloud.clients().lambda.update_function_code().function_name(&self.name);
             let update = update
                 .image_uri(&uri)
-                .architectures(LambdaArchitecture::from(wanted.architecture.name()))
+                .architectures(LambdaArchitecture::from(spec.architecture.name()))
                 .set_revision_id(live.revision.clone());
             call("Lambda", "UpdateFunctionCode", update.send()).await
         };
@@ -132,14 +132,14 @@ impl Function {
 
     pub(super) async fn update_configuration(
         &self,
-        wanted: &Wanted,
+        spec: &FunctionSpec,
         live: FunctionLive,
         cloud: &Writer,
     ) -> Result<FunctionLive, CloudError> {
-        if wanted.configuration_fields(&live) == Fields::new() {
+        if spec.configuration_fields(&live) == Fields::new() {
             return Ok(live);
         }
-        self.run_under(wanted, &live, &wanted.role, cloud).await
+        self.run_under(spec, &live, &spec.role, cloud).await
     }
 
     /// Lets the role that there is now decrypt the function's variables, where they were encrypted
@@ -148,7 +148,7 @@ impl Function {
     /// has come, and is corrected last.
     pub(super) async fn renew_grant(
         &self,
-        wanted: &Wanted,
+        spec: &FunctionSpec,
         live: FunctionLive,
         role_id: Option<&str>,
         cloud: &Writer,
@@ -161,16 +161,16 @@ impl Function {
         let half = format!("{role_id} after stand-in");
         let mut live = live;
         if known != half {
-            if live.role == wanted.role {
-                let other = wanted.stand_in.make(cloud).await?;
-                live = self.run_under(wanted, &live, &other, cloud).await?;
+            if live.role == spec.role {
+                let other = spec.stand_in.make(cloud).await?;
+                live = self.run_under(spec, &live, &other, cloud).await?;
             }
-            self.tag(&live, self.owned_tags(wanted, Some(&half)), cloud).await?;
+            self.tag(&live, self.owned_tags(spec, Some(&half)), cloud).await?;
             // Tags may come with another revision.
             live = Self::settled(&self.name, cloud).await?;
         }
-        if live.role != wanted.role {
-            live = self.run_under(wanted, &live, &wanted.role, cloud).await?;
+        if live.role != spec.role {
+            live = self.run_under(spec, &live, &spec.role, cloud).await?;
         }
         stand_in::remove(&self.role, cloud).await?;
         Ok(live)
@@ -179,21 +179,21 @@ impl Function {
     /// Gives it our settings, and a role.
     async fn run_under(
         &self,
-        wanted: &Wanted,
+        spec: &FunctionSpec,
         live: &FunctionLive,
         role: &str,
         cloud: &Writer,
     ) -> Result<FunctionLive, CloudError> {
         // All variables are replaced: what somebody has set since then must be among them.
         let mut variables = live.environment.clone();
-        variables.extend(wanted.environment.clone());
+        variables.extend(spec.environment.clone());
         let environment = environment(variables);
         let update = async || {
             let update =
                 cloud.clients().lambda.update_function_configuration().function_name(&self.name);
             let update = update
-                .memory_size(wanted.memory.get())
-                .timeout(wanted.timeout.get())
+                .memory_size(spec.memory.get())
+                .timeout(spec.timeout.get())
                 .role(role)
                 .environment(environment.clone())
                 .set_revision_id(live.revision.clone());
@@ -206,16 +206,16 @@ impl Function {
     pub(super) async fn tag(
         &self,
         live: &FunctionLive,
-        wanted: BTreeMap<String, String>,
+        spec: BTreeMap<String, String>,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
-        if wanted.iter().all(|(key, value)| live.tags.get(key) == Some(value)) {
+        if spec.iter().all(|(key, value)| live.tags.get(key) == Some(value)) {
             return Ok(());
         }
-        let wanted: HashMap<_, _> = wanted.into_iter().collect();
+        let spec: HashMap<_, _> = spec.into_iter().collect();
         let tag = async || {
             let tag = cloud.clients().lambda.tag_resource().resource(&live.arn);
-            let tag = tag.set_tags(Some(wanted.clone()));
+            let tag = tag.set_tags(Some(spec.clone()));
             call("Lambda", "TagResource", tag.send()).await
         };
         cloud.persist(tag).await.map(drop)
@@ -223,12 +223,12 @@ impl Function {
 
     pub(super) async fn reserve(
         &self,
-        wanted: &Wanted,
+        spec: &FunctionSpec,
         live: &FunctionLive,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
-        match wanted.concurrency {
-            wanted if wanted.map(Concurrency::get) == live.concurrency => Ok(()),
+        match spec.concurrency {
+            spec if spec.map(Concurrency::get) == live.concurrency => Ok(()),
             Some(number) => Self::guarantee(&self.name, number, cloud).await,
             None => {
                 let lambda = &cloud.clients().lambda;

@@ -51,7 +51,7 @@ fn nobody_may_do_what_is_never_called() {
 #[test]
 fn any_policy_may_be_taken_off_the_role_and_one_put_on() {
     for stack in STACKS {
-        let document = policies::operator(&stack.place, &NAMES).unwrap();
+        let document = policies::operator(&stack.scope, &NAMES).unwrap();
         let condition = |action: &str| {
             let all = statements(&document).into_iter();
             let mut all = all.filter(|statement| texts(&statement["Action"]).contains(&action));
@@ -70,7 +70,7 @@ fn an_operator_may_do_all_that_is_called() {
     let called = called(&sources());
     assert!(called.len() > 60, "{called:?}");
     for stack in STACKS {
-        let granted = granted(&policies::operator(&stack.place, &NAMES).unwrap());
+        let granted = granted(&policies::operator(&stack.scope, &NAMES).unwrap());
         let missing: Vec<_> = called.difference(&granted).map(String::as_str).collect();
         assert_eq!(missing, NOT_GRANTED.map(|(action, _)| action));
     }

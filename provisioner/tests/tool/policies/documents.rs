@@ -1,6 +1,6 @@
 //! What stands in the documents once they are filled in?
 
-use provisioner::stack::policies::{self, ExecutionPolicy, Names, PolicyError};
+use provisioner::stack::policies::{self, ExecutionPolicy, PolicyError, PolicyNames};
 use serde_json::{Value, json};
 
 use super::{NAMES, STACKS, rendered, stack};
@@ -20,7 +20,7 @@ const OF_THE_ACCOUNT: [&str; 7] = [
 fn the_documents_are_those_on_record() {
     for stack in STACKS {
         for (name, document) in rendered(&stack) {
-            let snapshot = format!("{}-{name}", stack.place.partition);
+            let snapshot = format!("{}-{name}", stack.scope.partition);
             let text = serde_json::to_string_pretty(&document).unwrap();
             insta::with_settings!({ snapshot_path => "../../golden/policies", prepend_module_to_snapshot => false, omit_expression => true }, {
                 insta::assert_snapshot!(snapshot, text);
@@ -62,7 +62,7 @@ fn no_document_names_another_partition() {
         for (name, document) in rendered(&stack) {
             for text in strings(&document).iter().filter(|text| text.starts_with("arn:")) {
                 let named = text.split(':').nth(1);
-                assert_eq!(named, Some(stack.place.partition), "{name}: {text}");
+                assert_eq!(named, Some(stack.scope.partition), "{name}: {text}");
             }
         }
     }
@@ -108,11 +108,11 @@ fn mapped_models_are_granted_one_by_one() {
         let found = all.iter().find(|statement| statement["Sid"] == sid).unwrap();
         json!({ "Resource": found["Resource"], "Condition": found["Condition"] })
     };
-    let place = "arn:aws:bedrock:us-east-1:123456789012";
+    let scope = "arn:aws:bedrock:us-east-1:123456789012";
     let profiles = [
         application.to_owned(),
-        format!("{place}:inference-profile/eu.anthropic.claude-opus-5"),
-        format!("{place}:inference-profile/us.anthropic.claude-*"),
+        format!("{scope}:inference-profile/eu.anthropic.claude-opus-5"),
+        format!("{scope}:inference-profile/us.anthropic.claude-*"),
     ];
     assert_eq!(resources("InvokeProfiles"), json!({ "Resource": profiles, "Condition": null }));
     let condition = json!({ "ArnLike": { "bedrock:InferenceProfileArn": profiles } });
@@ -128,7 +128,7 @@ fn mapped_models_are_granted_one_by_one() {
 fn no_value_can_widen_a_policy() {
     for value in ["", "*", "a*", "a?", "${aws:username}", "a\"", "a,b", "a b", "{table}", "ä"] {
         let refused = |error: PolicyError| matches!(error, PolicyError::Unusable { .. });
-        let (good, place) = (STACKS[0], STACKS[0].place);
+        let (good, scope) = (STACKS[0], STACKS[0].scope);
         let policies = [
             ExecutionPolicy { table: value, ..good },
             ExecutionPolicy { bedrock_regions: &[value], ..good },
@@ -138,10 +138,10 @@ fn no_value_can_widen_a_policy() {
         for policy in policies {
             assert!(policies::execution(&policy).is_err_and(refused), "{value:?}: {policy:?}");
         }
-        let names = Names { log_group: value, ..NAMES };
-        assert!(policies::operator(&place, &names).is_err_and(refused), "{value:?}");
-        assert!(policies::reader(&place, &names).is_err_and(refused), "{value:?}");
-        assert!(policies::repository(&place, value).is_err_and(refused), "{value:?}");
+        let names = PolicyNames { log_group: value, ..NAMES };
+        assert!(policies::operator(&scope, &names).is_err_and(refused), "{value:?}");
+        assert!(policies::reader(&scope, &names).is_err_and(refused), "{value:?}");
+        assert!(policies::repository(&scope, value).is_err_and(refused), "{value:?}");
     }
 }
 

@@ -1,9 +1,9 @@
 //! The stacks whose policies are looked at.
 
-use provisioner::stack::policies::{self, ExecutionPolicy, Names, Place};
+use provisioner::stack::policies::{self, ArnScope, ExecutionPolicy, PolicyNames};
 use serde_json::Value;
 
-pub(crate) const NAMES: Names<'_> = Names {
+pub(crate) const NAMES: PolicyNames<'_> = PolicyNames {
     repository: "claude-proxy",
     function: "claude-proxy-api",
     role: "claude-proxy-api-role",
@@ -24,18 +24,18 @@ pub(crate) const fn stack<'a>(
     bedrock_regions: &'a [&'a str],
     prefixes: &'a [&'a str],
 ) -> ExecutionPolicy<'a> {
-    let place = Place { partition, account: "123456789012", region };
-    ExecutionPolicy { place, table: NAMES.table, bedrock_regions, prefixes, models: &[] }
+    let scope = ArnScope { partition, account: "123456789012", region };
+    ExecutionPolicy { scope, table: NAMES.table, bedrock_regions, prefixes, models: &[] }
 }
 
 /// Every document of a stack, under the name of its file.
 pub(crate) fn rendered(stack: &ExecutionPolicy<'_>) -> [(&'static str, Value); 5] {
-    let place = &stack.place;
+    let scope = &stack.scope;
     [
         ("trust", policies::trust()),
         ("execution", policies::execution(stack).unwrap()),
-        ("repository", policies::repository(place, NAMES.function).unwrap()),
-        ("operator", policies::operator(place, &NAMES).unwrap()),
-        ("reader", policies::reader(place, &NAMES).unwrap()),
+        ("repository", policies::repository(scope, NAMES.function).unwrap()),
+        ("operator", policies::operator(scope, &NAMES).unwrap()),
+        ("reader", policies::reader(scope, &NAMES).unwrap()),
     ]
 }

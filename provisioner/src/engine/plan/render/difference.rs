@@ -14,10 +14,10 @@ pub(super) enum Sign {
     Same,
 }
 
-pub(super) type Line = (Sign, String);
+pub(super) type DiffLine = (Sign, String);
 
 /// The lines that say how `before` becomes `after`; `None` where both fit into one line.
-pub(super) fn lines(before: &Value, after: &Value) -> Option<Vec<Line>> {
+pub(super) fn lines(before: &Value, after: &Value) -> Option<Vec<DiffLine>> {
     let either = |is: fn(&Value) -> bool| is(before) || is(after);
     if either(is_policy) {
         return Some(of_policies(before, after));
@@ -41,7 +41,7 @@ fn is_statement(value: &Value) -> bool {
     value.get("Effect").is_some()
 }
 
-fn of_sets(had: &[String], has: &[String]) -> Vec<Line> {
+fn of_sets(had: &[String], has: &[String]) -> Vec<DiffLine> {
     let gone = had.iter().filter(|line| !has.contains(line)).map(|line| (Sign::Gone, line.clone()));
     let new = has.iter().filter(|line| !had.contains(line)).map(|line| (Sign::New, line.clone()));
     gone.chain(new).collect()
@@ -79,7 +79,7 @@ fn word(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn of_policies(before: &Value, after: &Value) -> Vec<Line> {
+fn of_policies(before: &Value, after: &Value) -> Vec<DiffLine> {
     let list = |value: &Value| -> Vec<Statement> {
         let all = if is_statement(value) { vec![value] } else { statements(value) };
         all.into_iter().map(Statement::of).collect()
@@ -145,7 +145,7 @@ impl Statement {
         self.id.as_ref().map(|id| format!("{id}: ")).unwrap_or_default()
     }
 
-    fn whole(&self, sign: Sign) -> Vec<Line> {
+    fn whole(&self, sign: Sign) -> Vec<DiffLine> {
         let Self { effect, actions, rest, conditions, .. } = self;
         let head = format!("{}{effect} {}", self.name(), actions.join(", "));
         let rest = rest.iter().map(|line| format!("  {line}"));
@@ -156,7 +156,7 @@ impl Statement {
         [head].into_iter().chain(rest).chain(conditions).map(|line| (sign, line)).collect()
     }
 
-    fn to(&self, new: &Self) -> Vec<Line> {
+    fn to(&self, new: &Self) -> Vec<DiffLine> {
         let head = (Sign::Changed, format!("{}{}", self.name(), self.effect));
         let parts = |statement: &Self| -> Vec<String> {
             let actions = statement.actions.iter().map(|action| format!("  may {action}"));
