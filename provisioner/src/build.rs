@@ -24,10 +24,10 @@ use crate::view::printer::{MIB, Printer};
 pub mod tools;
 
 /// The package of the function, and its program.
-const FUNCTION: &str = "function";
+const PACKAGE: &str = "function";
 
 /// What a clone of claude-proxy has: many a workspace has a `function`.
-const PACKAGES: [&str; 2] = [FUNCTION, "provisioner"];
+const PACKAGES: [&str; 2] = [PACKAGE, "provisioner"];
 
 /// What of cargo's words is remembered, to tell why a build failed, in bytes.
 const REMEMBERED: usize = 16 * 1024;
@@ -192,7 +192,7 @@ fn command(folder: &Path, triple: &str, flags: &OsStr, printer: Printer) -> Comm
     let mut command = Command::new("cargo-zigbuild");
     command
         .args(["zigbuild", "--locked", "--profile", "lambda", "--target", triple])
-        .args(["--package", FUNCTION, "--bin", FUNCTION])
+        .args(["--package", PACKAGE, "--bin", PACKAGE])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(folder)
         // It wins over every other source of flags, so that nobody's own change the bytes.

@@ -178,14 +178,14 @@ impl fmt::Debug for Blob {
 
 /// An image for one platform: a layer, its configuration, and the manifest that names both.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
+pub struct OciImage {
     architecture: Architecture,
     layer: Blob,
     config: Blob,
     manifest: Blob,
 }
 
-impl Image {
+impl OciImage {
     /// Makes the image of a binary, after a check that Lambda could run it.
     ///
     /// # Errors

@@ -350,3 +350,53 @@ fn outside(text: &str) -> Vec<String> {
 fn is_part_of_a_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
+
+/// The crates in which one name is one type or constant, wherever it stands.
+const ONE_WORD_ONE_THING: [&str; 1] = ["provisioner"];
+
+/// What is associated with a type is told apart by that type; an alias of the same name is the same
+/// thing with something filled in.
+#[test]
+fn a_name_means_one_thing_in_a_crate() {
+    let mut offenders = Vec::new();
+    for package in ONE_WORD_ONE_THING {
+        let home = root().join(package).join("src");
+        let mut places = BTreeMap::<String, Vec<String>>::new();
+        for file in sources().into_iter().filter(|file| file.starts_with(&home)) {
+            for name in defined(&fs::read_to_string(&file).unwrap()) {
+                places.entry(name).or_default().push(file.display().to_string());
+            }
+        }
+        assert!(places.len() > 100, "{package} has {} names", places.len());
+        let twice = places.into_iter().filter(|(_, files)| files.len() > 1);
+        offenders.extend(twice.map(|(name, files)| format!("{name}: {}", files.join(", "))));
+    }
+    assert!(offenders.is_empty(), "one name for two things:\n{}", offenders.join("\n"));
+}
+
+#[test]
+fn the_names_that_a_file_defines_are_found() {
+    let text = "pub struct Line;\npub(crate) enum State {}\nimpl A {\n    type Live = ();\n    \
+                const ALL: u8 = 1;\n}\ntype Reader = engine::Reader<C>;\ntype Rows<'a> = &'a str;\n\
+                const MOST: u8 = 2; // struct No\nconst fn f() {}\n\n#[cfg(test)]\nstruct Case;";
+    assert_eq!(defined(text), ["Line", "State", "Rows", "MOST"]);
+}
+
+/// The types and constants that `text` defines at its outermost level, without its tests.
+fn defined(text: &str) -> Vec<String> {
+    let name = |line: &str| {
+        let line = match line.strip_prefix("pub") {
+            Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+            Some(rest) => rest.trim_start(),
+            None => line,
+        };
+        let (kind, rest) = line.split_once(' ')?;
+        let kinds = ["struct", "enum", "union", "trait", "type", "const", "static"];
+        let end = rest.find(|c| !is_part_of_a_name(c)).unwrap_or(rest.len());
+        let name = &rest[..end];
+        let upper = name.starts_with(|c: char| c.is_ascii_uppercase());
+        let alias = kind == "type" && rest.contains(&format!("::{name}"));
+        (kinds.contains(&kind) && upper && !alias).then(|| name.to_owned())
+    };
+    code(text).lines().filter_map(name).collect()
+}

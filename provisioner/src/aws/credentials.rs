@@ -12,7 +12,7 @@ use aws_credential_types::provider::{
 use tokio::sync::Mutex;
 
 /// Credentials that end sooner are fetched anew.
-const SOON: Duration = Duration::from_secs(60);
+const REFRESH_BEFORE: Duration = Duration::from_secs(60);
 
 /// Asks another provider, and remembers what that gave.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ impl Once {
     #[expect(clippy::disallowed_methods, reason = "credentials end by the clock of the machine")]
     async fn credentials(&self) -> Provided {
         let mut known = self.known.lock().await;
-        let soon = SystemTime::now() + SOON;
+        let soon = SystemTime::now() + REFRESH_BEFORE;
         let good = |one: &&Credentials| one.expiry().is_none_or(|ends| ends > soon);
         if let Some(known) = known.as_ref().filter(good) {
             return Ok(known.clone());

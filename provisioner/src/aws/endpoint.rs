@@ -8,7 +8,7 @@ use super::{CloudError, Kind};
 use crate::engine::words::quoted;
 
 /// All services that are asked, by the names of their settings (`AWS_ENDPOINT_URL_<ID>`).
-const ASKED: [&str; 9] = [
+const SERVICES: [&str; 9] = [
     "STS",
     "IAM",
     "ECR",
@@ -73,7 +73,7 @@ fn named(config: &SdkConfig, id: &'static str) -> Option<String> {
 ///
 /// The first that is none.
 pub(super) fn check(config: &SdkConfig) -> Result<(), CloudError> {
-    for id in ASKED {
+    for id in SERVICES {
         let Some(url) = named(config, id).filter(|url| !is_address(url)) else { continue };
         let shown = if url.contains('@') { "(hidden)".to_owned() } else { quoted(&url) };
         let variable = id.to_uppercase().replace(' ', "_");

@@ -17,7 +17,7 @@ impl CloudError {
             Kind::Denied => return Some(self.hint_of_denial()),
             // Nobody may say whose it is.
             Kind::Foreign if !self.action.is_empty() => return Some(self.hint_of_denial()),
-            Kind::Busy | Kind::Stale | Kind::NotYet | Kind::TimedOut | Kind::Throttled => AGAIN,
+            Kind::Busy | Kind::Stale | Kind::NotYet | Kind::TimedOut | Kind::Throttled => RUN_AGAIN,
             Kind::Held => "once that is done, run it again",
             Kind::Foreign => "look whose it is (provisioner status) before you run it again",
             Kind::NotFound | Kind::Exists | Kind::Interrupted | Kind::Other => {
@@ -135,7 +135,7 @@ impl CloudError {
     }
 }
 
-const AGAIN: &str = "run it again: what is done already stays done";
+const RUN_AGAIN: &str = "run it again: what is done already stays done";
 
 #[cfg(test)]
 mod tests {

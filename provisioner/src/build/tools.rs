@@ -128,11 +128,11 @@ fn broken(program: &'static str, ran: &Output) -> Missing {
 }
 
 /// As much of a program's words is shown, in characters: rustup says in them what to do.
-const LONGEST: usize = 280;
+const MAX_EXCERPT: usize = 280;
 
 /// What a program says on its standard error, on one line.
 pub(super) fn own_words(ran: &Output) -> String {
-    let said = cut(&quoted(&plain(&String::from_utf8_lossy(&ran.stderr))), LONGEST);
+    let said = cut(&quoted(&plain(&String::from_utf8_lossy(&ran.stderr))), MAX_EXCERPT);
     if said.is_empty() { format!("it ended without a word ({})", ran.status) } else { said }
 }
 

@@ -28,17 +28,17 @@ pub(super) async fn run(session: &mut Session, args: DoctorArgs) -> Result<Exit,
     if args.fix {
         fix(session, &cloud, &settings).await?;
     }
-    let looking = async { Ok(look(session, &cloud, &settings, args.spend).await) };
+    let looking = async { Ok(check(session, &cloud, &settings, args.spend).await) };
     let checks = session.unless_stopped(looking).await?;
     Ok(tell(session, &checks))
 }
 
 /// Makes every check, all at once.
-async fn look(session: &Session, cloud: &Cloud, settings: &Settings, spend: bool) -> Vec<Check> {
+async fn check(session: &Session, cloud: &Cloud, settings: &Settings, spend: bool) -> Vec<Check> {
     let names = Names::from(&settings.name);
     let (reader, writer) =
         (cloud.reader(), cloud.writer(session.printer.say(), session.stop.clone()));
-    let observed = Box::pin(session.look(cloud, settings, &ImageSpec::NotCompared)).await;
+    let observed = Box::pin(session.declare(cloud, settings, &ImageSpec::NotCompared)).await;
     let environment = observed.as_ref().map(|(declared, _)| declared.environment.clone());
     let environment = environment.unwrap_or_default();
     let reserved =
@@ -88,7 +88,7 @@ fn tell(session: &mut Session, checks: &[Check]) -> Exit {
 /// Mends what can be mended without harm, by the very code that `up` uses.
 async fn fix(session: &Session, cloud: &Cloud, settings: &Settings) -> Result<(), Failure> {
     let (declared, there) =
-        Box::pin(session.look(cloud, settings, &ImageSpec::NotCompared)).await?;
+        Box::pin(session.declare(cloud, settings, &ImageSpec::NotCompared)).await?;
     let plan = deployed::harmless(declared.plan(&there), &declared, &there);
     let printer = session.printer;
     if plan.is_empty() {

@@ -18,7 +18,7 @@ pub(super) async fn run(session: &mut Session) -> Result<Exit, Failure> {
     let cloud = session.connect().await?;
     // What is wanted of it does not matter any more.
     let declared = Stack::named(&session.global.name, &cloud.account).unwanted();
-    let found = look(session, &declared, &cloud).await?;
+    let found = locate(session, &declared, &cloud).await?;
     session.report = report(&[], &found.kept(), &[]);
     let scope = session.scope(&cloud);
     let printer = session.printer;
@@ -75,7 +75,7 @@ impl Located {
 }
 
 /// Looks at all of it, and refuses what AWS would refuse once half of it is gone.
-async fn look(
+async fn locate(
     session: &Session,
     declared: &Declaration,
     cloud: &Cloud,
@@ -120,7 +120,7 @@ async fn agree(
         session
             .consent(&format!("Delete all {all} of the {scope}? Nothing can be undone."))
             .await?;
-        let now = look(session, declared, cloud).await?;
+        let now = locate(session, declared, cloud).await?;
         refuse_strangers(&shown.ours, &now.foreign)?;
         if now.ours.iter().all(|address| shown.ours.contains(address)) {
             return Ok(now);

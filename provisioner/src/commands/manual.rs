@@ -8,11 +8,11 @@ use clap_mangen::Man;
 use super::{Exit, Failure, Session};
 use crate::cli::Cli;
 
-const NAME: &str = "provisioner";
+const PROGRAM: &str = "provisioner";
 
 pub(super) fn completions(session: &Session, shell: Shell) -> Result<Exit, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
+    clap_complete::generate(shell, &mut Cli::command(), PROGRAM, &mut script);
     print(session, &script)
 }
 

@@ -14,9 +14,9 @@ use crate::aws::{Cloud, CloudError, ConnectOptions, Pace, Reader, Stop};
 use crate::build::{self, Workspace};
 use crate::cli::{Global, ImageArgs, StackArgs};
 use crate::engine::plan::{self, Action, Style};
-use crate::engine::resource::LOOKS;
+use crate::engine::resource::TAG_LOOKS;
 use crate::engine::{Foreign, Resource as _, part};
-use crate::image::{Architecture, Digest, Image};
+use crate::image::{Architecture, Digest, OciImage};
 use crate::resources::image::ImageSpec;
 use crate::stack::cost::Estimate;
 use crate::stack::settings::{Environment, Settings};
@@ -157,7 +157,7 @@ impl Session {
     }
 
     /// What is there, and what is wanted where that is there.
-    pub(super) async fn look(
+    pub(super) async fn declare(
         &self,
         cloud: &Cloud,
         settings: &Settings,
@@ -174,8 +174,8 @@ impl Session {
         .await
     }
 
-    /// As [`Self::look`], without an image and without patience for tags.
-    pub(super) async fn glance(
+    /// As [`Self::declare`], without an image and without patience for tags.
+    pub(super) async fn declare_at_once(
         &self,
         cloud: &Cloud,
         settings: &Settings,
@@ -196,7 +196,7 @@ impl Session {
     ) -> Result<Observed, CloudError> {
         let unwanted = stack.clone().unwanted();
         let mut there = stack.observe(cloud).await?;
-        for _ in 1..LOOKS {
+        for _ in 1..TAG_LOOKS {
             let foreign = unwanted.foreign(&there);
             let Some((address, _)) = foreign.iter().find(|(_, why)| *why == Foreign::Untagged)
             else {
@@ -270,7 +270,7 @@ async fn made(
         ImageSource::Kept(digest) => return Ok(ImageSpec::Kept(digest)),
         ImageSource::NotCompared => return Ok(ImageSpec::NotCompared),
     };
-    let image = Image::from_binary(&binary, architecture);
+    let image = OciImage::from_binary(&binary, architecture);
     image.map(ImageSpec::Ready).map_err(|error| {
         Failure::new(Exit::Preflight, error.to_string())
             .hint("build it for that processor, or name another with --architecture")

@@ -14,7 +14,7 @@ pub(super) async fn run(session: &mut Session, args: StatusArgs) -> Result<Exit,
     }
     let settings = session.settings(&args.stack)?;
     let cloud = session.connect().await?;
-    let (declared, there) = session.glance(&cloud, &settings).await?;
+    let (declared, there) = session.declare_at_once(&cloud, &settings).await?;
     if let Some(trouble) = &declared.trouble {
         let why = format!("its settings are wrong, so rights are not compared: {trouble}");
         session.printer.progress(&why);

@@ -62,7 +62,7 @@ pub(super) async fn planned(
     settings: &Settings,
     image: &ImageSpec,
 ) -> Result<Planned, Failure> {
-    let (declared, there) = session.look(cloud, settings, image).await?;
+    let (declared, there) = session.declare(cloud, settings, image).await?;
     let plan = declared.plan(&there);
     let plan = if settings.adopt { plan.taking_over(&declared.foreign(&there)) } else { plan };
     session.report = plan.json();
@@ -135,7 +135,7 @@ pub(super) fn conclude(applied: Applied, plan: &Plan, writer: &Writer) -> Result
             Err(Failure::new(Exit::Interrupted, "interrupted")
                 .hint("run it again to finish the job"))
         }
-        Some(error) if changed => Err(partly(plan, &error)),
+        Some(error) if changed => Err(half_done(plan, &error)),
         Some(error) => {
             let exit = Failure::from(error.clone()).exit;
             Err(Failure::at(exit, attempt(plan, &error), &error))
@@ -156,7 +156,7 @@ fn attempt(plan: &Plan, error: &CloudError) -> &'static str {
 }
 
 /// How often what was made is looked for before it counts as not made.
-const LOOKS: u32 = 15;
+const PROOF_LOOKS: u32 = 15;
 
 /// Looks again until everything is seen to be as it should be.
 async fn prove(
@@ -168,14 +168,14 @@ async fn prove(
 ) -> Result<Planned, Failure> {
     let mut looks = 0;
     loop {
-        let (declared, there) = session.look(cloud, settings, image).await.map_err(unproved)?;
+        let (declared, there) = session.declare(cloud, settings, image).await.map_err(unproved)?;
         let plan = declared.plan(&there);
         let Some(first) = plan.pending().next() else {
             return Ok(Planned { declared, there, plan: done.plan });
         };
         looks += 1;
         let others = of_others(&done.plan, first);
-        if looks == LOOKS || !others.is_empty() {
+        if looks == PROOF_LOOKS || !others.is_empty() {
             let address = &first.address;
             let message = match others.as_slice() {
                 [] => format!("{address} still differs from what is wanted"),
@@ -214,7 +214,7 @@ fn of_others(done: &Plan, now: &Change) -> Vec<String> {
     fields.filter(|path| !known(path)).collect()
 }
 
-fn partly(plan: &Plan, error: &CloudError) -> Failure {
+fn half_done(plan: &Plan, error: &CloudError) -> Failure {
     Failure::at(Exit::Partly, attempt(plan, error), error).unfinished()
 }
 

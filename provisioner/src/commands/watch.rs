@@ -28,7 +28,7 @@ pub(super) async fn run(session: &Session, every: u32) -> Result<Exit, Failure> 
     let mut screen = Screen::new(session.printer);
     loop {
         let sight = tokio::select! {
-            sight = watcher.look() => sight,
+            sight = watcher.refresh() => sight,
             () = session.stop.wait() => return Ok(Exit::Done),
         };
         let next = deployed.reader.rest(every.into());
@@ -74,13 +74,13 @@ struct Watcher<'a> {
 }
 
 /// How long one look may take. What takes longer is said, and tried again.
-const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the table tells: how many keys somebody has, and who is limited.
 type Told = (BTreeMap<String, usize>, Vec<Limit>);
 
 impl Watcher<'_> {
-    async fn look(&mut self) -> Sight {
+    async fn refresh(&mut self) -> Sight {
         let Self { deployed, items, traffic } = self;
         let (told, read) = tokio::join!(
             in_time("the table", table(deployed, items)),
@@ -103,8 +103,8 @@ async fn in_time<T>(
     what: &str,
     reading: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| {
-        let seconds = PATIENCE.as_secs();
+    tokio::time::timeout(LOOK_TIMEOUT, reading).await.unwrap_or_else(|_| {
+        let seconds = LOOK_TIMEOUT.as_secs();
         Err(Failure::new(Exit::Failed, format!("{what} was not read within {seconds} s")))
     })
 }

@@ -30,7 +30,7 @@ pub(crate) fn no_way_in(error: &CloudError) -> Check {
 }
 
 /// Credentials that end sooner than an `up` may take, in seconds.
-const SOON: i64 = 15 * 60;
+const SHORTEST_SESSION: i64 = 15 * 60;
 
 pub(crate) async fn credentials(cloud: &Cloud) -> Check {
     let ends = cloud.expiry().await.and_then(|ends| Timestamp::try_from(ends).ok());
@@ -43,7 +43,7 @@ pub fn of_credentials(caller: &str, left: Option<SignedDuration>) -> Check {
     let seconds = left.map(|left| left.as_secs());
     match seconds {
         None => Check::ok("credentials", format!("{caller}, without an end")),
-        Some(seconds) if seconds < SOON => {
+        Some(seconds) if seconds < SHORTEST_SESSION => {
             let left = span(seconds.max(0).unsigned_abs());
             let cause = format!("{caller}, for {left} more");
             Check::warn("credentials", cause, "renew them first: aws sso login, or as you got them")

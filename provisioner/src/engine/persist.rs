@@ -53,7 +53,7 @@ const BUDGET: f64 = 90.0;
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// What is not there may not be visible yet: for so many units.
-const UNSEEN: f64 = 15.0;
+const VISIBLE_WITHIN: f64 = 15.0;
 
 /// The pauses between tries, in units; the last one repeats.
 const PAUSES: [f64; 4] = [0.25, 0.5, 1.0, 2.0];
@@ -62,7 +62,7 @@ const PAUSES: [f64; 4] = [0.25, 0.5, 1.0, 2.0];
 const fn patience(kind: Kind) -> Option<f64> {
     match kind {
         Kind::Busy | Kind::NotYet | Kind::Throttled | Kind::Unreachable => Some(BUDGET),
-        Kind::NotFound => Some(UNSEEN),
+        Kind::NotFound => Some(VISIBLE_WITHIN),
         Kind::Exists
         | Kind::Stale
         | Kind::Denied

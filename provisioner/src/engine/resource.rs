@@ -93,7 +93,7 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, CloudError>> + 'a>
 const ROUNDS: u32 = 6;
 
 /// How often tags are looked for that should be there.
-pub(crate) const LOOKS: u32 = 4;
+pub(crate) const TAG_LOOKS: u32 = 4;
 
 /// Reads it again, judges it, and applies. Where somebody was quicker, looks again and applies what
 /// is left. That somebody may have been this very run, whose answer was lost.
@@ -105,7 +105,7 @@ pub(super) async fn settle<C, R: Resource<C>>(
     cloud: &Writer<C>,
 ) -> Result<(), CloudError> {
     let plan = resource.diff(spec, planned);
-    let mut live = look(resource, adopt, cloud).await?;
+    let mut live = read_judged(resource, adopt, cloud).await?;
     match &live {
         None if planned.is_some() && plan.action != Action::Create => {
             let why = "somebody has removed it since the plan was made";
@@ -124,14 +124,14 @@ pub(super) async fn settle<C, R: Resource<C>>(
             Err(error) if matches!(error.kind, Kind::Exists | Kind::Stale) => {}
             Err(error) if matches!(error.kind, Kind::Throttled | Kind::Unreachable) => {
                 // Whether it was done tells only what is there.
-                let now = look(resource, adopt, cloud).await.ok().flatten();
+                let now = read_judged(resource, adopt, cloud).await.ok().flatten();
                 let there = now.is_some_and(|live| is_kept(resource, spec, &live));
                 return if there { Ok(()) } else { Err(error) };
             }
             ended => return ended,
         }
         cloud.reader().rest(1.0).await;
-        live = look(resource, adopt, cloud).await?;
+        live = read_judged(resource, adopt, cloud).await?;
         if live.as_ref().is_some_and(|live| is_kept(resource, spec, live)) {
             return Ok(());
         }
@@ -161,7 +161,7 @@ pub(super) async fn remove<C, R: Resource<C>>(
     resource: &R,
     cloud: &Writer<C>,
 ) -> Result<(), CloudError> {
-    let Some(live) = look(resource, false, cloud).await? else { return Ok(()) };
+    let Some(live) = read_judged(resource, false, cloud).await? else { return Ok(()) };
     if let Some(why) = resource.refuses_removal(&live, cloud.reader()).await? {
         return Err(CloudError::new(Kind::Held, why));
     }
@@ -169,7 +169,7 @@ pub(super) async fn remove<C, R: Resource<C>>(
 }
 
 /// Reads what is there now, and judges whose it is. Tags may come later than what carries them.
-async fn look<C, R: Resource<C>>(
+async fn read_judged<C, R: Resource<C>>(
     resource: &R,
     adopt: bool,
     cloud: &Writer<C>,
@@ -183,7 +183,7 @@ async fn look<C, R: Resource<C>>(
             Some(Ownership::Foreign(why)) => why,
         };
         looks += 1;
-        if why != Foreign::Untagged || looks == LOOKS {
+        if why != Foreign::Untagged || looks == TAG_LOOKS {
             return Err(stranger(&why));
         }
         cloud.say().waiting("its tags are not visible yet");

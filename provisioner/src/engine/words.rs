@@ -9,18 +9,19 @@
 pub const SHOWN: usize = 160;
 
 /// The most that is kept of it, in characters: an answer may have megabytes.
-const KEPT: usize = 2_000;
+const MAX_KEPT: usize = 2_000;
 
-const HIDDEN: &str = "(hidden)";
+/// What stands in the place of a secret.
+pub(super) const HIDDEN: &str = "(hidden)";
 
 /// The digits of a digest that are shown: those of the image's tag.
-const DIGITS: usize = 12;
+pub(super) const DIGITS: usize = 12;
 
 /// A run of letters as long as this, without a mark that names have, is a token.
 const TOKEN: usize = 80;
 
 /// What ends the name of something whose value is a secret, in lower case.
-const LABELS: [&str; 11] = [
+const SECRET_NAMES: [&str; 11] = [
     "access_key",
     "authorization",
     "bearer",
@@ -42,7 +43,7 @@ const STARTS: [&str; 3] = ["ccp_", "sk-ant-", "eyJ"];
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let kept: String = line.chars().take(KEPT).collect();
+    let kept: String = line.chars().take(MAX_KEPT).collect();
     clean(&without_secrets(without_debug(&kept)))
 }
 
@@ -137,7 +138,7 @@ fn without_secrets(text: &str) -> String {
 
 fn ends_with_label(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
-    LABELS.iter().any(|label| lower.ends_with(label))
+    SECRET_NAMES.iter().any(|label| lower.ends_with(label))
 }
 
 /// Whether `word` is what the `label` before it names: after a sign, or after the name of a scheme.

@@ -18,21 +18,21 @@ use tokio::sync::watch;
 use self::endpoint::Endpoint;
 pub use self::fault::PushError;
 use self::fault::{PushFault, PushFaultKind};
-use super::{Blob, Digest, Image};
+use super::{Blob, Digest, OciImage};
 use crate::engine::words::quoted;
 
 mod endpoint;
 mod fault;
 
 /// How often one request is made, and how often all of a push are made again.
-const ATTEMPTS: u32 = 5;
-const AGAIN: u32 = 16;
+const REQUEST_ATTEMPTS: u32 = 5;
+const RETRY_BUDGET: u32 = 16;
 /// The first of the waits between, which double: 0.25 to 2 s.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const REGISTRY_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest silence of a registry; ECR checks a whole layer before it answers.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const REGISTRY_READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is handed to the connection at once, and so the steps of the progress.
 const PIECE: usize = 64 * 1024;
@@ -75,7 +75,7 @@ pub struct Pushed {
 /// Where the registry cannot be reached, refuses, or names another digest than the image's. Nothing
 /// is tagged unless the image is there as a whole.
 pub async fn push(
-    image: &Image,
+    image: &OciImage,
     registry: &Registry,
     progress: impl FnMut(u64, u64),
 ) -> Result<Pushed, PushError> {
@@ -87,7 +87,7 @@ pub async fn push(
         image.tag().to_owned(),
     );
     let mut progress = Progress { report: progress, stored: 0, shown: 0, total: image.size() };
-    let session = PushSession { client, target, registry, again: AtomicU32::new(AGAIN) };
+    let session = PushSession { client, target, registry, again: AtomicU32::new(RETRY_BUDGET) };
     let pushed = session.push(image, &mut progress).await;
     pushed.map_err(|fault| fault.explain(&endpoint.authority, registry))
 }
@@ -99,8 +99,8 @@ fn client(endpoint: &Endpoint) -> Result<Client, PushError> {
     let config = ClientConfig {
         protocol: ClientProtocol::HttpsExcept(plain),
         use_monolithic_push: true,
-        connect_timeout: Some(CONNECT_TIMEOUT),
-        read_timeout: Some(READ_TIMEOUT),
+        connect_timeout: Some(REGISTRY_CONNECT_TIMEOUT),
+        read_timeout: Some(REGISTRY_READ_TIMEOUT),
         user_agent: concat!("claude-proxy-provisioner/", env!("CARGO_PKG_VERSION")),
         ..ClientConfig::default()
     };
@@ -118,7 +118,11 @@ struct PushSession<'a> {
 }
 
 impl PushSession<'_> {
-    async fn push<R>(&self, image: &Image, progress: &mut Progress<R>) -> Result<Pushed, PushFault>
+    async fn push<R>(
+        &self,
+        image: &OciImage,
+        progress: &mut Progress<R>,
+    ) -> Result<Pushed, PushFault>
     where
         R: FnMut(u64, u64),
     {
@@ -222,7 +226,7 @@ impl PushSession<'_> {
         }
     }
 
-    async fn send_manifest(&self, image: &Image) -> Result<(), PushFault> {
+    async fn send_manifest(&self, image: &OciImage) -> Result<(), PushFault> {
         let mut attempts = Attempts::new(&self.again);
         loop {
             let manifest = image.manifest().clone();
@@ -244,7 +248,7 @@ struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     fn new(of_all: &'a AtomicU32) -> Self {
-        Self { left: ATTEMPTS, of_all, wait: FIRST_WAIT }
+        Self { left: REQUEST_ATTEMPTS, of_all, wait: FIRST_WAIT }
     }
 
     /// Waits for the next attempt, or gives the fault back where none would help.

@@ -19,7 +19,7 @@ const BASE_URL: &str = "ANTHROPIC_BASE_URL";
 const HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
 
 /// A byte order mark (Unicode, *UTF-8 Signature*).
-const MARK: char = '\u{feff}';
+const BOM: char = '\u{feff}';
 
 /// Where one person's Claude Code is to ask, and with which key.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +82,8 @@ impl ClientConfig<'_> {
     /// [`Unfit`], where it would have to be guessed what is meant.
     pub fn merged(&self, text: &str) -> Result<String, Unfit> {
         // Some editors mark a text by it; whoever reads the file goes by it.
-        if let Some(text) = text.strip_prefix(MARK) {
-            return self.merged(text).map(|merged| format!("{MARK}{merged}"));
+        if let Some(text) = text.strip_prefix(BOM) {
+            return self.merged(text).map(|merged| format!("{BOM}{merged}"));
         }
         if text.trim().is_empty() {
             return Ok(format!("{:#}\n", self.document()));

@@ -33,10 +33,10 @@ pub struct DrillAnswer {
 }
 
 /// How long the answer may take: the function may have to be started, and Bedrock to think.
-const PATIENCE: Duration = Duration::from_secs(90);
+const DRILL_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The largest answer that is read, in bytes: it has sixteen tokens.
-const LARGEST: usize = 256 * 1024;
+const MAX_DRILL_ANSWER: usize = 256 * 1024;
 
 /// The labels that are of interest.
 const LABELS: [&str; 5] = ["upstream", "reason", "until", "bedrock-model", "region"];
@@ -47,8 +47,8 @@ const LABELS: [&str; 5] = ["upstream", "reason", "until", "bedrock-model", "regi
 ///
 /// Why there was no answer, in a sentence. The nonce is in none.
 pub async fn ask(url: &str, nonce: &Nonce) -> Result<DrillAnswer, String> {
-    let asking = tokio::time::timeout(PATIENCE, exchange(url, nonce)).await;
-    let seconds = PATIENCE.as_secs();
+    let asking = tokio::time::timeout(DRILL_TIMEOUT, exchange(url, nonce)).await;
+    let seconds = DRILL_TIMEOUT.as_secs();
     asking.unwrap_or_else(|_| Err(format!("no answer within {seconds} s")))
 }
 
@@ -62,7 +62,7 @@ async fn exchange(url: &str, nonce: &Nonce) -> Result<DrillAnswer, String> {
     let status = answer.status().as_u16();
     let mut heard = DrillAnswer { status, ..DrillAnswer::labelled(answer.headers()) };
     let (mut first_byte, mut bytes) = (None, Vec::new());
-    while ask::read_on(&mut answer, &mut bytes, LARGEST).await? {
+    while ask::read_on(&mut answer, &mut bytes, MAX_DRILL_ANSWER).await? {
         first_byte = first_byte.or_else(|| Some(start.elapsed()));
     }
     heard.first_byte = first_byte.unwrap_or_default();

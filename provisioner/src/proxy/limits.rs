@@ -23,7 +23,7 @@ pub struct Limit {
 }
 
 /// How many digits of a fingerprint are shown.
-const DIGITS: usize = 12;
+const FINGERPRINT_DIGITS: usize = 12;
 
 /// The heads of what [`Limit::row`] gives.
 pub const HEADS: [&str; 5] = ["USER", "CREDENTIAL", "CLASS", "UNTIL", "WHY"];
@@ -82,7 +82,7 @@ impl Limit {
         let Self { key, cooldown, served: _ } = self;
         [
             cooldown.user.clone().unwrap_or_else(|| "–".to_owned()),
-            key.fingerprint.to_string()[..DIGITS].to_owned(),
+            key.fingerprint.to_string()[..FINGERPRINT_DIGITS].to_owned(),
             self.models().to_owned(),
             when::ahead(cooldown.until, now, zone),
             cooldown.reason.clone(),

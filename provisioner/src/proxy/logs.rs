@@ -173,10 +173,10 @@ pub fn span(seconds: u64) -> String {
 }
 
 /// The longest line that is shown to a person, in characters.
-const LONGEST: usize = 2_000;
+const MAX_LINE: usize = 2_000;
 
 /// Somebody else's text, so that a terminal takes none of it for a command.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    clean(&cut(&text.trim_end().replace('\t', " "), LONGEST))
+    clean(&cut(&text.trim_end().replace('\t', " "), MAX_LINE))
 }

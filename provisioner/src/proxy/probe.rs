@@ -52,10 +52,10 @@ const ANSWER: Duration = Duration::from_secs(20);
 const APART: Duration = Duration::from_millis(100);
 
 /// The largest answer that is read, in bytes.
-const LARGEST: usize = 64 * 1024;
+const MAX_PROBE_ANSWER: usize = 64 * 1024;
 
 /// How often the URL is asked before it counts as ill.
-pub const ASKED: u32 = 12;
+pub const PROBES: u32 = 12;
 
 /// What `/healthz` says, whichever way it comes.
 const WELL: &[u8] = b"ok\n";
@@ -63,7 +63,7 @@ const WELL: &[u8] = b"ok\n";
 /// Asks until it is well, or until asking again would not help; `rest` is awaited in between.
 pub async fn persist(url: &str, mut rest: impl AsyncFnMut(&Health)) -> Health {
     let mut health = ask(url).await;
-    for _ in 1..ASKED {
+    for _ in 1..PROBES {
         if !health.may_pass() {
             break;
         }
@@ -152,7 +152,7 @@ async fn exchange(url: &str) -> Result<ProbeAnswer, String> {
     let by_aws = answer.headers().contains_key("x-amzn-errortype")
         || answer.headers().contains_key("x-amzn-requestid");
     let (mut first, mut last, mut read) = (None, None, Vec::new());
-    while ask::read_on(&mut answer, &mut read, LARGEST).await? {
+    while ask::read_on(&mut answer, &mut read, MAX_PROBE_ANSWER).await? {
         first = first.or_else(|| Some(start.elapsed()));
         last = Some(start.elapsed());
     }

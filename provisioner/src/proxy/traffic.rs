@@ -54,7 +54,7 @@ pub struct UserTraffic {
 }
 
 /// Those that are always shown.
-const UPSTREAMS: [&str; 2] = ["anthropic", "bedrock"];
+const ALWAYS_SHOWN: [&str; 2] = ["anthropic", "bedrock"];
 
 impl Traffic {
     /// Begins to look.
@@ -88,8 +88,8 @@ impl Traffic {
     #[must_use]
     pub fn rates(&self, now: Timestamp) -> Vec<Rate> {
         let seen: BTreeSet<&str> = self.requests.iter().map(Request::upstream).collect();
-        let others = seen.into_iter().filter(|name| !UPSTREAMS.contains(name));
-        UPSTREAMS.into_iter().chain(others).map(|upstream| self.rate(upstream, now)).collect()
+        let others = seen.into_iter().filter(|name| !ALWAYS_SHOWN.contains(name));
+        ALWAYS_SHOWN.into_iter().chain(others).map(|upstream| self.rate(upstream, now)).collect()
     }
 
     fn rate(&self, upstream: &str, now: Timestamp) -> Rate {

@@ -86,7 +86,7 @@ impl Dashboard {
     fn heading(&self) -> String {
         let marks = self.tags.pairs().map(|(key, value)| format!("{key}={value}")).join(" ");
         let function = &self.function;
-        format!("# {function}\nMade by `provisioner up --dashboard`.\n\n{MARK}{marks})")
+        format!("# {function}\nMade by `provisioner up --dashboard`.\n\n{COMMENT}{marks})")
     }
 
     /// One line of a graph: a metric of the function, with more dimensions if any.
@@ -144,13 +144,13 @@ impl Dashboard {
 const UPSTREAMS: [&str; 2] = ["anthropic", "bedrock"];
 
 /// How a comment begins in Markdown: nobody sees it.
-const MARK: &str = "[//]: # (";
+const COMMENT: &str = "[//]: # (";
 
 /// The marks of ownership in a dashboard's body, whoever wrote it.
 fn marks(body: &Value) -> BTreeMap<String, String> {
     let widgets = body["widgets"].as_array().into_iter().flatten();
     let texts = widgets.filter_map(|widget| widget["properties"]["markdown"].as_str());
-    let comments = texts.flat_map(|text| text.split(MARK).skip(1));
+    let comments = texts.flat_map(|text| text.split(COMMENT).skip(1));
     let marks = comments.filter_map(|rest| rest.split(')').next());
     let pairs = marks.flat_map(str::split_whitespace).filter_map(|word| word.split_once('='));
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()

@@ -92,7 +92,7 @@ const NEW_ROLE: &str = "(that of the new role)";
 const FAILED: &str = "Failed";
 
 /// How long Lambda may take to prepare an image, in seconds: big ones have taken 18 minutes.
-const PATIENCE: f64 = 1200.0;
+const PREPARE_TIMEOUT: f64 = 1200.0;
 
 impl FunctionLive {
     /// Whether the role of its name is another one than it was made with, or gone; `None` where it
@@ -346,7 +346,7 @@ impl Resource<Clients> for Function {
                 Some(_) => Wait::For("function is being deleted".to_owned()),
             })
         };
-        cloud.until(PATIENCE, look).await
+        cloud.until(PREPARE_TIMEOUT, look).await
     }
 }
 

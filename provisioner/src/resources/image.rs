@@ -21,7 +21,7 @@ const BATCH: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageSpec {
     /// This one, which is at hand.
-    Ready(image::Image),
+    Ready(image::OciImage),
     /// One that the repository still has.
     Kept(Digest),
     /// Whichever is deployed.
@@ -84,7 +84,7 @@ impl ImageLive {
 }
 
 impl Image {
-    async fn push(&self, image: &image::Image, cloud: &Writer) -> Result<(), CloudError> {
+    async fn push(&self, image: &image::OciImage, cloud: &Writer) -> Result<(), CloudError> {
         let token = async || {
             let token = cloud.clients().ecr.get_authorization_token().send();
             call("ECR", "GetAuthorizationToken", token).await

@@ -11,7 +11,7 @@ use crate::resources::image::{self, ImageLive};
 use crate::resources::repository::Repository;
 
 /// How many images before the wanted one are kept, as a way back.
-const KEPT: usize = 3;
+const KEPT_IMAGES: usize = 3;
 
 /// The images that are more than are kept in a repository, and the function that may run one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl SurplusSpec {
     pub fn beyond(deployed: &Digest, stored: &ImageLive) -> Option<Self> {
         let before = stored.images.iter();
         let before = before.filter(|image| image.is_ours() && image.digest != *deployed);
-        let surplus: Vec<_> = before.skip(KEPT).map(|image| image.digest.clone()).collect();
+        let surplus: Vec<_> = before.skip(KEPT_IMAGES).map(|image| image.digest.clone()).collect();
         (!surplus.is_empty()).then_some(Self(surplus))
     }
 }

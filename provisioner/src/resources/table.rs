@@ -55,7 +55,7 @@ const DELETING: &str = "DELETING";
 const ON_DEMAND: &str = "PAY_PER_REQUEST";
 
 /// How long a table may take to come or go, in seconds.
-const PATIENCE: f64 = 300.0;
+const TABLE_TIMEOUT: f64 = 300.0;
 
 impl Table {
     fn fields(&self, spec: &TableSpec, live: &TableLive) -> Fields {
@@ -111,7 +111,7 @@ impl Table {
                 None => Wait::For("table is not visible yet".to_owned()),
             })
         };
-        cloud.until(PATIENCE, look).await
+        cloud.until(TABLE_TIMEOUT, look).await
     }
 
     async fn gone(&self, cloud: &Writer) -> Result<(), CloudError> {
@@ -121,7 +121,7 @@ impl Table {
                 Some(live) => Wait::For(format!("table is {}", live.status)),
             })
         };
-        cloud.until(PATIENCE, look).await
+        cloud.until(TABLE_TIMEOUT, look).await
     }
 
     async fn expire(

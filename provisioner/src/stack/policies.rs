@@ -28,7 +28,7 @@ pub enum PolicyError {
     )]
     Model { value: String },
     #[error(
-        "the role's policy would have {size} characters, and IAM takes {LONGEST}: \
+        "the role's policy would have {size} characters, and IAM takes {POLICY_QUOTA}: \
          BEDROCK_REGIONS or BEDROCK_MODEL_MAP name too much"
     )]
     TooLong { size: usize },
@@ -36,7 +36,7 @@ pub enum PolicyError {
 
 /// All inline policies of a role together, in characters without white space (AWS, *IAM and STS
 /// quotas*).
-pub const LONGEST: usize = 10_240;
+pub const POLICY_QUOTA: usize = 10_240;
 
 /// The account and region in which everything is, as AWS itself names them.
 #[derive(Debug, Clone, Copy)]

@@ -88,7 +88,7 @@ pub fn execution(
     };
     let document = document::canonical(policies::execution(&policy)?);
     let size = document.to_string().chars().filter(|letter| !letter.is_whitespace()).count();
-    if size > policies::LONGEST { Err(PolicyError::TooLong { size }) } else { Ok(document) }
+    if size > policies::POLICY_QUOTA { Err(PolicyError::TooLong { size }) } else { Ok(document) }
 }
 
 /// What the function's role may do, in words.

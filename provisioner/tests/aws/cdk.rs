@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use provisioner::aws::Account;
-use provisioner::image::{Architecture, Image};
+use provisioner::image::{Architecture, OciImage};
 use provisioner::resources::image::ImageSpec;
 use provisioner::stack::names::Name;
 use provisioner::stack::settings::Settings;
@@ -80,7 +80,7 @@ fn spec(world: &World) -> Value {
     let account =
         Account { id: text("000000000000"), region: text("us-east-1"), partition: text("aws") };
     let binary = fs::read(world.binary("one")).unwrap();
-    let image = Image::from_binary(&binary, Architecture::Arm64).unwrap();
+    let image = OciImage::from_binary(&binary, Architecture::Arm64).unwrap();
     let settings = Settings::defaults(name);
     let there = Observed::default();
     let Declaration { stack, spec, .. } =

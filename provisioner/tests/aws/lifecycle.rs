@@ -66,7 +66,7 @@ fn after_going_back_to_an_old_image_a_new_one_ends_well() {
     for code in ["one", "two", "three", "four"] {
         world.up(&["--binary", &world.path(code)]).expect(0);
     }
-    let image = provisioner::image::Image::from_binary(
+    let image = provisioner::image::OciImage::from_binary(
         &std::fs::read(world.binary("one")).unwrap(),
         provisioner::image::Architecture::Arm64,
     );

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use provisioner::image::{Architecture, Digest, Image};
+use provisioner::image::{Architecture, Digest, OciImage};
 use serde_json::{Value, json};
 use testing::aws::world::{Ended, World};
 use testing::elf::{AARCH64, program};
@@ -227,7 +227,7 @@ fn four_images_are_kept() {
         ended.expect(0);
     }
     let digest = |number| {
-        let image = Image::from_binary(&code(number), Architecture::Arm64).unwrap();
+        let image = OciImage::from_binary(&code(number), Architecture::Arm64).unwrap();
         image.digest().clone()
     };
     let mut kept: Vec<Digest> = (2..6).map(digest).collect();

@@ -10,7 +10,7 @@ use std::thread;
 
 use flate2::read::GzDecoder;
 use provisioner::image::push::{self, PushError, Registry};
-use provisioner::image::{Architecture, Digest, Image};
+use provisioner::image::{Architecture, Digest, OciImage};
 use serde_json::Value;
 use tempfile::TempDir;
 use testing::elf::{AARCH64, program};
@@ -27,7 +27,7 @@ fn what_skopeo_pulls_is_what_was_pushed_and_it_answers() {
     let strict = Strict::start();
     for architecture in BOTH {
         let deployed = deployed(architecture);
-        let image = Image::from_binary(&deployed.binary, architecture).unwrap();
+        let image = OciImage::from_binary(&deployed.binary, architecture).unwrap();
         assert_eq!(image.digest(), &deployed.digest, "{architecture}");
         assert_eq!(push(&image, &strict.login()).unwrap(), *image.digest());
         let pulled = Pulled::from(strict.address, "claude-proxy", image.tag());
@@ -53,10 +53,10 @@ fn what_skopeo_pulls_from_the_emulator_is_what_up_deployed() {
 fn a_connection_cut_after_any_number_of_bytes_converges_in_a_strict_registry() {
     let strict = Strict::start();
     let code = |cut: usize| program(AARCH64, &noise(300_000, cut as u64)).bytes();
-    let size = Image::from_binary(&code(0), Architecture::Arm64).unwrap().size() as usize;
+    let size = OciImage::from_binary(&code(0), Architecture::Arm64).unwrap().size() as usize;
     let mut struck = 0;
     for cut in (0..20).map(|part| part * (size + 4000) / 20) {
-        let image = Image::from_binary(&code(cut), Architecture::Arm64).unwrap();
+        let image = OciImage::from_binary(&code(cut), Architecture::Arm64).unwrap();
         let cutter = Cutter::before(strict.address, cut);
         let pushed = push(&image, &login(cutter.address, "claude-proxy"));
         assert_eq!(pushed.as_ref(), Ok(image.digest()), "cut after {cut} bytes");
@@ -71,7 +71,7 @@ fn a_connection_cut_after_any_number_of_bytes_converges_in_a_strict_registry() {
 fn a_registry_whose_disk_is_full_is_named_and_has_no_image() {
     let strict = Strict::under(|store, command| on_a_small_disk(store, "200k", &command));
     let binary = program(AARCH64, &noise(600_000, 0)).bytes();
-    let image = Image::from_binary(&binary, Architecture::Arm64).unwrap();
+    let image = OciImage::from_binary(&binary, Architecture::Arm64).unwrap();
     let error = push(&image, &strict.login()).unwrap_err();
     assert!(matches!(error, PushError::Unreachable { .. }), "{error}");
     assert!(error.to_string().contains("could not be used, in several attempts"), "{error}");
@@ -92,7 +92,7 @@ fn noise(length: usize, seed: u64) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-fn push(image: &Image, registry: &Registry) -> Result<Digest, PushError> {
+fn push(image: &OciImage, registry: &Registry) -> Result<Digest, PushError> {
     wait(push::push(image, registry, |_, _| ())).map(|pushed| pushed.digest)
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use provisioner::proxy::probe::{self, ASKED, Health};
+use provisioner::proxy::probe::{self, Health, PROBES};
 
 #[tokio::test]
 async fn an_answer_in_two_pieces_is_well() {
@@ -52,7 +52,7 @@ async fn permissions_are_waited_for_while_they_spread() {
 async fn a_refusal_that_stays_has_an_end() {
     let mut rests = 0;
     let health = probe::persist(&serve(|_| FORBIDDEN), async |_| rests += 1).await;
-    assert_eq!((health.status, rests), (Some(403), ASKED - 1));
+    assert_eq!((health.status, rests), (Some(403), PROBES - 1));
 }
 
 #[tokio::test]

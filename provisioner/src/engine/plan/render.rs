@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use self::difference::Sign;
 use super::{Action, Change, Danger, Field, Plan};
-use crate::engine::words::clean;
+use crate::engine::words::{DIGITS, clean};
 
 /// With colour or without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +46,6 @@ const LONGEST_VALUE: usize = 100;
 
 /// As wide as names of fields make their column, in characters.
 const WIDEST_NAME: usize = 36;
-
-/// The digits of a digest that are shown: those of the image's tag.
-const DIGITS: usize = 12;
 
 /// A plan as it fits a screen, with a last line that counts: one line for each resource that is
 /// new, with every field for those that change.

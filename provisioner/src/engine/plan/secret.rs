@@ -5,13 +5,13 @@
 
 use serde_json::Value;
 
+use crate::engine::words::HIDDEN;
+
 /// The words by which a setting is known to hold a secret.
 const WORDS: [&str; 6] = ["KEY", "SECRET", "TOKEN", "PASSWORD", "CREDENTIAL", "AUTHORIZATION"];
 
 /// The digits that are shown of the digest of a key.
-const SHOWN: usize = 8;
-
-const HIDDEN: &str = "(hidden)";
+const KEY_DIGITS: usize = 8;
 
 /// The setting `name` as it may be read over somebody's shoulder.
 #[must_use]
@@ -26,7 +26,7 @@ pub fn shown(name: &str, value: &str) -> String {
         let (owner, digest) = entry.trim().split_once(':')?;
         let named = !owner.is_empty() && owner.len() <= 64 && !owner.contains(['/', '=']);
         let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-        (named && is_digest).then(|| format!("{owner}:{}…", &digest[..SHOWN]))
+        (named && is_digest).then(|| format!("{owner}:{}…", &digest[..KEY_DIGITS]))
     };
     let entries: Option<Vec<String>> = value.split(',').map(owned).collect();
     entries.map_or_else(|| HIDDEN.to_owned(), |entries| entries.join(", "))

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::ClientConfig;
 
 /// A larger file is not one of settings, in bytes.
-const LARGEST: u64 = 1 << 20;
+const MAX_FILE: u64 = 1 << 20;
 
 /// Why a file was left as it is, in a sentence that names it.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +61,7 @@ fn read(file: &Path) -> Result<String, Unwritten> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
         Err(error) => return Err(failed(error)),
         Ok(found) if !found.is_file() => return Err(unwritten(file, "is not a file".to_owned())),
-        Ok(found) if found.len() > LARGEST => {
+        Ok(found) if found.len() > MAX_FILE => {
             return Err(unwritten(file, "is too large for a file of settings".to_owned()));
         }
         Ok(_) => {}

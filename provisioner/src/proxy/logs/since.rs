@@ -12,7 +12,7 @@ pub enum Since {
 }
 
 /// Longer than any retention that CloudWatch has.
-const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 3653);
+const MAX_SINCE: SignedDuration = SignedDuration::from_hours(24 * 3653);
 
 impl Since {
     /// The moment that is meant.
@@ -37,7 +37,7 @@ impl FromStr for Since {
         let span: Span = text.parse().map_err(|_| WANTED)?;
         let days = SpanRelativeTo::days_are_24_hours();
         let span = span.to_duration(days).map_err(|_| WANTED)?;
-        let good = span > SignedDuration::ZERO && span <= LONGEST;
+        let good = span > SignedDuration::ZERO && span <= MAX_SINCE;
         if good { Ok(Self::Ago(span)) } else { Err(WANTED) }
     }
 }

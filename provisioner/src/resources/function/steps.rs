@@ -8,7 +8,7 @@ use aws_sdk_lambda::types::{
     Architecture as LambdaArchitecture, Environment, FunctionCode, PackageType,
 };
 
-use super::{Function, FunctionLive, FunctionSpec, PATIENCE, ROLE_ID_TAG};
+use super::{Function, FunctionLive, FunctionSpec, PREPARE_TIMEOUT, ROLE_ID_TAG};
 use crate::aws::values::Concurrency;
 use crate::aws::{CloudError, Kind, OrAbsent as _, Wait, Writer, call};
 use crate::engine::plan::Fields;
@@ -17,7 +17,7 @@ use crate::resources::repository::Repository;
 use crate::resources::stand_in;
 
 /// How often a function that should be there may not be visible.
-const UNSEEN: u32 = 20;
+const READ_BACKS: u32 = 20;
 
 impl Function {
     async fn image_uri(&self, digest: &Digest, cloud: &Writer) -> Result<String, CloudError> {
@@ -66,13 +66,13 @@ impl Function {
             Ok(match Self::find(name, cloud.reader()).await? {
                 Some(live) if !live.changing() => Wait::Done(live),
                 Some(live) => Wait::For(live.what_changes()),
-                None if unseen.replace(unseen.get() + 1) < UNSEEN => {
+                None if unseen.replace(unseen.get() + 1) < READ_BACKS => {
                     Wait::For("function is not visible yet".to_owned())
                 }
                 None => return Err(CloudError::new(Kind::NotFound, "it was deleted meanwhile")),
             })
         };
-        cloud.until(PATIENCE, look).await
+        cloud.until(PREPARE_TIMEOUT, look).await
     }
 
     /// As [`Self::settled`], and what was done has succeeded.

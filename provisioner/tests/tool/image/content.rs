@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
-use provisioner::image::{Architecture, Digest, Image, ImageError, MOST_BINARY_BYTES};
+use provisioner::image::{Architecture, Digest, ImageError, MOST_BINARY_BYTES, OciImage};
 use serde_json::{Value, json};
 use testing::elf::{AARCH64, Program, RISCV, X86_64, program};
 
@@ -45,7 +45,7 @@ fn the_configuration_starts_the_binary_on_its_platform() {
         [(AARCH64, Architecture::Arm64, "arm64"), (X86_64, Architecture::X86_64, "amd64")]
     {
         let binary = program(machine, b"code").bytes();
-        let image = Image::from_binary(&binary, architecture).unwrap();
+        let image = OciImage::from_binary(&binary, architecture).unwrap();
         let [_, config] = image.blobs();
         let config = serde_json::from_slice::<Value>(config.content()).unwrap();
         let epoch = "1970-01-01T00:00:00Z";
@@ -113,7 +113,7 @@ fn gzip_says_nothing_of_when_and_where() {
 #[test]
 fn a_binary_for_another_processor_is_refused() {
     let refused = |machine, wanted| {
-        Image::from_binary(&program(machine, b"code").bytes(), wanted).unwrap_err().to_string()
+        OciImage::from_binary(&program(machine, b"code").bytes(), wanted).unwrap_err().to_string()
     };
     assert_eq!(
         refused(X86_64, Architecture::Arm64),
@@ -133,14 +133,14 @@ fn a_binary_for_another_processor_is_refused() {
 fn a_binary_that_needs_a_loader_is_refused() {
     let loader = Some("/lib/ld-linux-aarch64.so.1");
     let binary = Program { loader, ..program(AARCH64, b"code") }.bytes();
-    let error = Image::from_binary(&binary, Architecture::Arm64).unwrap_err();
+    let error = OciImage::from_binary(&binary, Architecture::Arm64).unwrap_err();
     let expected = ImageError::Dynamic { loader: "/lib/ld-linux-aarch64.so.1".to_owned() };
     assert_eq!(error, expected);
     // The test itself is such a program, on the systems that have ELF at all.
     if cfg!(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")) {
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         if own.len() <= MOST_BINARY_BYTES {
-            let error = Image::from_binary(&own, Architecture::X86_64).unwrap_err();
+            let error = OciImage::from_binary(&own, Architecture::X86_64).unwrap_err();
             assert!(matches!(error, ImageError::Dynamic { .. }), "{error}");
         }
     }
@@ -148,7 +148,7 @@ fn a_binary_that_needs_a_loader_is_refused() {
 
 #[test]
 fn what_is_no_program_is_refused() {
-    let check = |binary: &[u8]| Image::from_binary(binary, Architecture::Arm64).unwrap_err();
+    let check = |binary: &[u8]| OciImage::from_binary(binary, Architecture::Arm64).unwrap_err();
     for text in [&b""[..], b"#!/bin/sh\n", b"\x7fELF\x01", b"\xcf\xfa\xed\xfe\x0c\0\0\x01"] {
         assert_eq!(check(text), ImageError::NotElf);
     }
@@ -164,16 +164,16 @@ fn what_is_no_program_is_refused() {
 fn a_binary_that_is_cut_off_anywhere_is_refused() {
     let whole = program(AARCH64, &[7; 100]).bytes();
     for end in 0..whole.len() {
-        let cut = Image::from_binary(&whole[..end], Architecture::Arm64);
+        let cut = OciImage::from_binary(&whole[..end], Architecture::Arm64);
         assert!(cut.is_err(), "{end} of {} bytes", whole.len());
     }
-    assert!(Image::from_binary(&whole, Architecture::Arm64).is_ok());
+    assert!(OciImage::from_binary(&whole, Architecture::Arm64).is_ok());
 }
 
 #[test]
 fn a_program_that_may_lie_anywhere_is_taken() {
     let binary = Program { kind: 3, ..program(AARCH64, b"code") }.bytes();
-    assert!(Image::from_binary(&binary, Architecture::Arm64).is_ok());
+    assert!(OciImage::from_binary(&binary, Architecture::Arm64).is_ok());
 }
 
 proptest! {
@@ -201,22 +201,22 @@ proptest! {
         mut file in any::<Vec<u8>>(),
         changes in proptest::collection::vec((0..200_usize, any::<u8>()), 0..20),
     ) {
-        drop(Image::from_binary(&file, Architecture::Arm64));
+        drop(OciImage::from_binary(&file, Architecture::Arm64));
         file = program(AARCH64, &file).bytes();
         for (place, byte) in changes {
             if let Some(there) = file.get_mut(place) {
                 *there = byte;
             }
         }
-        drop(Image::from_binary(&file, Architecture::Arm64));
+        drop(OciImage::from_binary(&file, Architecture::Arm64));
     }
 }
 
-fn image(binary: &[u8]) -> Image {
-    Image::from_binary(binary, Architecture::Arm64).unwrap()
+fn image(binary: &[u8]) -> OciImage {
+    OciImage::from_binary(binary, Architecture::Arm64).unwrap()
 }
 
-fn unpacked(image: &Image) -> Vec<u8> {
+fn unpacked(image: &OciImage) -> Vec<u8> {
     let [layer, _] = image.blobs();
     let mut unpacked = Vec::new();
     GzDecoder::new(&layer.content()[..]).read_to_end(&mut unpacked).unwrap();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use provisioner::image::push::{PushError, Pushed, Registry, push};
-use provisioner::image::{Architecture, Image};
+use provisioner::image::{Architecture, OciImage};
 use testing::elf::{AARCH64, program};
 use tokio::task::JoinSet;
 
@@ -128,7 +128,7 @@ async fn an_overloaded_registry_is_asked_again() {
 async fn progress_only_grows_and_ends_with_all() {
     let code = (0..1_000_000_u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8);
     let binary = program(AARCH64, &code.collect::<Vec<_>>()).bytes();
-    let image = Image::from_binary(&binary, Architecture::Arm64).unwrap();
+    let image = OciImage::from_binary(&binary, Architecture::Arm64).unwrap();
     let cuts = BTreeMap::from([(6, Cut::Within)]);
     let fake = Fake::start(Mood { cuts, ..Mood::default() }).await;
     let mut seen = Vec::new();
@@ -230,7 +230,7 @@ fn a_push_can_be_awaited_on_any_thread() {
     sendable(push(&image(), &registry, |_, _| {}));
 }
 
-fn image() -> Image {
+fn image() -> OciImage {
     let binary = program(AARCH64, b"code").bytes();
-    Image::from_binary(&binary, Architecture::Arm64).unwrap()
+    OciImage::from_binary(&binary, Architecture::Arm64).unwrap()
 }
