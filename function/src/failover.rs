@@ -18,12 +18,14 @@ use std::time::Duration;
 
 use cooldown::{Cooldown, Timestamp};
 use hint::Limited;
+use serde::{Deserialize, Serialize};
 
 /// The pause before the one more try that a 429 without any hint gets.
 const WAIT_WITHOUT_HINT: Duration = Duration::from_secs(1);
 
 /// A service that can answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Upstream {
     Anthropic,
     Bedrock,

@@ -22,7 +22,7 @@
 //! ```text
 //! main → serve → proxy ─┬→ upstream, store, telemetry, settings, clock       edges
 //!                       └→ failover · messages · translate · wire · caller · access     core
-//!                          drill · money · room · reply
+//!                          drill · money · room · reply · session
 //! ```
 //!
 //! The core is values and functions: it names no runtime, no client, no environment and no clock,
@@ -40,6 +40,7 @@ pub mod proxy;
 pub mod reply;
 pub mod room;
 pub mod serve;
+pub mod session;
 pub mod settings;
 pub mod startup;
 pub mod store;

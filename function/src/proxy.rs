@@ -166,7 +166,9 @@ impl Proxy {
         let subject = self.subject(&admitted.head.headers, &asked.model);
         let policy = self.policy(subject.as_ref());
         let wanted = subject.as_ref().filter(|_| policy.fallback);
-        let known = match self.look_up(&mut admitted, wanted).await {
+        let session = admitted.session().filter(|_| policy.fallback);
+        let asks = (wanted, session.as_ref());
+        let known = match self.look_up(&mut admitted, asks).await {
             Ok(known) => known,
             Err(failure) => return self.refuse(failure, record),
         };
@@ -177,7 +179,7 @@ impl Proxy {
             return self.own(refusal, record);
         }
         let headers = head.headers;
-        let ask = Ask { target, headers, body, asked, policy, subject, record };
+        let ask = Ask { target, headers, body, asked, policy, subject, session, record };
         let memory = Arc::clone(&self.memory);
         let ledger = Ledger::open(self, Right::ByProof, known);
         let (stream, early, record) = (ask.asked.stream, Early::default(), ask.record.clone());
@@ -202,7 +204,7 @@ impl Proxy {
         mut admitted: Admitted,
         record: Record,
     ) -> Response<Body> {
-        if let Err(failure) = self.look_up(&mut admitted, None).await {
+        if let Err(failure) = self.look_up(&mut admitted, (None, None)).await {
             return self.refuse(failure, record);
         }
         let Admitted { head, target, body, .. } = admitted;

@@ -7,6 +7,7 @@ pub mod budgets;
 pub mod dynamo;
 pub mod embedded;
 pub mod memory;
+pub mod sessions;
 
 use std::future::{Future, ready};
 
@@ -120,6 +121,8 @@ pub struct Query<'a> {
     /// The owner of a proxy key, by the digest of the whole key. Only a table that is shared has
     /// keys: other stores know none.
     pub key: Option<&'a Fingerprint>,
+    /// A session, by the digest of its name.
+    pub session: Option<&'a Fingerprint>,
 }
 
 impl Query<'_> {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cooldown::{Cooldown, Timestamp};
 use crate::money::budget::Exception;
+use crate::session::Session;
 
 /// Evidence that Anthropic itself accepted a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,13 +17,15 @@ pub struct Proof {
     pub organization: Option<String>,
 }
 
-/// What is known about one credential and one model class, and whose proxy key came along.
+/// What is known about one credential and one model class, whose proxy key came along, and who
+/// answers its session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     pub class: Option<Cooldown>,
     pub account: Option<Cooldown>,
     pub proof: Option<Proof>,
     pub key: KeyOwner,
+    pub session: Option<Box<Session>>,
     /// What of this the store could not say; then its absence means nothing.
     pub unread: Unread,
 }
@@ -33,16 +36,17 @@ pub struct Unread {
     pub class: bool,
     pub account: bool,
     pub proof: bool,
+    pub session: bool,
 }
 
 impl Unread {
     /// Nothing could be read.
-    pub const ALL: Self = Self { class: true, account: true, proof: true };
+    pub const ALL: Self = Self { class: true, account: true, proof: true, session: true };
 
     /// Whether anything is missing.
     #[must_use]
     pub const fn any(self) -> bool {
-        self.class || self.account || self.proof
+        self.class || self.account || self.proof || self.session
     }
 }
 
@@ -83,12 +87,13 @@ impl Known {
     /// Takes what could not be read from `seen`, which somebody has seen earlier.
     #[must_use]
     pub fn or(self, seen: Self) -> Self {
-        let Unread { class, account, proof } = self.unread;
+        let Unread { class, account, proof, session } = self.unread;
         Self {
             class: if class { seen.class } else { self.class },
             account: if account { seen.account } else { self.account },
             proof: if proof { seen.proof } else { self.proof },
             key: if self.key == KeyOwner::Unread { seen.key } else { self.key },
+            session: if session { seen.session } else { self.session },
             unread: self.unread,
         }
     }

@@ -27,8 +27,10 @@ use crate::failover::identity::Fingerprint;
 use crate::failover::known::{KeyOwner, Known};
 use crate::reply::{ErrorKind, Failure};
 use crate::room::{Full, Held};
+use crate::session;
 use crate::store::Query;
 use crate::telemetry::Record;
+use crate::wire::names;
 
 /// A body that is whole within this time has come at once.
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -45,6 +47,13 @@ pub(super) struct Admitted {
     pub(super) body: Bytes,
     /// A proxy key of which only the store knows whose it is, until it has been asked.
     pub(super) key: Option<Fingerprint>,
+}
+
+impl Admitted {
+    /// The conversation that the request belongs to, by its digest.
+    pub(super) fn session(&self) -> Option<Fingerprint> {
+        session::digest(self.head.headers.get(&names::SESSION_ID)?.as_bytes())
+    }
 }
 
 impl Proxy {
@@ -125,7 +134,7 @@ impl Proxy {
 
     /// What there is to say against a key, if anything.
     async fn verdict(&self, digest: &Fingerprint) -> Option<Failure> {
-        let query = Query { subject: None, key: Some(digest) };
+        let query = Query { key: Some(digest), ..Query::default() };
         match self.memory.look_up(&query, clock::now()).await.key {
             KeyOwner::User(_) => None,
             KeyOwner::Nobody => Some(no_key()),
@@ -137,14 +146,14 @@ impl Proxy {
     pub(super) async fn look_up(
         &self,
         admitted: &mut Admitted,
-        subject: Option<&Subject>,
+        (subject, session): (Option<&Subject>, Option<&Fingerprint>),
     ) -> Result<Known, Failure> {
         let key = admitted.key.take();
         let subject = subject.map(|subject| (&subject.fingerprint, &subject.class));
         if key.is_none() && subject.is_none() {
             return Ok(Known::default());
         }
-        let query = Query { subject, key: key.as_ref() };
+        let query = Query { subject, key: key.as_ref(), session };
         let known = self.memory.look_up(&query, clock::now()).await;
         match &known.key {
             KeyOwner::User(owner) if key.is_some() => {

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use super::subject::Subject;
 use crate::caller::Target;
 use crate::failover::Policy;
+use crate::failover::identity::Fingerprint;
 use crate::messages::Asked;
 use crate::telemetry::Record;
 use crate::translate::request::Headers;
@@ -22,6 +23,8 @@ pub(super) struct Ask {
     pub(super) policy: Policy,
     /// Absent where the request has no credential or no model that could be limited.
     pub(super) subject: Option<Subject>,
+    /// The conversation that it belongs to, by its digest.
+    pub(super) session: Option<Fingerprint>,
     pub(super) record: Record,
 }
 

@@ -17,6 +17,7 @@ use crate::money::Period;
 use crate::money::budget::{Bill, Change, Changed, DEPLOYMENT, Entry, UsedUp};
 use crate::money::{Cost, MicroDollars, Tariff, estimate};
 use crate::reply::ErrorKind;
+use crate::session::Spending;
 use crate::settings::Budget;
 use crate::store::StoreError;
 use crate::store::budgets::Account;
@@ -104,6 +105,8 @@ pub(super) struct Tab {
     bill: Option<Bill>,
     settled: bool,
     record: Record,
+    /// What the subject had spent before, where that is known.
+    pub(super) before: Option<Spending>,
 }
 
 impl Tab {
@@ -253,7 +256,18 @@ impl Tab {
             bill: None,
             settled: false,
             record,
+            before: None,
         })
+    }
+
+    /// Nobody has to be asked for money; what was spent is looked up where that is wanted.
+    pub(super) async fn uncapped(mut self: Box<Self>, looks: bool) -> Allowance {
+        if looks {
+            let month = self.owner.at.month();
+            let spent = self.memory.month(&self.owner.subject, &month).await;
+            self.before = spent.map(|item| Spending::of(month, &item));
+        }
+        Allowance::Granted(self)
     }
 
     /// What comes of reserving `amount`; what was reserved in vain is given back.
@@ -285,7 +299,8 @@ impl Tab {
         let is_capped = !settings.total.are_none();
         let (own, all) =
             self.memory.change_both(&self.owner, &own, is_capped.then_some(&all)).await;
-        if matches!(own, Ok(Changed::Yes(_))) {
+        if let Ok(Changed::Yes(month)) = &own {
+            self.before = Some(Spending::of(at.month(), month));
             self.entries.push(entry);
         }
         if matches!(all, Some(Ok(Changed::Yes(_)))) {

@@ -31,7 +31,7 @@ impl Proxy {
         mut admitted: Admitted,
         record: Record,
     ) -> Response<Body> {
-        if let Err(failure) = self.look_up(&mut admitted, None).await {
+        if let Err(failure) = self.look_up(&mut admitted, (None, None)).await {
             return self.refuse(failure, record);
         }
         let Admitted { head, target, body, .. } = admitted;
@@ -45,7 +45,8 @@ impl Proxy {
         }
         let policy = self.policy(subject.as_ref());
         let (headers, asked) = (head.headers, asked.unwrap_or_default());
-        let ask = Ask { target, headers, body, asked, policy, subject, record };
+        let session = None;
+        let ask = Ask { target, headers, body, asked, policy, subject, session, record };
         // Nothing is read before it is needed.
         let unread = Known { unread: Unread::ALL, ..Known::default() };
         let mut ledger = Ledger::open(self, Right::ByProof, unread);

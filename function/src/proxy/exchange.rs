@@ -119,6 +119,7 @@ pub(super) async fn reply(
     mut answer: Response<Content>,
 ) -> Response<Body> {
     ledger.settle(&mut answer);
+    ledger.sided(ask, &answer);
     ask.record.answered(answer.status(), labels::upstream(answer.headers()));
     if let Some(Wrong(fault)) = answer.extensions().get() {
         ask.record.broke(fault);

@@ -22,6 +22,11 @@ pub(super) const fn upstream_value(upstream: Upstream) -> HeaderValue {
     })
 }
 
+/// Why it is not an ordinary answer of Anthropic, by the label.
+pub(super) fn reason(headers: &HeaderMap) -> Option<&str> {
+    headers.get(&REASON)?.to_str().ok()
+}
+
 /// Who has answered, by the label; `None` is the proxy itself.
 pub(super) fn upstream(headers: &HeaderMap) -> Option<Upstream> {
     let is_bedrock = *headers.get(&UPSTREAM)? == upstream_value(Upstream::Bedrock);

@@ -17,17 +17,20 @@ use http::{Response, StatusCode};
 use super::Proxy;
 use super::ask::Ask;
 use super::budget::{Allowance, Holder, Reserving, Tab};
+use super::labels;
 use super::memory::Write;
 use super::meter;
 use crate::access::AccessMode;
 use crate::clock;
+use crate::failover::Upstream;
 use crate::failover::cooldown::Timestamp;
-use crate::failover::hint::{Limited, Whose};
+use crate::failover::hint::{self, Limited};
 use crate::failover::identity::{LimitKey, Scope};
 use crate::failover::known::{KeyOwner, Known, Owner, Proof};
 use crate::failover::proof::{self, Standing};
 use crate::messages;
 use crate::money::{Period, estimate};
+use crate::session::{Answered, Limit, Session, Spending, Whose};
 use crate::store::Query;
 
 /// The subject that the money of drills is counted under.
@@ -48,8 +51,10 @@ pub(super) struct Ledger {
     known: Known,
     /// Anthropic's last 429 showed that it knew whose limit it was.
     marked: bool,
-    /// The end of the limit that is remembered while Bedrock answers.
-    until: Option<Timestamp>,
+    /// The limit that is remembered while Bedrock answers.
+    limit: Option<Limit>,
+    /// What the subject had spent before this request, where that was looked at.
+    before: Option<Spending>,
     /// Calls of the store that are on their way. They are few, and most often none.
     writes: Vec<Write>,
     /// Whether there is money for Bedrock.
@@ -60,18 +65,21 @@ impl Ledger {
     /// Opens the ledger of a request of which so much is known.
     pub(super) fn open(proxy: Arc<Proxy>, right: Right, known: Known) -> Box<Self> {
         let tracked = known.cooldown().filter(|_| proxy.settings.tracking);
-        let until = tracked.map(|cooldown| cooldown.until);
+        let limit =
+            tracked.map(|cooldown| Limit::of(cooldown, known.account.as_ref() == Some(cooldown)));
         let writes = proxy.memory.take_late();
         let allowance = Allowance::default();
-        Box::new(Self { proxy, right, known, marked: false, until, writes, allowance })
+        let (marked, before) = (false, None);
+        Box::new(Self { proxy, right, known, marked, limit, before, writes, allowance })
     }
 
     /// A ledger for what other requests have left to be seen to its end, if there is anything.
     pub(super) fn of_leftovers(proxy: &Arc<Proxy>) -> Option<Box<Self>> {
         let writes = proxy.memory.take_late();
         let (proxy, known) = (Arc::clone(proxy), Known::default());
-        let (right, allowance) = (Right::ByProof, Allowance::default());
-        let ledger = Self { proxy, right, known, marked: false, until: None, writes, allowance };
+        let (right, allowance, marked) = (Right::ByProof, Allowance::default(), false);
+        let (limit, before) = (None, None);
+        let ledger = Self { proxy, right, known, marked, limit, before, writes, allowance };
         (!ledger.is_written()).then(|| Box::new(ledger))
     }
 
@@ -80,8 +88,8 @@ impl Ledger {
     }
 
     /// The end of the limit that the client is told of.
-    pub(super) const fn until(&self) -> Option<Timestamp> {
-        self.until
+    pub(super) fn until(&self) -> Option<Timestamp> {
+        self.limit.as_ref().map(|limit| limit.until)
     }
 
     /// Adds a call of the store, to be awaited beside the answer.
@@ -93,7 +101,8 @@ impl Ledger {
     /// learnt by itself stays.
     pub(super) async fn read(&mut self, ask: &Ask) {
         let Some(subject) = &ask.subject else { return };
-        let query = Query { subject: Some((&subject.fingerprint, &subject.class)), key: None };
+        let subject = Some((&subject.fingerprint, &subject.class));
+        let query = Query { subject, key: None, session: ask.session.as_ref() };
         let proxy = Arc::clone(&self.proxy);
         let stored = self.beside(pin!(proxy.memory.look_up(&query, clock::now()))).await;
         let learnt = self.known.proof.take().map(|proof| proof::joined(&stored, proof));
@@ -173,7 +182,7 @@ impl Ledger {
             let write = self.proxy.memory.forget_limit(key, limit.recorded_at);
             self.writes.push(write);
         }
-        self.until = None;
+        self.limit = None;
     }
 
     /// Anthropic has said 429; with a proof, if it showed that it knew whose limit that is.
@@ -193,14 +202,16 @@ impl Ledger {
         }
         let now = clock::now();
         let Some(subject) = &ask.subject else { return };
-        let whose = Whose {
+        let whose = hint::Whose {
             fingerprint: subject.fingerprint,
             class: &subject.class,
             model: &ask.asked.model,
             user: ask.target.user.as_ref().map(|user| user.as_str()),
         };
         for (key, cooldown) in limited.cooldowns(&whose, now) {
-            self.until = self.until.max(Some(cooldown.until));
+            if self.until() < Some(cooldown.until) {
+                self.limit = Some(Limit::of(&cooldown, key.scope == Scope::Account));
+            }
             let left = Duration::try_from(cooldown.until.duration_since(now)).unwrap_or_default();
             ask.record.remembered(left);
             self.writes.push(self.proxy.memory.remember_limit(key, cooldown));
@@ -244,7 +255,8 @@ impl Ledger {
         let (memory, class) = (Arc::clone(&self.proxy.memory), &ask.subject.as_ref()?.class);
         let tab = Tab::open(memory, holder, class, ask.record.clone());
         if settings.user.are_none() && settings.total.are_none() {
-            return Some(Box::pin(std::future::ready(Allowance::Granted(tab))));
+            let looks = self.changes_side(ask);
+            return Some(Box::pin(async move { tab.uncapped(looks).await }));
         }
         let tariff = meter::tariff_of(ask, &self.proxy, &ask.body, served)?;
         let amount = estimate::reserved(&tariff, &ask.body, messages::max_tokens(&ask.body));
@@ -263,6 +275,41 @@ impl Ledger {
         };
         let at = Period::at(clock::now(), &self.proxy.settings.budget.zone);
         Some(Holder { subject: name, user, at })
+    }
+
+    /// Takes note of what may be spent, and of what had been before.
+    pub(super) fn allowed(&mut self, mut allowance: Allowance) {
+        if let Allowance::Granted(tab) = &mut allowance {
+            self.before = tab.before.take();
+        }
+        self.allowance = allowance;
+    }
+
+    /// Whether it would be another side of its session that Bedrock answers.
+    fn changes_side(&self, ask: &Ask) -> bool {
+        let known = ask.session.map(|digest| self.proxy.memory.known_session(&digest));
+        known.is_some_and(|known| known.is_none_or(|known| known.side != Upstream::Bedrock))
+    }
+
+    /// Takes note of who answers the session, where that has changed.
+    pub(super) fn sided<B>(&mut self, ask: &Ask, answer: &Response<B>) {
+        let (Some(digest), Some(subject)) = (ask.session, &ask.subject) else { return };
+        let Some(side) = labels::upstream(answer.headers()) else { return };
+        let reason = labels::reason(answer.headers()).map(str::to_owned);
+        let refused = side == Upstream::Anthropic && reason.is_some();
+        if !answer.status().is_success() && !refused {
+            return;
+        }
+        let Some(Holder { subject: name, user, .. }) = self.holder(ask) else { return };
+        let fingerprint = subject.fingerprint;
+        let whose = || Whose { subject: name, user, fingerprint };
+        let class = subject.class.as_str().to_owned();
+        let (limit, before) = (self.limit.clone(), self.before.take());
+        let answered = Answered { side, reason, class, limit, before };
+        let (memory, now) = (&self.proxy.memory, clock::now());
+        let after = |known: Option<&Session>| Session::after(known, answered, whose, now);
+        let write = memory.change_session(digest, now, after);
+        self.write(write);
     }
 
     /// Settles what goes along with no stream, and says in an answer that Bedrock would have

@@ -6,6 +6,7 @@
 
 mod gone;
 mod recall;
+mod sessions;
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,13 +15,16 @@ use std::time::Duration;
 
 use self::gone::Gone;
 use self::recall::{Faith, Recall};
+use self::sessions::Sessions;
 use crate::clock;
 use crate::drill::Drill;
 use crate::failover::cooldown::{Cooldown, Timestamp, age};
 use crate::failover::identity::{Fingerprint, LimitKey};
 use crate::failover::known::{KeyOwner, Known, Proof, Unread};
-use crate::money::budget::{Change, Changed};
+use crate::money::budget::{Change, Changed, Month};
+use crate::session::Session;
 use crate::store::budgets::{Account, Budgets};
+use crate::store::sessions::Sessions as _;
 use crate::store::{LONGER, Query, RateLimitStore, Store, StoreError};
 use crate::translate::mend::Lesson;
 
@@ -41,6 +45,7 @@ pub(super) struct Memory {
     /// `None` where nobody else writes to the store: it is as quick as any memory of ours.
     recall: Option<Recall>,
     gone: Gone,
+    sessions: Sessions,
     late: Mutex<Late>,
     failing: AtomicBool,
     warned_at: Mutex<Option<Timestamp>>,
@@ -64,8 +69,8 @@ impl Memory {
     pub(super) fn new(store: Store, patience: Duration) -> Self {
         let recall = store.is_shared().then(Recall::default);
         let (gone, late, warned_at) = (Gone::default(), Mutex::default(), Mutex::default());
-        let failing = AtomicBool::new(false);
-        Self { store, patience, recall, gone, late, failing, warned_at }
+        let (sessions, failing) = (Sessions::new(store.is_shared()), AtomicBool::new(false));
+        Self { store, patience, recall, gone, sessions, late, failing, warned_at }
     }
 
     /// Whether other instances read and write the store too.
@@ -96,10 +101,13 @@ impl Memory {
     /// store nor this instance can say. Waits four times as long for an unseen key: nobody
     /// can go on without it.
     pub(super) async fn look_up(self: &Arc<Self>, query: &Query<'_>, now: Timestamp) -> Known {
+        let session = query.session.filter(|digest| !self.sessions.knows(digest, now));
+        let query = &Query { session, ..*query };
         let Some(recall) = &self.recall else {
             // Of our own, it answers at once.
             let answer = self.store.look_up(query, now).await;
             let known = self.told(query, answer).unwrap_or_else(nothing);
+            self.sessions.saw(query, &known, now);
             return self.gone.sift(query, known);
         };
         let recalled = |faith| self.gone.sift(query, recall.known(query, faith, now));
@@ -107,8 +115,10 @@ impl Memory {
         let unseen = Query {
             subject: query.subject.filter(|_| fresh.cooldown().is_none()),
             key: query.key.filter(|_| fresh.key == KeyOwner::Unread),
+            session,
         };
-        if unseen == Query::default() {
+        // Who answers a session is read along with something else, or not at all.
+        if unseen.subject.is_none() && unseen.key.is_none() {
             return fresh;
         }
         let blind = recalled(Faith::Blind);
@@ -134,12 +144,13 @@ impl Memory {
     ) -> Option<Known> {
         let this = Arc::clone(self);
         let subject = query.subject.map(|(whose, class)| (*whose, class.clone()));
-        let key = query.key.copied();
+        let (key, session) = (query.key.copied(), query.session.copied());
         let turn = self.recall.as_ref().map(Recall::begin);
         let mut reading = Box::pin(async move {
             let subject = subject.as_ref().map(|(whose, class)| (whose, class));
-            let query = Query { subject, key: key.as_ref() };
+            let query = Query { subject, key: key.as_ref(), session: session.as_ref() };
             let known = this.store.look_up(&query, now).await?;
+            this.sessions.saw(&query, &known, now);
             if let (Some(recall), Some(turn)) = (&this.recall, turn) {
                 recall.saw(&query, &known, (turn, now));
             }
@@ -175,6 +186,30 @@ impl Memory {
         change: &Change,
     ) -> Result<Changed, StoreError> {
         self.store.change(account, change).await.inspect_err(|error| self.warn(error))
+    }
+
+    /// What is known of a subject's month; nothing, where that takes too long.
+    pub(super) async fn month(&self, subject: &str, month: &str) -> Option<Month> {
+        self.within(self.patience, Box::pin(self.store.month(subject, month))).await
+    }
+
+    /// What is known of a session without asking anybody.
+    pub(super) fn known_session(&self, digest: &Fingerprint) -> Option<Session> {
+        self.sessions.known(digest)
+    }
+
+    /// Keeps what `after` makes of a session, if that is anything else than before.
+    pub(super) fn change_session(
+        self: &Arc<Self>,
+        digest: Fingerprint,
+        now: Timestamp,
+        after: impl FnOnce(Option<&Session>) -> Option<Session>,
+    ) -> Option<Write> {
+        let session = self.sessions.change(digest, now, after)?;
+        let this = Arc::clone(self);
+        Some(Box::pin(async move {
+            this.bounded(this.store.change_session(&digest, &session)).await;
+        }))
     }
 
     /// Leaves a call to be awaited beside an answer: of this request, or of the next one.

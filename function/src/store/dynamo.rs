@@ -6,6 +6,7 @@
 
 pub mod budgets;
 pub mod item;
+mod sessions;
 
 use std::error::Error;
 use std::time::Duration;

@@ -6,6 +6,7 @@
 
 mod budgets;
 mod seen;
+mod sessions;
 mod shelf;
 
 use std::error::Error;
@@ -18,7 +19,7 @@ use redb::backends::FileBackend;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
 
 use self::seen::Seen;
-use self::shelf::{Kind, LIMITS, PROOFS, Shelf, read};
+use self::shelf::{Kind, LIMITS, PROOFS, SESSIONS, Shelf, read};
 use super::{CAPACITY, Query, RateLimitStore, StoreError, is_newer, outlasts, proof_ends};
 use crate::failover::cooldown::{Cooldown, Timestamp};
 use crate::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
@@ -142,11 +143,14 @@ impl RateLimitStore for EmbeddedStore {
             None => Ok(Known::default()),
         };
         let stored = stored.map_err(failed("look up what is remembered"))?;
+        let session = query.session.map(|digest| self.read_session(digest)).transpose();
+        let session = session.map_err(failed("read the session"))?.flatten();
         Ok(Known {
             class: stored.class.filter(|limit| limit.is_in_force(now)),
             account: stored.account.filter(|limit| limit.is_in_force(now)),
             proof: stored.proof.filter(|proof| proof_ends(proof) > now),
             key: query.keyless(),
+            session: session.filter(|session| session.ends() > now).map(Box::new),
             ..stored
         })
     }
@@ -231,7 +235,7 @@ fn prepare(database: &Database, now: Timestamp) -> Result<Content, redb::Error> 
             _ => drop(format.insert((), FORMAT_VERSION)?),
         }
     }
-    for kind in [&LIMITS, &PROOFS] {
+    for kind in [&LIMITS, &PROOFS, &SESSIONS] {
         Shelf::open(&transaction, kind, usize::MAX)?.make_room(now, usize::MAX)?;
     }
     drop(transaction.open_table(budgets::MONTHS)?);

@@ -2,6 +2,8 @@
 //!
 //! Bounded, and never waits for anything but a short lock.
 
+mod sessions;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +13,7 @@ use crate::failover::cooldown::{Cooldown, Timestamp};
 use crate::failover::identity::{Fingerprint, LimitKey, Scope};
 use crate::failover::known::{Known, Proof};
 use crate::money::budget::{Change, Changed, Month};
+use crate::session::Session;
 
 /// Remembers in memory, at most [`CAPACITY`] limits and as many proofs.
 #[derive(Debug)]
@@ -45,11 +48,12 @@ impl Default for MemoryStore {
 
 impl RateLimitStore for MemoryStore {
     async fn look_up(&self, query: &Query<'_>, now: Timestamp) -> Result<Known, StoreError> {
-        let key = query.keyless();
+        let (key, shelves) = (query.keyless(), self.shelves());
+        let session = query.session.and_then(|digest| shelves.sessions.get(digest));
+        let session = session.filter(|session| session.ends() > now).cloned().map(Box::new);
         let Some((fingerprint, class)) = query.subject else {
-            return Ok(Known { key, ..Known::default() });
+            return Ok(Known { key, session, ..Known::default() });
         };
-        let shelves = self.shelves();
         let limit = |scope| {
             let cooldown = shelves.limits.get(&LimitKey { fingerprint: *fingerprint, scope })?;
             cooldown.is_in_force(now).then(|| cooldown.clone())
@@ -60,6 +64,7 @@ impl RateLimitStore for MemoryStore {
             account: limit(Scope::Account),
             proof: proof.cloned(),
             key,
+            session,
             ..Known::default()
         })
     }
@@ -127,6 +132,7 @@ impl Budgets for MemoryStore {
 struct Shelves {
     limits: BTreeMap<LimitKey, Cooldown>,
     proofs: BTreeMap<Fingerprint, Proof>,
+    sessions: BTreeMap<Fingerprint, Session>,
     /// By month and subject.
     months: BTreeMap<(String, String), Month>,
 }

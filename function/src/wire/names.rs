@@ -10,5 +10,7 @@ pub static ORGANIZATION_ID: HeaderName = HeaderName::from_static("anthropic-orga
 pub static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// What a client wants beyond the version.
 pub static BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+/// The conversation of Claude Code that a request belongs to.
+pub static SESSION_ID: HeaderName = HeaderName::from_static("x-claude-code-session-id");
 /// The version of the Messages API.
 pub static VERSION: HeaderName = HeaderName::from_static("anthropic-version");

@@ -86,6 +86,6 @@ pub fn proven(second: i64) -> Proof {
 /// What a store knows of somebody who asks for Opus.
 pub async fn seen(store: &impl RateLimitStore, who: &str, second: i64) -> Known {
     let (who, class) = (credential(who), class("claude-opus-4-5"));
-    let query = Query { subject: Some((&who, &class)), key: None };
+    let query = Query { subject: Some((&who, &class)), key: None, session: None };
     store.look_up(&query, at(second)).await.unwrap()
 }

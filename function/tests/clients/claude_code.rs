@@ -407,7 +407,14 @@ async fn assert_named(alice: fn(&World) -> Claude) {
     let fingerprint = Fingerprint::of(&[KEY.as_bytes()]).unwrap();
     let class = ModelClass::of("claude-opus-5-5").unwrap();
     let known = store
-        .look_up(&function::store::Query { subject: Some((&fingerprint, &class)), key: None }, now)
+        .look_up(
+            &function::store::Query {
+                subject: Some((&fingerprint, &class)),
+                key: None,
+                session: None,
+            },
+            now,
+        )
         .await
         .unwrap();
     assert_eq!(known.cooldown().unwrap().user.as_deref(), Some("alice"));

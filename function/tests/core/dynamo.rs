@@ -82,7 +82,7 @@ async fn the_owner_of_a_key_is_read_and_a_nonsense_owner_is_nobody() {
     let fake = FakeDynamo::start();
     let store = faked(&fake).await;
     let key = digest();
-    let query = Query { subject: None, key: Some(&key) };
+    let query = Query { subject: None, key: Some(&key), session: None };
     assert_eq!(store.look_up(&query, at(0)).await.unwrap().key, KeyOwner::Nobody);
     let cases = [
         (json!({"S": "ada"}), KeyOwner::User(Owner::named("ada"))),
@@ -101,7 +101,7 @@ async fn what_an_owner_may_spend_stands_with_the_key_and_nonsense_is_nothing() {
     let fake = FakeDynamo::start();
     let store = faked(&fake).await;
     let key = digest();
-    let query = Query { subject: None, key: Some(&key) };
+    let query = Query { subject: None, key: Some(&key), session: None };
     let amount = |amount: &str| json!({"N": amount});
     let cap = |cap| Some(MicroDollars(cap));
     let written = json!({
@@ -144,9 +144,10 @@ async fn an_item_that_is_left_unprocessed_is_unread_and_not_absent() {
         account: None,
         proof: Some(proven(0)),
         key: KeyOwner::User(Owner::named("ada")),
+        session: None,
         unread: Unread::default(),
     };
-    let unread = |limits, proof| Unread { class: limits, account: limits, proof };
+    let unread = |limits, proof| Unread { class: limits, account: limits, proof, session: false };
     for (left, known) in [
         ("nothing", full.clone()),
         ("limit#", Known { class: None, unread: unread(true, false), ..full.clone() }),
@@ -196,7 +197,7 @@ async fn nonsense_items_are_no_items() {
                 item[attribute] = value.clone();
             }
             fake.put(item.clone());
-            let query = Query { subject: Some((&who, &class)), key: None };
+            let query = Query { subject: Some((&who, &class)), key: None, session: None };
             let store = faked(&fake).await;
             assert!(store.look_up(&query, at(1)).await.unwrap().class.is_some());
             item[name] = nonsense.clone();
@@ -315,5 +316,5 @@ fn digest() -> Fingerprint {
 }
 
 fn everything<'a>(who: &'a Fingerprint, class: &'a ModelClass, key: &'a Fingerprint) -> Query<'a> {
-    Query { subject: Some((who, class)), key: Some(key) }
+    Query { subject: Some((who, class)), key: Some(key), session: None }
 }

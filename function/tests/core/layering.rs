@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules that name no runtime, no client, no environment and no clock.
-const CORE: [&str; 10] = [
+const CORE: [&str; 11] = [
     "access",
     "caller",
     "drill",
@@ -19,6 +19,7 @@ const CORE: [&str; 10] = [
     "money",
     "reply",
     "room",
+    "session",
     "translate",
     "wire",
 ];

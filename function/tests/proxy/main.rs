@@ -26,6 +26,7 @@ mod passthrough;
 mod proof;
 mod refusals;
 mod secrets;
+mod sessions;
 mod shared;
 mod start;
 mod streams;

@@ -174,7 +174,7 @@ fn store(world: &World) -> DynamoStore {
 
 async fn known(world: &World, whose: &str) -> function::failover::known::Known {
     let (whose, class) = (credential(whose), ModelClass::of("sonnet").unwrap());
-    let query = Query { subject: Some((&whose, &class)), key: None };
+    let query = Query { subject: Some((&whose, &class)), key: None, session: None };
     store(world).look_up(&query, Timestamp::now()).await.unwrap()
 }
 

@@ -193,6 +193,6 @@ async fn many_keys_are_listed_page_by_page() {
 async fn owner(world: &World, key: &ProxyKey) -> KeyOwner {
     let store = DynamoStore::new(&Aws::from(world.sdk()), &world.table(), table::PATIENCE);
     let digest = key.digest();
-    let query = Query { subject: None, key: Some(&digest) };
+    let query = Query { subject: None, key: Some(&digest), session: None };
     store.look_up(&query, Timestamp::now()).await.unwrap().key
 }

@@ -142,7 +142,7 @@ impl Leg {
         };
         let (allowance, body) = tokio::join!(reserving, translating);
         if let Some(allowance) = allowance {
-            ledger.allowance = allowance;
+            ledger.allowed(allowance);
         }
         if let Allowance::Refused(refusal) = &ledger.allowance {
             self.unserved = Some(refusal.sentence());

@@ -98,7 +98,7 @@ mod tests {
         let (gone, whose, class) = (Gone::default(), fingerprint("a"), class());
         let scope = Scope::Class(class.clone());
         gone.limit(&LimitKey { fingerprint: whose, scope }, at(10));
-        let query = Query { subject: Some((&whose, &class)), key: None };
+        let query = Query { subject: Some((&whose, &class)), key: None, session: None };
         let sifted = |second| gone.sift(&query, known(second));
         assert_eq!(sifted(10).class, None, "whoever read it earlier says so in vain");
         assert_eq!(sifted(9).class, None);
@@ -112,18 +112,18 @@ mod tests {
     fn after_a_refusal_nothing_older_counts_for_any_class() {
         let (gone, whose, class) = (Gone::default(), fingerprint("a"), class());
         gone.credential(whose, at(10));
-        let query = Query { subject: Some((&whose, &class)), key: None };
+        let query = Query { subject: Some((&whose, &class)), key: None, session: None };
         assert_eq!(gone.sift(&query, known(10)), Known::default());
         assert_eq!(gone.sift(&query, known(11)), known(11));
         let other = fingerprint("b");
-        let query = Query { subject: Some((&other, &class)), key: None };
+        let query = Query { subject: Some((&other, &class)), key: None, session: None };
         assert_eq!(gone.sift(&query, known(10)), known(10));
     }
 
     #[test]
     fn what_comes_after_an_end_counts_although_a_clock_was_set_back() {
         let (gone, whose, class) = (Gone::default(), fingerprint("a"), class());
-        let query = Query { subject: Some((&whose, &class)), key: None };
+        let query = Query { subject: Some((&whose, &class)), key: None, session: None };
         let key = LimitKey { fingerprint: whose, scope: Scope::Class(class.clone()) };
         gone.credential(whose, at(3600));
         gone.limit(&key, at(3600));

@@ -157,7 +157,7 @@ mod tests {
     fn a_good_key_is_believed_for_ten_seconds_and_blindly_for_an_hour() {
         let recall = Recall::default();
         let digest = fingerprint("key");
-        let query = Query { subject: None, key: Some(&digest) };
+        let query = Query { subject: None, key: Some(&digest), session: None };
         let ada = KeyOwner::User(Owner::named("ada"));
         recall.saw(&query, &Known { key: ada.clone(), ..Known::default() }, read(&recall, 0));
         let owner = |faith, second| recall.known(&query, faith, at(second)).key;
@@ -173,7 +173,7 @@ mod tests {
     fn a_limit_is_believed_for_ten_seconds_and_blindly_until_its_end() {
         let recall = Recall::default();
         let (whose, class) = (fingerprint("a"), opus());
-        let query = Query { subject: Some((&whose, &class)), key: None };
+        let query = Query { subject: Some((&whose, &class)), key: None, session: None };
         let known = Known { class: Some(until(60)), ..Known::default() };
         recall.saw(&query, &known, read(&recall, 0));
         let is_known = |faith, second| recall.known(&query, faith, at(second)).class.is_some();
@@ -187,7 +187,7 @@ mod tests {
     fn a_read_says_nothing_about_what_came_after_it_began() {
         let recall = Recall::default();
         let (whose, class) = (fingerprint("a"), opus());
-        let query = Query { subject: Some((&whose, &class)), key: None };
+        let query = Query { subject: Some((&whose, &class)), key: None, session: None };
         let key = LimitKey { fingerprint: whose, scope: Scope::Class(class.clone()) };
         let early = read(&recall, 5);
         recall.remember_limit(&key, &until(60), at(5));
@@ -205,7 +205,7 @@ mod tests {
     fn a_removed_key_is_not_brought_back_by_a_read_that_began_before() {
         for is_known in [true, false] {
             let (recall, digest) = (Recall::default(), fingerprint("key"));
-            let query = Query { subject: None, key: Some(&digest) };
+            let query = Query { subject: None, key: Some(&digest), session: None };
             let owned = Known { key: KeyOwner::User(Owner::named("ada")), ..Known::default() };
             if is_known {
                 recall.saw(&query, &owned, read(&recall, 0));
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn what_was_seen_before_a_clock_was_set_back_is_replaced_at_once() {
         let (recall, (whose, class)) = (Recall::default(), (fingerprint("a"), opus()));
-        let query = Query { subject: Some((&whose, &class)), key: Some(&whose) };
+        let query = Query { subject: Some((&whose, &class)), key: Some(&whose), session: None };
         let owned = |user: &str| KeyOwner::User(Owner::named(user));
         let known = |user, second: i64| {
             let limit = Cooldown { recorded_at: at(second - 1), ..until(second + 60) };

@@ -74,7 +74,8 @@ impl Proxy {
         let policy = self.policy(Some(&subject));
         // Anthropic's part is played: what it says is known before it is asked.
         let said = drill::limited(&subject.class, policy.retry_threshold, clock::now());
-        let ask = Ask { target, headers, body, asked, policy, subject: Some(subject), record };
+        let (subject, session) = (Some(subject), None);
+        let ask = Ask { target, headers, body, asked, policy, subject, session, record };
         let mut ledger = Ledger::open(self, Right::ByOperator, Known::default());
         let early = Early::default();
         let driving = Box::pin(exchange::drive(&ask, &mut ledger, &early, Some(said)));

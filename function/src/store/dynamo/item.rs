@@ -11,6 +11,9 @@
 //!   `budget_extra_period` (`YYYY-MM`), `budget_until`; written by `provisioner` only
 //! - `pk = drill#DIGEST`, `sk = drill`: `model`, `expires_at`; written by `provisioner` only
 //! - `pk = budget#SUBJECT`, `sk = YYYY-MM`: the month of a budget, as [`super::budgets`] has it
+//! - `pk = session#DIGEST`, `sk = session`: `subject`, `side` (`anthropic`, `bedrock`, or what a
+//!   budget said), `since`, `limited_until_epoch` (0 where there is no limit), `told`, `session`
+//!   (JSON: all that is known), `expires_at`
 //! - `pk = lesson#MODEL`, `sk = lesson`: `refused` (a set of strings), `recorded_at`, `expires_at`
 //!
 //! Moments are RFC 3339; `limited_until_epoch` and `expires_at`, the table's TTL attribute, are
@@ -22,6 +25,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::super::{LESSON_LIFETIME, Query, proof_ends};
+use super::sessions::{session, session_key};
 use crate::caller::User;
 use crate::drill::Drill;
 use crate::failover::cooldown::{Cooldown, Timestamp};
@@ -80,11 +84,11 @@ pub fn owner_key(digest: &Fingerprint) -> Item {
     item_key(format!("{KEY}{digest}"), "key")
 }
 
-fn item_key(pk: String, sk: &str) -> Item {
+pub(super) fn item_key(pk: String, sk: &str) -> Item {
     [("pk".to_owned(), AttributeValue::S(pk)), ("sk".to_owned(), string(sk))].into()
 }
 
-/// Where everything is that a query asks for: at most four keys.
+/// Where everything is that a query asks for: at most five keys.
 pub(super) fn keys(query: &Query<'_>) -> Vec<Item> {
     let mut keys = Vec::new();
     if let Some((fingerprint, class)) = query.subject {
@@ -92,6 +96,7 @@ pub(super) fn keys(query: &Query<'_>) -> Vec<Item> {
         keys.push(proof_key(fingerprint));
     }
     keys.extend(query.key.map(owner_key));
+    keys.extend(query.session.map(session_key));
     keys
 }
 
@@ -118,6 +123,7 @@ pub(super) fn known(query: &Query<'_>, items: &[Item], unread: &[Item], now: Tim
             class: is_unread(&keys[0]),
             account: is_unread(&keys[1]),
             proof: is_unread(&proof_key),
+            session: false,
         };
         known = Known { class, account, proof, unread, ..known };
     }
@@ -127,6 +133,10 @@ pub(super) fn known(query: &Query<'_>, items: &[Item], unread: &[Item], now: Tim
             None if is_unread(&key) => KeyOwner::Unread,
             None => KeyOwner::Nobody,
         };
+    }
+    if let Some(key) = query.session.map(session_key) {
+        known.session = find(&key).and_then(|item| session(item, now)).map(Box::new);
+        known.unread.session = is_unread(&key);
     }
     known
 }
@@ -318,7 +328,7 @@ pub(super) fn lesson(item: &Item, now: Timestamp) -> Option<(Lesson, Timestamp)>
     (until > now && !lesson.is_empty()).then(|| (lesson, until.min(latest)))
 }
 
-fn attributes(
+pub(super) fn attributes(
     pairs: impl IntoIterator<Item = (&'static str, AttributeValue)>,
 ) -> impl Iterator<Item = (String, AttributeValue)> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value))
@@ -334,11 +344,11 @@ pub(super) fn epoch(moment: Timestamp) -> AttributeValue {
     AttributeValue::N(rounded_up.to_string())
 }
 
-fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     let text = item.get(name)?.as_s().ok()?;
     (text.len() <= LONGEST_TEXT).then_some(text)
 }
 
-fn moment(item: &Item, name: &str) -> Option<Timestamp> {
+pub(super) fn moment(item: &Item, name: &str) -> Option<Timestamp> {
     text(item, name)?.parse().ok()
 }

@@ -29,6 +29,9 @@ pub(super) const LIMITS: Kind =
 pub(super) const PROOFS: Kind =
     Kind { items: TableDefinition::new("proofs"), ends: TableDefinition::new("proofs by end") };
 
+pub(super) const SESSIONS: Kind =
+    Kind { items: TableDefinition::new("sessions"), ends: TableDefinition::new("sessions by end") };
+
 /// The items of one kind and the order in which they end, always changed together.
 pub(super) struct Shelf<'txn> {
     pub(super) items: Table<'txn, ItemKey, Item>,

@@ -1,7 +1,10 @@
 //! The rules that every store keeps, whichever it is.
 
+use function::failover::Upstream;
 use function::failover::cooldown::Cooldown;
 use function::failover::known::{Known, Proof};
+use function::session::{Detour, Limit, Session, Spending};
+use function::store::sessions::Sessions;
 use function::store::{Query, RateLimitStore, Store};
 use jiff::SignedDuration;
 use std::sync::Arc;
@@ -29,6 +32,8 @@ macro_rules! every_rule {
             a_proof_is_no_entry_24_hours_after_it_was_given
             a_forgotten_proof_leaves_the_limits
             an_extended_limit_outlives_its_first_end
+            a_session_is_kept_for_24_hours_and_changes_with_its_side
+            a_change_is_told_once
             ]
             $($more)*
         }
@@ -95,7 +100,11 @@ pub(crate) async fn credentials_and_classes_do_not_mix(store: Store) {
     assert_eq!(seen(&store, "b", 1).await, Known::default());
     let haiku = store
         .look_up(
-            &Query { subject: Some((&credential("a"), &class("claude-haiku-4-5"))), key: None },
+            &Query {
+                subject: Some((&credential("a"), &class("claude-haiku-4-5"))),
+                key: None,
+                session: None,
+            },
             at(1),
         )
         .await
@@ -109,7 +118,7 @@ pub(crate) async fn a_limit_that_is_over_is_no_entry(store: Store) {
     let just_before = at(60) - SignedDuration::from_nanos(1);
     let known = store
         .look_up(
-            &Query { subject: Some((&credential("a"), &class("opus"))), key: None },
+            &Query { subject: Some((&credential("a"), &class("opus"))), key: None, session: None },
             just_before,
         )
         .await
@@ -203,4 +212,78 @@ pub(crate) async fn an_extended_limit_outlives_its_first_end(store: Store) {
     let later = Cooldown { recorded_at: at(300), ..until(900) };
     store.remember_limit(&opus_of("b"), &later).await.unwrap();
     assert_eq!(seen(&store, "a", 301).await.class, Some(until(600)));
+}
+
+pub(crate) async fn a_session_is_kept_for_24_hours_and_changes_with_its_side(store: Store) {
+    let digest = credential("a session");
+    let seen = async |second| {
+        let query = Query { session: Some(&digest), ..Query::default() };
+        let along = store.look_up(&query, at(second)).await.unwrap().session;
+        let alone = store.session(&digest, at(second)).await.unwrap();
+        assert_eq!(along.as_deref(), alone.as_ref());
+        alone
+    };
+    assert_eq!(seen(0).await, None);
+    store.change_session(&digest, &on_bedrock(1)).await.unwrap();
+    assert_eq!(seen(2).await, Some(on_bedrock(1)));
+    // Others that have met the same change come later.
+    store.change_session(&digest, &on_bedrock(3)).await.unwrap();
+    assert_eq!(seen(4).await, Some(on_bedrock(1)));
+    let longer = Limit { until: at(9000), window: "7d".to_owned(), account: true };
+    let longer = Session { limit: Some(longer), ..on_bedrock(1) };
+    store.change_session(&digest, &longer).await.unwrap();
+    assert_eq!(seen(5).await, Some(longer));
+    for reason in [None, Some("budget"), None] {
+        let reason = reason.map(str::to_owned);
+        let back = Session { side: Upstream::Anthropic, reason, limit: None, ..on_bedrock(60) };
+        store.change_session(&digest, &back).await.unwrap();
+        assert_eq!(seen(61).await, Some(back));
+    }
+    assert!(seen(DAY + 59).await.is_some());
+    assert_eq!(seen(DAY + 60).await, None);
+    store.change_session(&digest, &on_bedrock(2 * DAY)).await.unwrap();
+    assert_eq!(seen(2 * DAY).await, Some(on_bedrock(2 * DAY)));
+}
+
+pub(crate) async fn a_change_is_told_once(store: Store) {
+    let (digest, store) = (credential("a session"), Arc::new(store));
+    assert!(!store.tell(&digest, at(1)).await.unwrap(), "nothing has changed");
+    store.change_session(&digest, &on_bedrock(1)).await.unwrap();
+    assert!(!store.tell(&digest, at(2)).await.unwrap(), "it has changed at another moment");
+    let mut tellers = JoinSet::new();
+    for _ in 0..30 {
+        let store = Arc::clone(&store);
+        tellers.spawn(async move { store.tell(&digest, at(1)).await.unwrap() });
+    }
+    let first = tellers.join_all().await;
+    assert_eq!(first.into_iter().filter(|first| *first).count(), 1);
+    let told = store.session(&digest, at(3)).await.unwrap().unwrap();
+    assert_eq!(told, Session { told: Some(at(1)), ..on_bedrock(1) });
+    let back = Session { side: Upstream::Anthropic, ..on_bedrock(60) };
+    store.change_session(&digest, &back).await.unwrap();
+    assert!(store.tell(&digest, at(60)).await.unwrap(), "there is something new");
+    assert!(!store.tell(&digest, at(60)).await.unwrap());
+}
+
+/// A session that Bedrock answers from this second on.
+fn on_bedrock(second: i64) -> Session {
+    let limit = Limit { until: at(600), window: "5h".to_owned(), account: true };
+    let detour = Detour { began: at(-60), ended: at(-30), class: "opus".to_owned(), reason: None };
+    Session {
+        subject: "ada".to_owned(),
+        user: Some("ada".to_owned()),
+        fingerprint: credential("a").to_string(),
+        side: Upstream::Bedrock,
+        reason: Some("rate_limited".to_owned()),
+        class: "opus".to_owned(),
+        limit: Some(limit),
+        since: at(second),
+        before: Some(Spending {
+            month: "2026-11".to_owned(),
+            spent: 830_000,
+            ..Spending::default()
+        }),
+        told: None,
+        detours: vec![detour],
+    }
 }

@@ -61,7 +61,7 @@ impl Core {
 
     pub(crate) fn answer(&mut self, request: &Request, now: i64) -> Done {
         let (who, class) = (whose(request.who), class(request.class));
-        let query = Query { subject: Some((&who, &class)), key: None };
+        let query = Query { subject: Some((&who, &class)), key: None, session: None };
         let read = self.store.look_up(&query, at(now)).now_or_never().unwrap().unwrap();
         let known = if request.unread || !self.policy.fallback { Known::default() } else { read };
         let mut way = Way {
@@ -86,7 +86,7 @@ impl Core {
             let mut proof = None;
             for (index, name) in CLASSES.iter().enumerate() {
                 let (whose, class) = (whose(who), class(index));
-                let query = Query { subject: Some((&whose, &class)), key: None };
+                let query = Query { subject: Some((&whose, &class)), key: None, session: None };
                 let known = self.store.look_up(&query, at(now)).now_or_never().unwrap().unwrap();
                 limits.extend(known.class.map(|limit| (who, *name, limit.until.as_second())));
                 account = known.account.map(|limit| (who, "*", limit.until.as_second()));

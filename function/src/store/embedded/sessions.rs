@@ -1,0 +1,78 @@
+//! Sessions in the file.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use redb::ReadableDatabase;
+
+use super::super::StoreError;
+use super::super::sessions::{Sessions, stays};
+use super::shelf::{SESSIONS, Shelf, read};
+use super::{EmbeddedStore, failed};
+use crate::failover::cooldown::Timestamp;
+use crate::failover::identity::Fingerprint;
+use crate::session::Session;
+
+/// The sort key of every session.
+const SESSION: &str = "session";
+
+impl Sessions for EmbeddedStore {
+    async fn session(
+        &self,
+        digest: &Fingerprint,
+        now: Timestamp,
+    ) -> Result<Option<Session>, StoreError> {
+        let read = self.read_session(digest).map_err(failed("read the session"))?;
+        Ok(read.filter(|session| session.ends() > now))
+    }
+
+    async fn change_session(
+        &self,
+        digest: &Fingerprint,
+        session: &Session,
+    ) -> Result<(), StoreError> {
+        let (pk, session) = (pk(digest), session.clone());
+        self.write("keep the session", &SESSIONS, move |shelf| {
+            let stored: Option<Session> = read(&shelf.items, (pk.as_str(), SESSION))?;
+            if stored.is_some_and(|stored| stays(&stored, &session)) {
+                return Ok(false);
+            }
+            put(shelf, &pk, &session)
+        })
+        .await
+    }
+
+    async fn tell(&self, digest: &Fingerprint, since: Timestamp) -> Result<bool, StoreError> {
+        let (pk, first) = (pk(digest), Arc::new(AtomicBool::new(false)));
+        let told = Arc::clone(&first);
+        self.write("take note of what was told", &SESSIONS, move |shelf| {
+            let stored: Option<Session> = read(&shelf.items, (pk.as_str(), SESSION))?;
+            let untold = stored.filter(|stored| stored.is_untold_of(since));
+            let Some(stored) = untold else { return Ok(false) };
+            told.store(true, Ordering::Relaxed);
+            put(shelf, &pk, &Session { told: Some(since), ..stored })
+        })
+        .await?;
+        Ok(first.load(Ordering::Relaxed))
+    }
+}
+
+impl EmbeddedStore {
+    pub(super) fn read_session(
+        &self,
+        digest: &Fingerprint,
+    ) -> Result<Option<Session>, redb::Error> {
+        let sessions = self.database.begin_read()?.open_table(SESSIONS.items)?;
+        read(&sessions, (pk(digest).as_str(), SESSION))
+    }
+}
+
+fn put(shelf: &mut Shelf<'_>, pk: &str, session: &Session) -> Result<bool, redb::Error> {
+    let Ok(json) = serde_json::to_string(session) else { return Ok(false) };
+    shelf.put((pk, SESSION), (session.ends(), &json), session.since)?;
+    Ok(true)
+}
+
+fn pk(digest: &Fingerprint) -> String {
+    format!("session#{digest}")
+}
