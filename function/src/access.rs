@@ -25,7 +25,7 @@ pub enum AccessMode {
 
 /// What a request's proxy key is worth before any store has been asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum AccessDecision {
     /// It may go on, under the name of its key's owner where a key has let it in.
     Granted(Option<User>),
     /// Only the store knows whose key this is.
@@ -37,13 +37,13 @@ pub enum Entry {
 impl AccessMode {
     /// Judges the key that a request has shown.
     #[must_use]
-    pub fn entry(&self, shown: &Shown) -> Entry {
+    pub fn decide(&self, shown: &Shown) -> AccessDecision {
         match (self, shown) {
-            (Self::Organization(_) | Self::Open, _) => Entry::Granted(None),
-            (Self::Key(_), Shown::Nothing | Shown::Malformed) => Entry::Denied,
+            (Self::Organization(_) | Self::Open, _) => AccessDecision::Granted(None),
+            (Self::Key(_), Shown::Nothing | Shown::Malformed) => AccessDecision::Denied,
             (Self::Key(keys), Shown::Key(digest)) => match keys.owner(digest) {
-                Some(owner) => Entry::Granted(Some(owner.clone())),
-                None => Entry::Ask(*digest),
+                Some(owner) => AccessDecision::Granted(Some(owner.clone())),
+                None => AccessDecision::Ask(*digest),
             },
         }
     }

@@ -3,7 +3,7 @@
 //! Reads the caller's label, credential and target off the head of a request, and says which
 //! headers travel on. A label (a [`User`]) is for tracking and reports: it must never decide what
 //! anybody may do. A credential leaves this module only as a [`Fingerprint`], and nothing here
-//! normalises a path: what is not plainly well-formed is [`Refused`].
+//! normalises a path: what is not plainly well-formed is [`InvalidTarget`].
 
 mod headers;
 mod target;
@@ -18,7 +18,7 @@ use crate::failover::identity::Fingerprint;
 use crate::wire::names;
 
 pub use headers::{client_headers, seal, upstream_headers};
-pub use target::{Call, Refused, Source, Target};
+pub use target::{Endpoint, InvalidTarget, Source, Target};
 
 /// The header in which a client may name its user.
 pub(crate) const USER_HEADER: &str = "x-claude-code-user";

@@ -7,6 +7,7 @@ mod admit;
 mod ask;
 mod body;
 mod budget;
+mod cached_store;
 mod content;
 mod count;
 mod early;
@@ -17,7 +18,6 @@ mod labels;
 mod ledger;
 mod legs;
 mod lessons;
-mod memory;
 mod meter;
 mod own;
 mod refusals;
@@ -34,20 +34,20 @@ use self::admit::Admitted;
 pub use self::admit::busy;
 use self::ask::Ask;
 pub use self::body::Body;
+use self::cached_store::CachedStore;
 use self::content::Content;
-use self::early::Early;
+use self::early::EarlyHead;
 use self::ledger::{Ledger, Right};
 use self::lessons::Lessons;
-use self::memory::Memory;
 pub use self::own::is_health;
 use self::refusals::Refusals;
 use self::renewals::Renewals;
-use crate::caller::{self, Call};
+use crate::caller::{self, Endpoint};
 use crate::drill::is_asked;
 use crate::failover::Upstream;
 use crate::messages::Asked;
 use crate::reply::{ErrorKind, Failure};
-use crate::room::{Held, Place};
+use crate::room::{BodyPermit, Permit};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::telemetry::Record;
@@ -63,7 +63,7 @@ pub struct Proxy {
     settings: Settings,
     anthropic: Anthropic,
     bedrock: Bedrock,
-    memory: Arc<Memory>,
+    store: Arc<CachedStore>,
     renewals: Renewals,
     refusals: Refusals,
     lessons: Lessons,
@@ -73,10 +73,10 @@ impl Proxy {
     /// Puts the parts together.
     #[must_use]
     pub fn new(settings: Settings, anthropic: Anthropic, bedrock: Bedrock, store: Store) -> Self {
-        let memory = Arc::new(Memory::new(store, settings.store_patience));
+        let store = Arc::new(CachedStore::new(store, settings.store_patience));
         let (renewals, refusals) = (Renewals::default(), Refusals::default());
         let lessons = Lessons::default();
-        Self { settings, anthropic, bedrock, memory, renewals, refusals, lessons }
+        Self { settings, anthropic, bedrock, store, renewals, refusals, lessons }
     }
 
     /// What the operator decided.
@@ -98,13 +98,13 @@ impl Proxy {
         let ((), _late, ()) = tokio::join!(
             self.anthropic.connect_ahead(WARM_UP_WITHIN),
             credentials,
-            self.memory.reach_store(WARM_UP_WITHIN)
+            self.store.reach_store(WARM_UP_WITHIN)
         );
     }
 
     /// Opens the connections to a shared store that the first request would otherwise wait for.
     pub async fn reach_store(&self) {
-        self.memory.reach_store(WARM_UP_WITHIN).await;
+        self.store.reach_store(WARM_UP_WITHIN).await;
     }
 
     /// Closes the connections to Anthropic that nobody has used for long.
@@ -114,27 +114,27 @@ impl Proxy {
 
     /// Sees to its end what answers have left whose readers are gone: their costs.
     pub async fn settle(&self) {
-        futures_util::future::join_all(self.memory.take_late()).await;
+        futures_util::future::join_all(self.store.take_late()).await;
     }
 
-    /// Answers one request. There is always an answer; what goes wrong is in it. The place, where
-    /// there are places, is held until the answer has gone.
+    /// Answers one request. There is always an answer; what goes wrong is in it. The permit, where
+    /// there are permits, is held until the answer has gone.
     pub async fn answer<B>(
         self: Arc<Self>,
         request: Request<B>,
-        place: Option<Place>,
+        permit: Option<Permit>,
     ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
-        let held = place.as_ref().map(Place::hold);
-        self.find_answer(request, held).await.map(|body| body.holding(place))
+        let held = permit.as_ref().map(Permit::hold);
+        self.find_answer(request, held).await.map(|body| body.holding(permit))
     }
 
     async fn find_answer<B>(
         self: Arc<Self>,
         request: Request<B>,
-        held: Option<Held>,
+        held: Option<BodyPermit>,
     ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
@@ -152,10 +152,10 @@ impl Proxy {
             Ok(admitted) => admitted,
             Err(failure) => return self.refuse(failure, record),
         };
-        match admitted.target.call {
-            Call::Messages => self.messages(admitted, record).await,
-            Call::CountTokens => Box::pin(self.count_tokens(admitted, record)).await,
-            Call::Other => Box::pin(self.pass_through(admitted, record)).await,
+        match admitted.target.endpoint {
+            Endpoint::Messages => self.messages(admitted, record).await,
+            Endpoint::CountTokens => Box::pin(self.count_tokens(admitted, record)).await,
+            Endpoint::Other => Box::pin(self.pass_through(admitted, record)).await,
         }
     }
 
@@ -180,9 +180,9 @@ impl Proxy {
         }
         let headers = head.headers;
         let ask = Ask { target, headers, body, asked, policy, subject, session, record };
-        let memory = Arc::clone(&self.memory);
+        let store = Arc::clone(&self.store);
         let ledger = Ledger::open(self, Right::ByProof, known);
-        let (stream, early, record) = (ask.asked.stream, Early::default(), ask.record.clone());
+        let (stream, early, record) = (ask.asked.stream, EarlyHead::default(), ask.record.clone());
         let mut drive: std::pin::Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(exchanged(ask, ledger, early.clone()));
         if !stream {
@@ -193,7 +193,7 @@ impl Proxy {
             answer = &mut drive => answer,
             upstream = early.due() => {
                 record.begun_early(upstream);
-                early::waiting(drive, upstream, record).map(|body| body.settled_in(memory))
+                early::waiting(drive, upstream, record).map(|body| body.settled_in(store))
             }
         }
     }
@@ -232,7 +232,7 @@ impl Proxy {
 }
 
 /// The answer to a request for a message, with what is still to be written.
-async fn exchanged(ask: Ask, mut ledger: Box<Ledger>, early: Early) -> Response<Body> {
+async fn exchanged(ask: Ask, mut ledger: Box<Ledger>, early: EarlyHead) -> Response<Body> {
     let ended = exchange::drive(&ask, &mut ledger, &early, None).await;
     let nobody = || {
         let message = "Nobody could be asked. Try again soon.";

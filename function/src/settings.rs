@@ -33,7 +33,7 @@ pub use options::{Command, EXIT_USAGE, Options, UsageError, help, version};
 pub use platform::{AwsVariables, Platform};
 pub use variables::{VARIABLES, Variable};
 
-use value::Store;
+use value::StoreKind;
 use variables::Environment;
 
 /// Everything that the operator decides.
@@ -169,13 +169,14 @@ fn seconds(env: &mut Environment, name: &str, default: u32, bounds: (u32, u32)) 
 fn store(env: &mut Environment, data_dir: Option<PathBuf>) -> StoreSettings {
     let path = env.read_path("RATE_LIMIT_STORE_PATH");
     let table = env.read("RATE_LIMIT_TABLE_NAME", value::table_name);
-    let usual = if env.is_set(platform::RUNTIME_API) { Store::Dynamo } else { Store::Embedded };
+    let usual =
+        if env.is_set(platform::RUNTIME_API) { StoreKind::Dynamo } else { StoreKind::Embedded };
     match env.read("RATE_LIMIT_STORE", value::store).unwrap_or(usual) {
-        Store::Dynamo => {
+        StoreKind::Dynamo => {
             StoreSettings::Dynamo(table.unwrap_or_else(|| "claude-proxy-rate-limits".to_owned()))
         }
-        Store::Memory => StoreSettings::Memory,
-        Store::Embedded => {
+        StoreKind::Memory => StoreSettings::Memory,
+        StoreKind::Embedded => {
             let default = || Some(data_dir?.join("claude-proxy").join("limits.redb"));
             if let Some(path) = path.or_else(default) {
                 return StoreSettings::Embedded(path);

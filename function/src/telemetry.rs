@@ -22,12 +22,12 @@ use crate::failover::{Reason, Upstream};
 use crate::money::{Cost, MicroDollars};
 use crate::wire::usage::Usage;
 
-pub use reading::{RequestLine, Tokens};
+pub use reading::{LoggedTokens, RequestLine};
 use writer::Stderr;
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lines {
+pub enum LogFormat {
     /// For a person at a terminal.
     Readable,
     /// One JSON object, for `CloudWatch` and other machines.
@@ -36,14 +36,14 @@ pub enum Lines {
 
 /// Starts logging to stderr: our own lines from `level` on, of libraries only errors, because
 /// their lines may show what must not be seen. A panic is a line, too.
-pub fn init(level: LevelFilter, lines: Lines) {
+pub fn init(level: LevelFilter, format: LogFormat) {
     let targets = Targets::new()
         .with_default(level.min(LevelFilter::ERROR))
         .with_target(env!("CARGO_CRATE_NAME"), level);
-    match lines {
-        Lines::Readable => Stderr::queue(),
+    match format {
+        LogFormat::Readable => Stderr::queue(),
         // The platform reads them, and freezes the process at the end of an answer.
-        Lines::Json => {}
+        LogFormat::Json => {}
     }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
@@ -55,9 +55,9 @@ pub fn init(level: LevelFilter, lines: Lines) {
         .with_ansi(colour)
         .with_target(false);
     let registry = tracing_subscriber::registry().with(targets);
-    match lines {
-        Lines::Readable => registry.with(layer).init(),
-        Lines::Json => registry.with(layer.json().flatten_event(true)).init(),
+    match format {
+        LogFormat::Readable => registry.with(layer).init(),
+        LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),
     }
 }
 
@@ -85,10 +85,10 @@ pub fn measure_as(function: String) {
 /// Clones share the same line: one goes with the answer's body, so that the line can say how long
 /// that took and what it used, also where the client has left.
 #[derive(Clone, Debug)]
-pub struct Record(Arc<Line>);
+pub struct Record(Arc<Shared>);
 
 #[derive(Debug)]
-struct Line {
+struct Shared {
     id: Id,
     began: Instant,
     entries: Mutex<Entries>,
@@ -132,7 +132,7 @@ impl Record {
     #[must_use]
     pub fn begin() -> Self {
         let entries = Mutex::default();
-        Self(Arc::new(Line { id: Id::random(), began: clock::instant(), entries }))
+        Self(Arc::new(Shared { id: Id::random(), began: clock::instant(), entries }))
     }
 
     /// The proxy's own id of the request; it appears in errors that the proxy itself writes.
@@ -259,7 +259,7 @@ impl Id {
     }
 }
 
-impl Drop for Line {
+impl Drop for Shared {
     fn drop(&mut self) {
         let entries =
             std::mem::take(self.entries.get_mut().unwrap_or_else(PoisonError::into_inner));

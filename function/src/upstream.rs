@@ -14,6 +14,9 @@ mod sdk;
 
 use std::time::Duration;
 
+/// Any error that may end a connection or a body.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A connection that takes longer than this does not come about.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -28,13 +31,13 @@ pub enum Fault {
     NoConnection {
         host: String,
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: BoxError,
     },
     #[error("the connection to {host} broke before the answer")]
     Broken {
         host: String,
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: BoxError,
     },
     #[error("no response head from {host} within {} s", HEAD_TIMEOUT.as_secs())]
     TimedOut { host: String },

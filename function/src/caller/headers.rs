@@ -6,7 +6,7 @@
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, COOKIE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Call, KEY_HEADER, USER_HEADER};
+use super::{Endpoint, KEY_HEADER, USER_HEADER};
 use crate::drill;
 
 /// Marks what is secret among a request's headers, so that printing them shows none of it.
@@ -30,18 +30,18 @@ pub fn seal(headers: &mut HeaderMap) {
 ///
 /// [RFC 9110, 7.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
 #[must_use]
-pub fn upstream_headers(headers: HeaderMap, call: &Call) -> HeaderMap {
+pub fn upstream_headers(headers: HeaderMap, endpoint: &Endpoint) -> HeaderMap {
     let mut sent = travelling(headers, |name| {
         matches!(name, "host" | "content-length" | "expect" | "forwarded" | USER_HEADER)
             || ["x-claude-proxy-", "x-forwarded-", "x-amzn-", "x-amz-"]
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
     });
-    match call {
-        Call::Messages | Call::CountTokens => {
+    match endpoint {
+        Endpoint::Messages | Endpoint::CountTokens => {
             sent.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
-        Call::Other => {}
+        Endpoint::Other => {}
     }
     sent
 }

@@ -26,7 +26,7 @@ pub struct Target {
     pub key: Shown,
     /// What goes to Anthropic: as it came, without `/k/KEY`, `/u/NAME` and `claude-code-user`.
     pub path_and_query: PathAndQuery,
-    pub call: Call,
+    pub endpoint: Endpoint,
 }
 
 /// Shows the path only: people put secrets into queries.
@@ -34,13 +34,13 @@ impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Target");
         shown.field("user", &self.user).field("path", &self.path_and_query.path());
-        shown.field("call", &self.call).finish_non_exhaustive()
+        shown.field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }
 
 /// What is asked for, as far as it matters to failover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
+pub enum Endpoint {
     /// `POST /v1/messages`, with any query.
     Messages,
     /// `POST /v1/messages/count_tokens`, with any query.
@@ -51,7 +51,7 @@ pub enum Call {
 
 /// Why a target is answered with 400 and sent nowhere. Nothing of it is repeated in the sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum InvalidTarget {
     #[error(
         "the request target must be a path such as /v1/messages, without scheme, host or user: \
          check the base URL and any proxy in between"
@@ -106,12 +106,12 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// [`Refused`], if the path breaks a rule or the name that counts is none.
-    pub fn parse(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Self, Refused> {
+    /// [`InvalidTarget`], if the path breaks a rule or the name that counts is none.
+    pub fn parse(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Self, InvalidTarget> {
         if uri.scheme().is_some() || uri.authority().is_some() {
-            return Err(Refused::NotAPath);
+            return Err(InvalidTarget::NotAPath);
         }
-        let original = uri.path_and_query().ok_or(Refused::NotAPath)?;
+        let original = uri.path_and_query().ok_or(InvalidTarget::NotAPath)?;
         check_path(original.path())?;
         let (key, path) = take_label(original.path(), "k");
         let (name, path) = take_label(path, "u");
@@ -124,7 +124,7 @@ impl Target {
             None => (path, original.query()),
         };
         if ["u", "k"].iter().any(|label| spells(split_segment(path).0, label)) {
-            return Err(Refused::LabelLeft);
+            return Err(InvalidTarget::LabelLeft);
         }
         let label = query.and_then(|query| query.split('&').find_map(label));
         let user = find_user(name, headers, label)?;
@@ -136,11 +136,11 @@ impl Target {
             && original.as_str().starts_with('/');
         let path_and_query =
             if untouched { original.clone() } else { without_labels(path, query)? };
-        Ok(Self { user, key: shown, call: Call::of(method, path), path_and_query })
+        Ok(Self { user, key: shown, endpoint: Endpoint::of(method, path), path_and_query })
     }
 }
 
-impl Call {
+impl Endpoint {
     fn of(method: &Method, path: &str) -> Self {
         match path {
             "/v1/messages" if method == Method::POST => Self::Messages,
@@ -151,30 +151,30 @@ impl Call {
 }
 
 /// Refuses a path that another server might read differently than this one.
-fn check_path(path: &str) -> Result<(), Refused> {
-    let mut segments = path.strip_prefix('/').ok_or(Refused::NotAPath)?.split('/').peekable();
+fn check_path(path: &str) -> Result<(), InvalidTarget> {
+    let mut segments = path.strip_prefix('/').ok_or(InvalidTarget::NotAPath)?.split('/').peekable();
     while let Some(segment) = segments.next() {
         if segment.is_empty() && segments.peek().is_some() {
-            return Err(Refused::EmptySegment);
+            return Err(InvalidTarget::EmptySegment);
         }
         check_segment(segment)?;
     }
     Ok(())
 }
 
-fn check_segment(segment: &str) -> Result<(), Refused> {
+fn check_segment(segment: &str) -> Result<(), InvalidTarget> {
     let mut dots = 0;
     let mut only_dots = true;
     for (byte, width) in decoded(segment) {
         match byte {
-            b'%' if width == 1 => return Err(Refused::BrokenEscape),
-            b'/' | b'\\' => return Err(Refused::EscapedSlash),
-            0x00..=0x1f | 0x7f => return Err(Refused::ControlCharacter),
+            b'%' if width == 1 => return Err(InvalidTarget::BrokenEscape),
+            b'/' | b'\\' => return Err(InvalidTarget::EscapedSlash),
+            0x00..=0x1f | 0x7f => return Err(InvalidTarget::ControlCharacter),
             b'.' => dots += 1,
             _ => only_dots = false,
         }
     }
-    if only_dots && (1..=2).contains(&dots) { Err(Refused::DotSegment) } else { Ok(()) }
+    if only_dots && (1..=2).contains(&dots) { Err(InvalidTarget::DotSegment) } else { Ok(()) }
 }
 
 /// Takes `/u/NAME` or `/k/KEY` off the head of a path: the label as it is written, and the rest, at
@@ -212,20 +212,20 @@ fn find_user(
     path: Option<&str>,
     headers: &HeaderMap,
     query: Option<&str>,
-) -> Result<Option<User>, Refused> {
+) -> Result<Option<User>, InvalidTarget> {
     if let Some(name) = path {
         return user(name, Source::Path).map(Some);
     }
     if let Some(value) = headers.get(&USER_NAME) {
         let user = value.to_str().ok().and_then(|name| name.parse().ok());
-        return user.map(Some).ok_or(Refused::User(Source::Header));
+        return user.map(Some).ok_or(InvalidTarget::User(Source::Header));
     }
     query.map(|name| user(name, Source::Query)).transpose()
 }
 
-fn user(escaped: &str, source: Source) -> Result<User, Refused> {
+fn user(escaped: &str, source: Source) -> Result<User, InvalidTarget> {
     let name = String::from_utf8(decoded(escaped).map(|(byte, _)| byte).collect()).ok();
-    name.and_then(|name| name.try_into().ok()).ok_or(Refused::User(source))
+    name.and_then(|name| name.try_into().ok()).ok_or(InvalidTarget::User(source))
 }
 
 /// Turns a query that has swallowed the path back into the well-formed target.
@@ -233,7 +233,7 @@ fn user(escaped: &str, source: Source) -> Result<User, Refused> {
 /// Clients append their path to the last parameter of the base URL: to the user's name, to
 /// `path=`, which is there for just that and vanishes, or to any other. Parameters around it stay
 /// where they are. `None`: no user is named, or nothing was swallowed.
-fn unmangle(query: &str) -> Result<Option<String>, Refused> {
+fn unmangle(query: &str) -> Result<Option<String>, InvalidTarget> {
     let mut parameters: Vec<&str> = query.split('&').collect();
     if parameters.iter().all(|parameter| label(parameter).is_none()) {
         return Ok(None);
@@ -274,19 +274,19 @@ fn swallowed_at(parameter: &str) -> Option<usize> {
 ///
 /// Its first character tells; some clients escape all but slashes, so an escaped question mark
 /// where there is no plain one tells as well.
-fn unescape(target: &str) -> Result<Cow<'_, str>, Refused> {
+fn unescape(target: &str) -> Result<Cow<'_, str>, InvalidTarget> {
     let escapes = |wanted| decoded(target).any(|(byte, width)| byte == wanted && width == 3);
     if target.starts_with('/') && (target.contains('?') || !escapes(b'?')) {
         return Ok(Cow::Borrowed(target));
     }
     let bytes = decoded(target).map(|(byte, _)| byte).collect();
-    let target = String::from_utf8(bytes).map_err(|_| Refused::Swallowed)?;
+    let target = String::from_utf8(bytes).map_err(|_| InvalidTarget::Swallowed)?;
     // Whatever parses this later would cut it off there.
-    if target.contains('#') { Err(Refused::Swallowed) } else { Ok(Cow::Owned(target)) }
+    if target.contains('#') { Err(InvalidTarget::Swallowed) } else { Ok(Cow::Owned(target)) }
 }
 
 /// Puts a target together again without the parameter that names the user.
-fn without_labels(path: &str, query: Option<&str>) -> Result<PathAndQuery, Refused> {
+fn without_labels(path: &str, query: Option<&str>) -> Result<PathAndQuery, InvalidTarget> {
     let mut target = String::with_capacity(path.len() + 1 + query.map_or(0, str::len));
     target.push_str(path);
     let parameters = query.into_iter().flat_map(|query| query.split('&'));
@@ -294,7 +294,7 @@ fn without_labels(path: &str, query: Option<&str>) -> Result<PathAndQuery, Refus
         target.push(if index == 0 { '?' } else { '&' });
         target.push_str(parameter);
     }
-    target.try_into().map_err(|_| Refused::Swallowed)
+    target.try_into().map_err(|_| InvalidTarget::Swallowed)
 }
 
 /// Whether `escaped`, decoded once, is `plain`.

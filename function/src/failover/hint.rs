@@ -15,7 +15,7 @@ pub use self::value::{RETRY_AFTER_MS, retry_after_seconds};
 use self::value::{items, moment, number, retry_after_end};
 use super::Said;
 use super::cooldown::{Cooldown, LONGEST_COOLDOWN, Timestamp};
-use super::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use super::identity::{Fingerprint, LimitKey, LimitScope, ModelClass};
 use crate::messages::ApiError;
 use crate::wire::names;
 
@@ -60,9 +60,13 @@ impl Limited {
 
     /// Turns the ends into what a store keeps; none lasts longer than [`LONGEST_COOLDOWN`].
     #[must_use]
-    pub fn cooldowns(&self, whose: &Whose<'_>, now: Timestamp) -> Vec<(LimitKey, Cooldown)> {
-        let account = self.account.iter().map(|end| (Scope::Account, end));
-        let class = self.class.iter().map(|end| (Scope::Class(whose.class.clone()), end));
+    pub fn cooldowns(
+        &self,
+        whose: &LimitedSubject<'_>,
+        now: Timestamp,
+    ) -> Vec<(LimitKey, Cooldown)> {
+        let account = self.account.iter().map(|end| (LimitScope::Account, end));
+        let class = self.class.iter().map(|end| (LimitScope::Class(whose.class.clone()), end));
         account
             .chain(class)
             .map(|(scope, end)| {
@@ -90,7 +94,7 @@ fn whole_second(moment: Timestamp) -> Timestamp {
 
 /// Who met a limit, and with which model.
 #[derive(Clone, Copy, Debug)]
-pub struct Whose<'a> {
+pub struct LimitedSubject<'a> {
     pub fingerprint: Fingerprint,
     pub class: &'a ModelClass,
     pub model: &'a str,

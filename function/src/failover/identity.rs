@@ -117,14 +117,14 @@ impl ModelClass {
 
 /// How much of an account a limit stops.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
+pub enum LimitScope {
     /// Everything: the five-hour and the weekly window of a subscription.
     Account,
     /// The models of one class.
     Class(ModelClass),
 }
 
-impl Scope {
+impl LimitScope {
     /// The sort key under which the limit is stored: `*` for the whole account.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -139,5 +139,5 @@ impl Scope {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LimitKey {
     pub fingerprint: Fingerprint,
-    pub scope: Scope,
+    pub scope: LimitScope,
 }

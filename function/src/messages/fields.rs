@@ -27,7 +27,7 @@ impl<'a> Fields<'a> {
         Self { rest: json, state: State::Start }
     }
 
-    fn read(&mut self) -> Option<Step<'a>> {
+    fn read(&mut self) -> Option<Scanned<'a>> {
         if self.state == State::Start {
             self.take(b'{')?;
             if self.peek()? == b'}' {
@@ -44,12 +44,12 @@ impl<'a> Fields<'a> {
         self.take(b':')?;
         self.peek()?;
         let value = self.split(value(self.rest)?);
-        Some(Step::Field(key, value))
+        Some(Scanned::Field(key, value))
     }
 
-    fn close(&mut self) -> Option<Step<'a>> {
+    fn close(&mut self) -> Option<Scanned<'a>> {
         self.take(b'}')?;
-        self.rest.trim_ascii_start().is_empty().then_some(Step::End)
+        self.rest.trim_ascii_start().is_empty().then_some(Scanned::End)
     }
 
     fn peek(&mut self) -> Option<u8> {
@@ -68,7 +68,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-enum Step<'a> {
+enum Scanned<'a> {
     Field(&'a [u8], &'a [u8]),
     End,
 }
@@ -81,8 +81,8 @@ impl<'a> Iterator for Fields<'a> {
             return None;
         }
         match self.read() {
-            Some(Step::Field(key, value)) => Some(Some((key, value))),
-            Some(Step::End) => {
+            Some(Scanned::Field(key, value)) => Some(Some((key, value))),
+            Some(Scanned::End) => {
                 self.state = State::End;
                 None
             }

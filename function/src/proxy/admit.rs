@@ -20,13 +20,13 @@ use super::content;
 use super::intake::{Arriving, Gate, crowded};
 use super::ledger::Ledger;
 use super::subject::Subject;
-use crate::access::Entry;
+use crate::access::AccessDecision;
 use crate::caller::{Target, upstream_headers};
 use crate::clock;
 use crate::failover::identity::Fingerprint;
 use crate::failover::known::{KeyOwner, Known};
 use crate::reply::{ErrorKind, Failure};
-use crate::room::{Full, Held};
+use crate::room::{BodyPermit, Full};
 use crate::session;
 use crate::store::Query;
 use crate::telemetry::Record;
@@ -62,7 +62,7 @@ impl Proxy {
         &self,
         mut head: Parts,
         body: B,
-        held: Option<Held>,
+        held: Option<BodyPermit>,
     ) -> Result<Admitted, Failure>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
@@ -71,16 +71,18 @@ impl Proxy {
             .map_err(|refused| Failure::new(ErrorKind::InvalidRequest, sentence(&refused)))?;
         let waits = head.headers.contains_key(header::EXPECT);
         let mut arriving = Arriving { body, waits, held, gate: None };
-        let (key, collected) = match self.settings.access.entry(&target.key) {
-            Entry::Granted(None) => (None, arriving.collect().await),
-            Entry::Granted(owner) => {
+        let (key, collected) = match self.settings.access.decide(&target.key) {
+            AccessDecision::Granted(None) => (None, arriving.collect().await),
+            AccessDecision::Granted(owner) => {
                 target.user = owner;
                 (None, arriving.collect().await)
             }
-            Entry::Ask(digest) => (Some(digest), self.collect_of(&digest, &mut arriving).await),
-            Entry::Denied => (None, Err(no_key())),
+            AccessDecision::Ask(digest) => {
+                (Some(digest), self.collect_of(&digest, &mut arriving).await)
+            }
+            AccessDecision::Denied => (None, Err(no_key())),
         };
-        head.headers = upstream_headers(head.headers, &target.call);
+        head.headers = upstream_headers(head.headers, &target.endpoint);
         match collected {
             Ok(body) => Ok(Admitted { head, target, body: arriving.kept(body), key }),
             Err(failure) => Err(arriving.turned_away(failure).await),
@@ -135,7 +137,7 @@ impl Proxy {
     /// What there is to say against a key, if anything.
     async fn verdict(&self, digest: &Fingerprint) -> Option<Failure> {
         let query = Query { key: Some(digest), ..Query::default() };
-        match self.memory.look_up(&query, clock::now()).await.key {
+        match self.store.look_up(&query, clock::now()).await.key {
             KeyOwner::User(_) => None,
             KeyOwner::Nobody => Some(no_key()),
             KeyOwner::Unread => Some(unread_key()),
@@ -154,7 +156,7 @@ impl Proxy {
             return Ok(Known::default());
         }
         let query = Query { subject, key: key.as_ref(), session };
-        let known = self.memory.look_up(&query, clock::now()).await;
+        let known = self.store.look_up(&query, clock::now()).await;
         match &known.key {
             KeyOwner::User(owner) if key.is_some() => {
                 admitted.target.user = owner.name.parse().ok();

@@ -11,13 +11,14 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 
-use super::content::{self, BoxError, Content};
+use super::cached_store::CachedStore;
+use super::content::{self, Content};
 use super::ledger::Ledger;
-use super::memory::Memory;
-use crate::room::Place;
+use crate::room::Permit;
 use crate::telemetry::Record;
+use crate::upstream::BoxError;
 
-/// Any body that goes to a client, with the request's record, its last writes and its place.
+/// Any body that goes to a client, with the request's record, its last writes and its permit.
 ///
 /// The last bytes leave when the writes are done, so that a client that has its answer never
 /// overtakes what was learnt from it.
@@ -31,8 +32,8 @@ pub struct Body {
     record: Option<Record>,
     begun: bool,
     /// Where what has made the content leaves what it has cost, if it is not read to its end.
-    memory: Option<Arc<Memory>>,
-    _place: Option<Place>,
+    store: Option<Arc<CachedStore>>,
+    _permit: Option<Permit>,
 }
 
 impl Body {
@@ -45,26 +46,26 @@ impl Body {
 
     pub(super) const fn new(content: Content, ledger: Option<Box<Ledger>>, record: Record) -> Self {
         let record = Some(record);
-        Self { content, ledger, last: None, record, begun: false, memory: None, _place: None }
+        Self { content, ledger, last: None, record, begun: false, store: None, _permit: None }
     }
 
-    /// Names the memory that this answer's costs are settled in.
-    pub(super) fn settled_in(mut self, memory: Arc<Memory>) -> Self {
-        self.memory = Some(memory);
+    /// Names the store that this answer's costs are settled in.
+    pub(super) fn settled_in(mut self, store: Arc<CachedStore>) -> Self {
+        self.store = Some(store);
         self
     }
 
     /// Ends an answer before its end, and settles what it has cost.
     pub async fn give_up(mut self) {
         self.content = content::full(Bytes::new());
-        if let Some(memory) = self.memory.take() {
-            futures_util::future::join_all(memory.take_late()).await;
+        if let Some(store) = self.store.take() {
+            futures_util::future::join_all(store.take_late()).await;
         }
     }
 
-    /// Holds a place until it is dropped.
-    pub(super) fn holding(mut self, place: Option<Place>) -> Self {
-        self._place = place;
+    /// Holds a permit until it is dropped.
+    pub(super) fn holding(mut self, permit: Option<Permit>) -> Self {
+        self._permit = permit;
         self
     }
 
@@ -82,7 +83,7 @@ impl Body {
 impl From<Content> for Body {
     fn from(content: Content) -> Self {
         let (ledger, last, record) = (None, None, None);
-        Self { content, ledger, last, record, begun: false, memory: None, _place: None }
+        Self { content, ledger, last, record, begun: false, store: None, _permit: None }
     }
 }
 

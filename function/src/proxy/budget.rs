@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures_util::future::OptionFuture;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::memory::{Memory, Write};
+use super::cached_store::{CachedStore, Write};
 use crate::clock;
 use crate::failover::identity::ModelClass;
 use crate::money::Period;
@@ -91,7 +91,7 @@ pub(super) struct Holder {
 
 /// What one request has reserved and spent. Settled when it is dropped, if not before.
 pub(super) struct Tab {
-    memory: Arc<Memory>,
+    store: Arc<CachedStore>,
     owner: Holder,
     class: String,
     /// What is known to be reserved.
@@ -130,13 +130,12 @@ impl Tab {
         if over || unknown || (self.entries.is_empty() && self.bill.is_none()) {
             return None;
         }
-        let (memory, owner, bill) =
-            (Arc::clone(&self.memory), self.owner.clone(), self.bill.take());
+        let (store, owner, bill) = (Arc::clone(&self.store), self.owner.clone(), self.bill.take());
         let own = Change::settle(owner.at, &self.entries, bill.as_ref());
         let everybodys =
             self.everybodys.map(|reserved| Change::book(owner.at, reserved, bill.as_ref()));
         Some(Box::pin(async move {
-            let (own, all) = memory.change_both(&owner, &own, everybodys.as_ref()).await;
+            let (own, all) = store.change_both(&owner, &own, everybodys.as_ref()).await;
             if own.is_err() || all.is_some_and(|done| done.is_err()) {
                 record.iter().for_each(Record::unsettled);
             }
@@ -154,12 +153,12 @@ impl Tab {
         self.reserved_output += estimate::MORE_OUTPUT;
         let amount = estimate::topped_up(tariff, so_far);
         let entry = Entry { id, amount, since: clock::now().as_second() };
-        let (memory, owner) = (Arc::clone(&self.memory), self.owner.clone());
+        let (store, owner) = (Arc::clone(&self.store), self.owner.clone());
         let is_everybodys = self.everybodys.is_some();
         Some(Box::pin(async move {
             let own = Change::top_up(owner.at, amount, Some(&entry));
             let all = Change::top_up(owner.at, amount, None);
-            let (own, all) = memory.change_both(&owner, &own, is_everybodys.then_some(&all)).await;
+            let (own, all) = store.change_both(&owner, &own, is_everybodys.then_some(&all)).await;
             let all = all.and_then(Result::ok).map(|_| amount);
             ToppedUp { own: own.is_ok().then_some(entry), everybodys: all }
         }))
@@ -188,12 +187,12 @@ impl Drop for Tab {
         // The client has left, or the platform allows no more time: somebody else sees to it. The
         // line of the request does not wait for that.
         if let Some(write) = self.settlement(None) {
-            self.memory.leave(write);
+            self.store.leave(write);
         }
     }
 }
 
-impl Memory {
+impl CachedStore {
     /// Changes a subject's month and, where that is asked for, the deployment's, at once.
     async fn change_both(
         &self,
@@ -240,13 +239,13 @@ impl Allowance {
 impl Tab {
     /// Opens the tab of a request for a model of this class.
     pub(super) fn open(
-        memory: Arc<Memory>,
+        store: Arc<CachedStore>,
         owner: Holder,
         class: &ModelClass,
         record: Record,
     ) -> Box<Self> {
         Box::new(Self {
-            memory,
+            store,
             owner,
             class: class.as_str().to_owned(),
             entries: Vec::new(),
@@ -264,7 +263,7 @@ impl Tab {
     pub(super) async fn uncapped(mut self: Box<Self>, looks: bool) -> Allowance {
         if looks {
             let month = self.owner.at.month();
-            let spent = self.memory.month(&self.owner.subject, &month).await;
+            let spent = self.store.month(&self.owner.subject, &month).await;
             self.before = spent.map(|item| Spending::of(month, &item));
         }
         Allowance::Granted(self)
@@ -297,8 +296,7 @@ impl Tab {
             return Err(Refusal::of(never, at, settings));
         };
         let is_capped = !settings.total.are_none();
-        let (own, all) =
-            self.memory.change_both(&self.owner, &own, is_capped.then_some(&all)).await;
+        let (own, all) = self.store.change_both(&self.owner, &own, is_capped.then_some(&all)).await;
         if let Ok(Changed::Yes(month)) = &own {
             self.before = Some(Spending::of(at.month(), month));
             self.entries.push(entry);

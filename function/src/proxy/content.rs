@@ -21,6 +21,7 @@ use crate::reply::{ErrorKind, Failure};
 use crate::telemetry::Record;
 use crate::translate::error::BedrockFailure;
 use crate::translate::stream::Event;
+use crate::upstream::BoxError;
 use crate::upstream::anthropic::Answer;
 use crate::upstream::bedrock::Events;
 use crate::wire::sse::{self, Ending, Tail};
@@ -49,10 +50,7 @@ pub(super) const FAILED: &str = "anthropic's stream failed";
 /// What is wrong with an answer that looks like one; it travels with the answer until that is the
 /// one that the client gets.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wrong(pub(super) &'static str);
-
-/// Why a body breaks off.
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) struct ContentError(pub(super) &'static str);
 
 /// What a body is made of.
 pub(super) enum Content {

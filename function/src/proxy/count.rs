@@ -13,7 +13,7 @@ use super::body::Body;
 use super::content::{self, Content};
 use super::exchange;
 use super::fault;
-use super::labels::Served;
+use super::labels::BedrockLabels;
 use super::ledger::{Ledger, Right};
 use super::legs::anthropic;
 use crate::failover::known::{Known, Unread};
@@ -119,7 +119,10 @@ async fn count_in_turn(
         match ledger.beside(pin!(proxy.bedrock.count(index, call.clone()))).await {
             Ok(tokens) => {
                 let (until, model_id, id) = (None, call.model_id.as_str(), ask.record.id());
-                return Some(counted(tokens, &Served { reason, until, model_id, region, id }));
+                return Some(counted(
+                    tokens,
+                    &BedrockLabels { reason, until, model_id, region, id },
+                ));
             }
             Err(failure) => {
                 tracing::warn!("bedrock cannot count: {}", failure.message());
@@ -132,7 +135,7 @@ async fn count_in_turn(
     None
 }
 
-fn counted(tokens: u64, served: &Served<'_>) -> Response<Content> {
+fn counted(tokens: u64, served: &BedrockLabels<'_>) -> Response<Content> {
     let mut answer = Response::new(content::full(response::count(tokens)));
     let json = HeaderValue::from_static("application/json");
     answer.headers_mut().insert(header::CONTENT_TYPE, json);

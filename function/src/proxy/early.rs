@@ -30,16 +30,16 @@ const HEAD_WITHIN: Duration = Duration::from_secs(15);
 
 /// When the client gets a head, whoever answers in the end; empty until somebody is answering.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Early(Arc<Mutex<Option<Head>>>);
+pub(super) struct EarlyHead(Arc<Mutex<Option<DueHead>>>);
 
 #[derive(Clone, Copy, Debug)]
-struct Head {
+struct DueHead {
     deadline: Instant,
     /// Who is being asked.
     upstream: Upstream,
 }
 
-impl Early {
+impl EarlyHead {
     /// Nobody is answering any more.
     pub(super) fn forget(&self) {
         *self.head() = None;
@@ -49,7 +49,7 @@ impl Early {
     pub(super) fn soon(&self, upstream: Upstream) {
         let mut head = self.head();
         let deadline = head.map_or_else(|| Instant::now() + HEAD_WITHIN, |head| head.deadline);
-        *head = Some(Head { deadline, upstream });
+        *head = Some(DueHead { deadline, upstream });
     }
 
     /// Waits until the client must have a head, and names who is being asked then.
@@ -68,7 +68,7 @@ impl Early {
         .await
     }
 
-    fn head(&self) -> MutexGuard<'_, Option<Head>> {
+    fn head(&self) -> MutexGuard<'_, Option<DueHead>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,8 +10,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::ask::Ask;
 use super::body::Body;
-use super::content::{self, Content, Wrong};
-use super::early::Early;
+use super::content::{self, Content, ContentError};
+use super::early::EarlyHead;
 use super::labels;
 use super::ledger::Ledger;
 use super::legs::anthropic;
@@ -36,7 +36,7 @@ pub(super) struct Ended {
 pub(super) async fn drive(
     ask: &Ask,
     ledger: &mut Ledger,
-    early: &Early,
+    early: &EarlyHead,
     first: Option<Said>,
 ) -> Ended {
     let mut attempt = ask.policy.route(ledger.known().cooldown(), clock::now());
@@ -67,7 +67,7 @@ pub(super) async fn drive(
 struct Tries<'a> {
     ask: &'a Ask,
     ledger: &'a mut Ledger,
-    early: &'a Early,
+    early: &'a EarlyHead,
     first: Option<Said>,
     bedrock: Leg,
     /// What the client gets if nobody else answers.
@@ -121,16 +121,16 @@ pub(super) async fn reply(
     ledger.settle(&mut answer);
     ledger.sided(ask, &answer);
     ask.record.answered(answer.status(), labels::upstream(answer.headers()));
-    if let Some(Wrong(fault)) = answer.extensions().get() {
+    if let Some(ContentError(fault)) = answer.extensions().get() {
         ask.record.broke(fault);
     }
     // A body without a byte is never asked for one, so the writes cannot go beside it.
     if content::is_over(answer.body()) {
         poll_fn(|cx| ledger.poll(cx)).await;
     }
-    let memory = Arc::clone(&ledger.proxy.memory);
+    let store = Arc::clone(&ledger.proxy.store);
     let body = |content| Body::new(content, Some(ledger), ask.record.clone());
-    answer.map(|content| body(content).settled_in(memory))
+    answer.map(|content| body(content).settled_in(store))
 }
 
 /// Makes Anthropic's refusal say when it is worth coming back.

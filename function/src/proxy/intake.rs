@@ -14,7 +14,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 
 use crate::reply::{ErrorKind, Failure};
-use crate::room::{Full, Held, SMALL_BODY};
+use crate::room::{BodyPermit, Full, SMALL_BODY};
 
 /// The largest request body, as at Anthropic (*Errors*, `request_too_large`).
 const MOST_BODY_BYTES: usize = 32 << 20;
@@ -48,12 +48,12 @@ pub(super) struct Arriving<B> {
     /// Its client sends nothing of it before the go-ahead.
     pub(super) waits: bool,
     /// The room that it takes, where there is one to be shared.
-    pub(super) held: Option<Held>,
+    pub(super) held: Option<BodyPermit>,
     /// Where it waits for a verdict, if it has to.
     pub(super) gate: Option<Arc<Gate>>,
 }
 
-/// Where a body stops that is more than a place has room for, until its key is known to be
+/// Where a body stops that is more than a permit covers, until its key is known to be
 /// somebody's. Whoever opens it polls the body next.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
@@ -147,7 +147,7 @@ where
     /// The body as it goes on, with the room that it takes as long as anything of it lives.
     pub(super) fn kept(self, body: Bytes) -> Bytes {
         match self.held {
-            Some(held) if !held.is_empty() => Bytes::from_owner(Kept { body, _held: held }),
+            Some(held) if !held.is_empty() => Bytes::from_owner(CountedBody { body, _held: held }),
             _ => body,
         }
     }
@@ -172,12 +172,12 @@ where
 }
 
 /// A body, and the room that it takes.
-struct Kept {
+struct CountedBody {
     body: Bytes,
-    _held: Held,
+    _held: BodyPermit,
 }
 
-impl AsRef<[u8]> for Kept {
+impl AsRef<[u8]> for CountedBody {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }

@@ -42,7 +42,7 @@ pub(super) fn anthropic_head(mut head: response::Parts) -> response::Parts {
 }
 
 /// What is said of an answer of Bedrock.
-pub(super) struct Served<'a> {
+pub(super) struct BedrockLabels<'a> {
     pub(super) reason: Reason,
     /// The end of the limit that is remembered meanwhile.
     pub(super) until: Option<Timestamp>,
@@ -52,7 +52,7 @@ pub(super) struct Served<'a> {
     pub(super) id: &'a str,
 }
 
-impl Served<'_> {
+impl BedrockLabels<'_> {
     pub(super) fn label(&self, headers: &mut HeaderMap) {
         headers.insert(&UPSTREAM, upstream_value(Upstream::Bedrock));
         let labels = [

@@ -17,15 +17,15 @@ use http::{Response, StatusCode};
 use super::Proxy;
 use super::ask::Ask;
 use super::budget::{Allowance, Holder, Reserving, Tab};
+use super::cached_store::Write;
 use super::labels;
-use super::memory::Write;
 use super::meter;
 use crate::access::AccessMode;
 use crate::clock;
 use crate::failover::Upstream;
 use crate::failover::cooldown::Timestamp;
 use crate::failover::hint::{self, Limited};
-use crate::failover::identity::{LimitKey, Scope};
+use crate::failover::identity::{LimitKey, LimitScope};
 use crate::failover::known::{KeyOwner, Known, Owner, Proof};
 use crate::failover::proof::{self, Standing};
 use crate::messages;
@@ -67,7 +67,7 @@ impl Ledger {
         let tracked = known.cooldown().filter(|_| proxy.settings.tracking);
         let limit =
             tracked.map(|cooldown| Limit::of(cooldown, known.account.as_ref() == Some(cooldown)));
-        let writes = proxy.memory.take_late();
+        let writes = proxy.store.take_late();
         let allowance = Allowance::default();
         let (marked, before) = (false, None);
         Box::new(Self { proxy, right, known, marked, limit, before, writes, allowance })
@@ -75,7 +75,7 @@ impl Ledger {
 
     /// A ledger for what other requests have left to be seen to its end, if there is anything.
     pub(super) fn of_leftovers(proxy: &Arc<Proxy>) -> Option<Box<Self>> {
-        let writes = proxy.memory.take_late();
+        let writes = proxy.store.take_late();
         let (proxy, known) = (Arc::clone(proxy), Known::default());
         let (right, allowance, marked) = (Right::ByProof, Allowance::default(), false);
         let (limit, before) = (None, None);
@@ -104,7 +104,7 @@ impl Ledger {
         let subject = Some((&subject.fingerprint, &subject.class));
         let query = Query { subject, key: None, session: ask.session.as_ref() };
         let proxy = Arc::clone(&self.proxy);
-        let stored = self.beside(pin!(proxy.memory.look_up(&query, clock::now()))).await;
+        let stored = self.beside(pin!(proxy.store.look_up(&query, clock::now()))).await;
         let learnt = self.known.proof.take().map(|proof| proof::joined(&stored, proof));
         self.known = Known { proof: learnt.or_else(|| stored.proof.clone()), ..stored };
     }
@@ -152,7 +152,7 @@ impl Ledger {
         if let Some(proof) = worth
             && self.standing() != Standing::Foreign
         {
-            let write = self.proxy.memory.remember_proof(subject.fingerprint, proof);
+            let write = self.proxy.store.remember_proof(subject.fingerprint, proof);
             self.writes.push(write);
         }
     }
@@ -161,10 +161,10 @@ impl Ledger {
     pub(super) fn refused(&mut self, ask: &Ask) {
         let Some(subject) = &ask.subject else { return };
         self.proxy.renewals.forget(&subject.fingerprint);
-        self.proxy.memory.refused(subject.fingerprint, clock::now());
+        self.proxy.store.refused(subject.fingerprint, clock::now());
         // What could not be read may be there.
         if self.known.proof.is_some() || self.known.unread.proof {
-            self.writes.push(self.proxy.memory.forget_proof(subject.fingerprint));
+            self.writes.push(self.proxy.store.forget_proof(subject.fingerprint));
         }
         self.over(ask);
         self.known = Known::default();
@@ -175,11 +175,11 @@ impl Ledger {
     pub(super) fn over(&mut self, ask: &Ask) {
         let Some(subject) = &ask.subject else { return };
         let class =
-            self.known.class.take().map(|limit| (Scope::Class(subject.class.clone()), limit));
-        let account = self.known.account.take().map(|limit| (Scope::Account, limit));
+            self.known.class.take().map(|limit| (LimitScope::Class(subject.class.clone()), limit));
+        let account = self.known.account.take().map(|limit| (LimitScope::Account, limit));
         for (scope, limit) in class.into_iter().chain(account) {
             let key = LimitKey { fingerprint: subject.fingerprint, scope };
-            let write = self.proxy.memory.forget_limit(key, limit.recorded_at);
+            let write = self.proxy.store.forget_limit(key, limit.recorded_at);
             self.writes.push(write);
         }
         self.limit = None;
@@ -202,7 +202,7 @@ impl Ledger {
         }
         let now = clock::now();
         let Some(subject) = &ask.subject else { return };
-        let whose = hint::Whose {
+        let whose = hint::LimitedSubject {
             fingerprint: subject.fingerprint,
             class: &subject.class,
             model: &ask.asked.model,
@@ -210,11 +210,11 @@ impl Ledger {
         };
         for (key, cooldown) in limited.cooldowns(&whose, now) {
             if self.until() < Some(cooldown.until) {
-                self.limit = Some(Limit::of(&cooldown, key.scope == Scope::Account));
+                self.limit = Some(Limit::of(&cooldown, key.scope == LimitScope::Account));
             }
             let left = Duration::try_from(cooldown.until.duration_since(now)).unwrap_or_default();
             ask.record.remembered(left);
-            self.writes.push(self.proxy.memory.remember_limit(key, cooldown));
+            self.writes.push(self.proxy.store.remember_limit(key, cooldown));
         }
     }
 
@@ -252,8 +252,8 @@ impl Ledger {
         if let KeyOwner::User(Owner { exception: Some(exception), .. }) = &self.known.key {
             settings.user = exception.over(settings.user, now, holder.at);
         }
-        let (memory, class) = (Arc::clone(&self.proxy.memory), &ask.subject.as_ref()?.class);
-        let tab = Tab::open(memory, holder, class, ask.record.clone());
+        let (store, class) = (Arc::clone(&self.proxy.store), &ask.subject.as_ref()?.class);
+        let tab = Tab::open(store, holder, class, ask.record.clone());
         if settings.user.are_none() && settings.total.are_none() {
             let looks = self.changes_side(ask);
             return Some(Box::pin(async move { tab.uncapped(looks).await }));
@@ -287,7 +287,7 @@ impl Ledger {
 
     /// Whether it would be another side of its session that Bedrock answers.
     fn changes_side(&self, ask: &Ask) -> bool {
-        let known = ask.session.map(|digest| self.proxy.memory.known_session(&digest));
+        let known = ask.session.map(|digest| self.proxy.store.known_session(&digest));
         known.is_some_and(|known| known.is_none_or(|known| known.side != Upstream::Bedrock))
     }
 
@@ -306,9 +306,9 @@ impl Ledger {
         let class = subject.class.as_str().to_owned();
         let (limit, before) = (self.limit.clone(), self.before.take());
         let answered = Answered { side, reason, class, limit, before };
-        let (memory, now) = (&self.proxy.memory, clock::now());
+        let (store, now) = (&self.proxy.store, clock::now());
         let after = |known: Option<&Session>| Session::after(known, answered, whose, now);
-        let write = memory.change_session(digest, now, after);
+        let write = store.change_session(digest, now, after);
         self.write(write);
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::memory::{Memory, Write, elapsed};
+use super::cached_store::{CachedStore, Write, elapsed};
 use crate::failover::cooldown::Timestamp;
 use crate::store::LESSON_LIFETIME;
 use crate::translate::mend::{Lesson, Mends};
@@ -63,7 +63,7 @@ impl Lessons {
     }
 
     /// Takes over what other instances have found out, where that was not done lately.
-    pub(super) async fn read(&self, model: &Model, memory: &Memory, now: Timestamp) {
+    pub(super) async fn read(&self, model: &Model, store: &CachedStore, now: Timestamp) {
         let is_due = |page: &mut Page| {
             let due = elapsed(page.read_at, READ_EVERY, now);
             if due {
@@ -72,11 +72,11 @@ impl Lessons {
             due
         };
         // A table that has just failed is not waited for once more.
-        let readable = memory.is_shared() && !memory.is_failing();
+        let readable = store.is_shared() && !store.is_failing();
         if !readable || !self.write(model, now, is_due).unwrap_or(false) {
             return;
         }
-        if let Some((lesson, until)) = memory.lesson(model.name(), now).await {
+        if let Some((lesson, until)) = store.lesson(model.name(), now).await {
             self.write(model, now, |page| page.add(&lesson, until, now));
         }
     }
@@ -86,7 +86,7 @@ impl Lessons {
         &self,
         model: &Model,
         mends: &Mends,
-        memory: &Arc<Memory>,
+        store: &Arc<CachedStore>,
         now: Timestamp,
     ) -> Option<Write> {
         let lesson = mends.lesson();
@@ -96,8 +96,8 @@ impl Lessons {
         let known = learnt.flatten()?;
         let rows = known.rows(model);
         tracing::warn!("bedrock refuses what the table says it takes; for REFUSED: {rows}");
-        let tell = || memory.remember_lesson(model.name().to_owned(), known);
-        memory.is_shared().then(tell)
+        let tell = || store.remember_lesson(model.name().to_owned(), known);
+        store.is_shared().then(tell)
     }
 
     /// Writes on the page of a model, if there is room for one.

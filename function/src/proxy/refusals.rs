@@ -13,8 +13,8 @@ use bytes::Bytes;
 use http::Response;
 
 use super::Proxy;
-use super::memory::elapsed;
-use super::subject::{Manner, Subject};
+use super::cached_store::elapsed;
+use super::subject::{PresentedCredential, Subject};
 use crate::access::AccessMode;
 use crate::clock;
 use crate::failover::cooldown::Timestamp;
@@ -28,12 +28,12 @@ const MOST: usize = 1000;
 const MOST_BODY_BYTES: usize = 4096;
 
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<BTreeMap<Manner, (Timestamp, Response<Bytes>)>>);
+pub(super) struct Refusals(Mutex<BTreeMap<PresentedCredential, (Timestamp, Response<Bytes>)>>);
 
 impl Proxy {
     /// What Anthropic said lately to a credential that it refuses.
     pub(super) fn recall(&self, subject: Option<&Subject>) -> Option<Response<Bytes>> {
-        self.refusals.recall(subject?.manner.as_ref()?, clock::now())
+        self.refusals.recall(subject?.presented.as_ref()?, clock::now())
     }
 
     /// Whether refusals are kept: where everybody may knock.
@@ -42,20 +42,20 @@ impl Proxy {
     }
 
     /// Keeps a refusal, if it is Anthropic's.
-    pub(super) fn keep_refusal(&self, manner: Manner, answer: Response<Bytes>) {
-        self.refusals.remember(manner, answer, clock::now());
+    pub(super) fn keep_refusal(&self, presented: PresentedCredential, answer: Response<Bytes>) {
+        self.refusals.remember(presented, answer, clock::now());
     }
 }
 
 impl Refusals {
     /// Anthropic's refusal of this credential, if that was just now.
-    fn recall(&self, whose: &Manner, now: Timestamp) -> Option<Response<Bytes>> {
+    fn recall(&self, whose: &PresentedCredential, now: Timestamp) -> Option<Response<Bytes>> {
         let kept = self.kept();
         let (at, answer) = kept.get(whose)?;
         (!elapsed(Some(*at), LIFETIME, now)).then(|| answer.clone())
     }
 
-    fn remember(&self, whose: Manner, answer: Response<Bytes>, now: Timestamp) {
+    fn remember(&self, whose: PresentedCredential, answer: Response<Bytes>, now: Timestamp) {
         // A refusal without Anthropic's mark may be anybody's.
         if answer.body().len() > MOST_BODY_BYTES || !hint::has_request_id(answer.headers()) {
             return;
@@ -67,7 +67,7 @@ impl Refusals {
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, BTreeMap<Manner, (Timestamp, Response<Bytes>)>> {
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<PresentedCredential, (Timestamp, Response<Bytes>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,7 +83,8 @@ mod tests {
     fn a_refusal_is_good_for_a_minute_and_for_nothing_once_a_clock_was_set_back() {
         let (refusals, fingerprint) = (Refusals::default(), Fingerprint::of(&[b"sk"]));
         let fingerprint = fingerprint.expect("there is a credential");
-        let whose = Manner { fingerprint, as_key: true, as_token: false, named: false };
+        let whose =
+            PresentedCredential { fingerprint, as_key: true, as_token: false, named: false };
         let mut answer = Response::new(Bytes::from_static(b"{}"));
         answer.headers_mut().insert("request-id", http::HeaderValue::from_static("req_1"));
         refusals.remember(whose, answer.clone(), at(3600));

@@ -17,7 +17,7 @@ const KIND_OF_CREDENTIAL: &str = "oauth-";
 pub(super) struct Subject {
     pub(super) fingerprint: Fingerprint,
     /// Where refusals are kept.
-    pub(super) manner: Option<Manner>,
+    pub(super) presented: Option<PresentedCredential>,
     pub(super) class: ModelClass,
     /// `None` where Bedrock has no such model.
     pub(super) model: Option<Model>,
@@ -25,15 +25,15 @@ pub(super) struct Subject {
 
 /// A credential, and all else that Anthropic judges it by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Manner {
+pub(super) struct PresentedCredential {
     pub(super) fingerprint: Fingerprint,
     pub(super) as_key: bool,
     pub(super) as_token: bool,
     pub(super) named: bool,
 }
 
-impl Manner {
-    /// Reads the manner off the headers that Anthropic sees.
+impl PresentedCredential {
+    /// Reads it off the headers that Anthropic sees.
     fn of(fingerprint: Fingerprint, sent: &HeaderMap) -> Self {
         let betas = sent.get_all(&names::BETA).iter().filter_map(|value| value.to_str().ok());
         let mut betas = betas.flat_map(|value| value.split(','));
@@ -67,8 +67,8 @@ impl Proxy {
             .and_then(Model::resolve)
             .or_else(|| Model::resolve(model))
             .or_else(|| mapped.and_then(|_| by_any_letters()));
-        let manner = self.keeps_refusals().then(|| Manner::of(fingerprint, sent));
-        Some(Subject { fingerprint, manner, class, model })
+        let presented = self.keeps_refusals().then(|| PresentedCredential::of(fingerprint, sent));
+        Some(Subject { fingerprint, presented, class, model })
     }
 
     /// What the operator wants for a request of this subject.

@@ -44,18 +44,18 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How long a client may let others wait.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct ClientTimeouts {
     /// For the head of a request.
     pub(super) head: Duration,
     /// For taking what was handed over to it.
     pub(super) untaken: Duration,
 }
 
-/// Serves a connection until its client has left or used up the patience; after `stop` only the
+/// Serves a connection until its client has left or run into its timeouts; after `stop` only the
 /// requests that are under way. The connection stays open for more than one if it is `kept`.
 pub(super) async fn serve<F>(
     socket: TcpStream,
-    patience: Patience,
+    timeouts: ClientTimeouts,
     kept: bool,
     mut stop: watch::Receiver<()>,
     answer: impl Fn(Request<Incoming>) -> F + Send + Sync,
@@ -65,25 +65,28 @@ pub(super) async fn serve<F>(
     let version = tokio::select! {
         version = version(&socket) => version,
         _ = stop.changed() => return,
-        () = tokio::time::sleep(patience.head) => return,
+        () = tokio::time::sleep(timeouts.head) => return,
     };
     let traffic = Traffic::default();
     let service = service_fn(|request: Request<Incoming>| {
-        let exchange = traffic.begin(request.version());
+        let stream = traffic.begin(request.version());
         let answered = answer(in_origin_form(request));
-        async move { Ok::<_, Infallible>(answered.await.map(|body| Watched::new(body, exchange))) }
+        async move {
+            let track = |body| TrackedBody::new(body, stream);
+            Ok::<_, Infallible>(answered.await.map(track))
+        }
     });
     let socket = TokioIo::new(socket);
     match version {
         Version::HTTP_2 => {
             let connection = pin!(http2().serve_connection(socket, service));
             let finish = http2::Connection::graceful_shutdown;
-            drive(connection, finish, (&traffic, patience), stop).await;
+            drive(connection, finish, (&traffic, timeouts), stop).await;
         }
         _ => {
-            let connection = pin!(http1(patience.head, kept).serve_connection(socket, service));
+            let connection = pin!(http1(timeouts.head, kept).serve_connection(socket, service));
             let finish = http1::Connection::graceful_shutdown;
-            drive(connection, finish, (&traffic, patience), stop).await;
+            drive(connection, finish, (&traffic, timeouts), stop).await;
         }
     }
 }
@@ -108,10 +111,10 @@ async fn version(socket: &TcpStream) -> Version {
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
     finish: fn(Pin<&mut C>),
-    (traffic, patience): (&Traffic, Patience),
+    (traffic, timeouts): (&Traffic, ClientTimeouts),
     mut stop: watch::Receiver<()>,
 ) {
-    let mut look = tokio::time::interval(patience.head.min(patience.untaken) / 4);
+    let mut look = tokio::time::interval(timeouts.head.min(timeouts.untaken) / 4);
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -124,10 +127,10 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 Ok(()) => finish(connection.as_mut()),
                 Err(_) => return,
             },
-            now = look.tick() => match traffic.verdict(patience, now) {
-                Verdict::GoOn => {}
-                Verdict::Finish => finish(connection.as_mut()),
-                Verdict::Leave => return,
+            now = look.tick() => match traffic.action(timeouts, now) {
+                IdleAction::GoOn => {}
+                IdleAction::Finish => finish(connection.as_mut()),
+                IdleAction::Leave => return,
             },
         }
     }
@@ -162,7 +165,7 @@ fn in_origin_form(mut request: Request<Incoming>) -> Request<Incoming> {
 
 /// What to do with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum IdleAction {
     GoOn,
     /// Nothing is asked any more: the client is told to ask elsewhere.
     Finish,
@@ -172,10 +175,10 @@ enum Verdict {
 
 /// What goes on on one connection.
 #[derive(Clone, Debug, Default)]
-struct Traffic(Arc<Mutex<Exchanges>>);
+struct Traffic(Arc<Mutex<TrafficState>>);
 
 #[derive(Debug)]
-struct Exchanges {
+struct TrafficState {
     /// Since when nothing is under way, or when the connection began.
     quiet_since: Instant,
     /// Nothing yet; then the version of its requests.
@@ -185,86 +188,86 @@ struct Exchanges {
     open: BTreeMap<u64, Option<Instant>>,
 }
 
-impl Default for Exchanges {
+impl Default for TrafficState {
     fn default() -> Self {
         Self { quiet_since: Instant::now(), version: None, begun: 0, open: BTreeMap::new() }
     }
 }
 
 impl Traffic {
-    fn exchanges(&self) -> MutexGuard<'_, Exchanges> {
+    fn state(&self) -> MutexGuard<'_, TrafficState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request has come.
-    fn begin(&self, version: Version) -> Option<Exchange> {
-        let mut exchanges = self.exchanges();
-        exchanges.version = Some(version);
+    fn begin(&self, version: Version) -> Option<OpenStream> {
+        let mut state = self.state();
+        state.version = Some(version);
         (version == Version::HTTP_2).then(|| {
-            exchanges.begun += 1;
-            let number = exchanges.begun;
-            exchanges.open.insert(number, None);
-            Exchange { traffic: self.clone(), number }
+            state.begun += 1;
+            let number = state.begun;
+            state.open.insert(number, None);
+            OpenStream { traffic: self.clone(), number }
         })
     }
 
-    fn verdict(&self, patience: Patience, now: Instant) -> Verdict {
-        let exchanges = self.exchanges();
-        let quiet = now.saturating_duration_since(exchanges.quiet_since);
-        let mut handed = exchanges.open.values().flatten();
-        match exchanges.version {
-            None if quiet >= patience.head => Verdict::Leave,
-            Some(Version::HTTP_2) if exchanges.open.is_empty() => match quiet {
-                _ if quiet >= patience.head + patience.untaken => Verdict::Leave,
-                _ if quiet >= patience.head => Verdict::Finish,
-                _ => Verdict::GoOn,
+    fn action(&self, timeouts: ClientTimeouts, now: Instant) -> IdleAction {
+        let state = self.state();
+        let quiet = now.saturating_duration_since(state.quiet_since);
+        let mut handed = state.open.values().flatten();
+        match state.version {
+            None if quiet >= timeouts.head => IdleAction::Leave,
+            Some(Version::HTTP_2) if state.open.is_empty() => match quiet {
+                _ if quiet >= timeouts.head + timeouts.untaken => IdleAction::Leave,
+                _ if quiet >= timeouts.head => IdleAction::Finish,
+                _ => IdleAction::GoOn,
             },
-            _ if handed.any(|at| now.saturating_duration_since(*at) >= patience.untaken) => {
-                Verdict::Leave
+            _ if handed.any(|at| now.saturating_duration_since(*at) >= timeouts.untaken) => {
+                IdleAction::Leave
             }
-            _ => Verdict::GoOn,
+            _ => IdleAction::GoOn,
         }
     }
 }
 
 /// One request of HTTP/2, until its answer has been handed over.
 #[derive(Debug)]
-struct Exchange {
+struct OpenStream {
     traffic: Traffic,
     number: u64,
 }
 
-impl Exchange {
+impl OpenStream {
     fn has_to_take(&self, since: Option<Instant>) {
-        self.traffic.exchanges().open.insert(self.number, since);
+        self.traffic.state().open.insert(self.number, since);
     }
 }
 
-impl Drop for Exchange {
+impl Drop for OpenStream {
     fn drop(&mut self) {
-        let mut exchanges = self.traffic.exchanges();
-        exchanges.open.remove(&self.number);
-        if exchanges.open.is_empty() {
-            exchanges.quiet_since = Instant::now();
+        let mut state = self.traffic.state();
+        state.open.remove(&self.number);
+        if state.open.is_empty() {
+            state.quiet_since = Instant::now();
         }
     }
 }
 
 /// An answer on its way. Over HTTP/2 it goes in pieces, and who asks for the next one has taken
 /// the one before.
-struct Watched {
+struct TrackedBody {
     body: Body,
     rest: Bytes,
-    exchange: Option<Exchange>,
+    stream: Option<OpenStream>,
 }
 
-impl Watched {
-    const fn new(body: Body, exchange: Option<Exchange>) -> Self {
-        Self { body, rest: Bytes::new(), exchange }
+impl TrackedBody {
+    const fn new(body: Body, stream: Option<OpenStream>) -> Self {
+        Self { body, rest: Bytes::new(), stream }
     }
 }
 
-impl http_body::Body for Watched {
+impl http_body::Body for TrackedBody {
     type Data = Bytes;
     type Error = <Body as http_body::Body>::Error;
 
@@ -272,9 +275,9 @@ impl http_body::Body for Watched {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Self { body, rest, exchange } = &mut *self;
-        let Some(exchange) = exchange else { return Pin::new(body).poll_frame(cx) };
-        exchange.has_to_take(None);
+        let Self { body, rest, stream } = &mut *self;
+        let Some(stream) = stream else { return Pin::new(body).poll_frame(cx) };
+        stream.has_to_take(None);
         if rest.is_empty() {
             match ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(data))) => *rest = data,
@@ -283,7 +286,7 @@ impl http_body::Body for Watched {
                 None => return Poll::Ready(None),
             }
         }
-        exchange.has_to_take(Some(Instant::now()));
+        stream.has_to_take(Some(Instant::now()));
         let piece = rest.split_to(rest.len().min(PIECE));
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

@@ -22,14 +22,14 @@ use tokio::task::JoinSet;
 
 pub use self::runtime::Runtime;
 
-use self::answer::{Curfew, Cut};
+use self::answer::{Deadline, Interruption};
 use self::runtime::Invocation;
 use crate::clock;
 use crate::proxy::{Body, Proxy};
 use crate::settings::{Platform, Settings};
 use crate::store::Store;
-use crate::telemetry::{self, Lines, Record};
-use crate::upstream::anthropic::{Anthropic, Patience};
+use crate::telemetry::{self, LogFormat, Record};
+use crate::upstream::anthropic::{Anthropic, Timeouts};
 use crate::upstream::aws::Aws;
 use crate::upstream::bedrock::Bedrock;
 
@@ -44,7 +44,7 @@ const KEPT_FOR: Duration = Duration::from_secs(50);
 /// Where the proxy cannot start, which the platform is told as well, or where the Runtime API is
 /// gone.
 pub async fn run(settings: Settings, runtime: Runtime, on: &Platform) -> anyhow::Result<()> {
-    telemetry::init(settings.log_level, Lines::Json);
+    telemetry::init(settings.log_level, LogFormat::Json);
     if let Some(name) = &on.function_name {
         telemetry::measure_as(name.clone());
     }
@@ -62,8 +62,8 @@ pub async fn run(settings: Settings, runtime: Runtime, on: &Platform) -> anyhow:
 async fn start(settings: Settings) -> anyhow::Result<Proxy> {
     let aws = Aws::load(settings.regions.first().map(String::as_str)).await;
     let store = Store::open(&settings, &aws, clock::now())?;
-    let patience = Patience { kept_for: KEPT_FOR, ..Patience::default() };
-    let anthropic = Anthropic::patient(settings.upstream_url.clone(), patience);
+    let timeouts = Timeouts { kept_for: KEPT_FOR, ..Timeouts::default() };
+    let anthropic = Anthropic::with_timeouts(settings.upstream_url.clone(), timeouts);
     let bedrock = Bedrock::new(&settings.regions, &aws);
     let proxy = Proxy::new(settings, anthropic, bedrock, store);
     proxy.warm_up().await;
@@ -100,9 +100,9 @@ where
     loop {
         let mut invocation = runtime.next().await?;
         let record = Record::begin();
-        let mut curfew = Curfew::before(invocation.deadline(), clock::now());
-        let response = Box::pin(answer(&mut invocation, &ask, &record, &mut curfew)).await;
-        let frames = answer::frames(response, curfew, record);
+        let mut deadline = Deadline::before(invocation.deadline(), clock::now());
+        let response = Box::pin(answer(&mut invocation, &ask, &record, &mut deadline)).await;
+        let frames = answer::frames(response, deadline, record);
         if let Err(error) = runtime.respond(&invocation, frames).await {
             tracing::error!("an answer did not reach the platform: {error:#}");
         }
@@ -114,7 +114,7 @@ async fn answer<A, F>(
     invocation: &mut Invocation,
     ask: &A,
     record: &Record,
-    curfew: &mut Curfew,
+    deadline: &mut Deadline,
 ) -> Response<Body>
 where
     A: Fn(Request<Full<Bytes>>) -> F,
@@ -126,8 +126,8 @@ where
     drop(event);
     let failure = match request {
         Err(_) => {
-            Cut::Panic.note(record);
-            Cut::Panic.failure()
+            Interruption::Panic.note(record);
+            Interruption::Panic.failure()
         }
         Ok(Err(failure)) => {
             record.asked("refused", None, None);
@@ -135,22 +135,22 @@ where
         }
         Ok(Ok(mut request)) => {
             request.extensions_mut().insert(record.clone());
-            let cut = tokio::select! {
+            let interruption = tokio::select! {
                 biased;
-                () = curfew.comes() => {
+                () = deadline.comes() => {
                     // What is said now is short.
-                    *curfew = Curfew::none();
-                    Cut::Deadline
+                    *deadline = Deadline::none();
+                    Interruption::Deadline
                 }
                 answer = AssertUnwindSafe(async { ask(request).await }).catch_unwind() => {
                     match answer {
                         Ok(answer) => return answer,
-                        Err(_) => Cut::Panic,
+                        Err(_) => Interruption::Panic,
                     }
                 }
             };
-            cut.note(record);
-            cut.failure()
+            interruption.note(record);
+            interruption.failure()
         }
     };
     let answer = failure.into_response(record.id());

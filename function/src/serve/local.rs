@@ -16,13 +16,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::connection::{self, Patience};
+use super::connection::{self, ClientTimeouts};
 use super::greeting::{self, Fallback};
 use crate::proxy::{self, Body, Proxy};
-use crate::room::{Full, Room, Space};
+use crate::room::{Capacity, Full, Room};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::telemetry::{self, Lines};
+use crate::telemetry::{self, LogFormat};
 use crate::upstream::anthropic::Anthropic;
 use crate::upstream::aws::Aws;
 use crate::upstream::bedrock::Bedrock;
@@ -54,7 +54,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 ///
 /// Where the store cannot be opened or the port cannot be had.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
-    telemetry::init(settings.log_level, Lines::Readable);
+    telemetry::init(settings.log_level, LogFormat::Readable);
     let aws = Aws::load(settings.regions.first().map(String::as_str)).await;
     let store = Store::open(&settings, &aws, clock::now())?;
     let listener = bind(settings.listen).await?;
@@ -138,9 +138,9 @@ where
     if proxy::is_health(&request) {
         return proxy.answer(request, None).await;
     }
-    let holder = room.holder(&caller::told_apart_by(request.uri(), request.headers()));
-    match room.enter(holder) {
-        Ok(place) => proxy.answer(request, Some(place)).await,
+    let client = room.client(&caller::told_apart_by(request.uri(), request.headers()));
+    match room.enter(client) {
+        Ok(permit) => proxy.answer(request, Some(permit)).await,
         Err(full) => proxy::busy(full),
     }
 }
@@ -152,7 +152,7 @@ pub async fn serve(
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) {
-    let house = House::new(proxy, limits);
+    let server = Server::new(proxy, limits);
     let mut stop = std::pin::pin!(stop);
     let mut tidy = tokio::time::interval(TIDY_EVERY);
     let mut settling = None;
@@ -161,8 +161,8 @@ pub async fn serve(
             biased;
             () = &mut stop => break,
             _ = tidy.tick() => {
-                house.proxy.tidy();
-                settling.get_or_insert_with(|| Box::pin(house.proxy.settle()));
+                server.proxy.tidy();
+                settling.get_or_insert_with(|| Box::pin(server.proxy.settle()));
                 continue;
             }
             Some(()) = OptionFuture::from(settling.as_mut()) => {
@@ -172,22 +172,22 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((socket, _)) => house.take(socket),
+            Ok((socket, _)) => server.take(socket),
             Err(error) if is_of_one(&error) => {}
             Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
         }
     }
     drop(listener);
     OptionFuture::from(settling).await;
-    let proxy = Arc::clone(&house.proxy);
-    house.drain().await;
+    let proxy = Arc::clone(&server.proxy);
+    server.drain().await;
     proxy.settle().await;
 }
 
 /// The proxy, and how many it serves at a time.
-struct House {
+struct Server {
     proxy: Arc<Proxy>,
-    patience: Patience,
+    timeouts: ClientTimeouts,
     room: Room,
     connections: Arc<Semaphore>,
     crowd: Arc<Semaphore>,
@@ -195,12 +195,12 @@ struct House {
     stop: watch::Sender<()>,
 }
 
-impl House {
+impl Server {
     fn new(proxy: Arc<Proxy>, Limits { files, head, untaken }: Limits) -> Self {
         Self {
             proxy,
-            patience: Patience { head, untaken },
-            room: Room::new(Space::for_files(files)),
+            timeouts: ClientTimeouts { head, untaken },
+            room: Room::new(Capacity::for_files(files)),
             connections: Arc::new(Semaphore::new(most_connections(files))),
             crowd: Arc::new(Semaphore::new(MOST_TURNED_AWAY)),
             stop: watch::Sender::new(()),
@@ -217,18 +217,18 @@ impl House {
 
     /// Serves a connection if there is room for it, else tells its client to come back.
     fn take(&self, socket: TcpStream) {
-        watch_over(&socket, self.patience.untaken);
+        watch_over(&socket, self.timeouts.untaken);
         let stop = self.stop.subscribe();
-        let patience = self.patience;
+        let timeouts = self.timeouts;
         if let Ok(slot) = Arc::clone(&self.connections).try_acquire_owned() {
             let (proxy, room) = (Arc::clone(&self.proxy), self.room.clone());
             let answer = move |request| answer(Arc::clone(&proxy), room.clone(), request);
-            drive(connection::serve(socket, patience, true, stop, answer), slot);
+            drive(connection::serve(socket, timeouts, true, stop, answer), slot);
         } else if let Ok(slot) = Arc::clone(&self.crowd).try_acquire_owned() {
             let proxy = Arc::clone(&self.proxy);
             let answer = move |request| turn_away(Arc::clone(&proxy), request);
-            let patience = Patience { head: CROWD_WITHIN, ..patience };
-            drive(connection::serve(socket, patience, false, stop, answer), slot);
+            let timeouts = ClientTimeouts { head: CROWD_WITHIN, ..timeouts };
+            drive(connection::serve(socket, timeouts, false, stop, answer), slot);
         }
     }
 }
@@ -251,7 +251,7 @@ fn drive(connection: impl Future<Output = ()> + Send + 'static, slot: OwnedSemap
 }
 
 /// Small events must not wait for each other; a client that has vanished must be missed, and one
-/// that takes nothing must not keep its place for ever.
+/// that takes nothing must not keep its permit for ever.
 fn watch_over(socket: &TcpStream, untaken: Duration) {
     let _unsupported = socket.set_nodelay(true);
     let socket = SockRef::from(socket);
@@ -280,7 +280,7 @@ fn files() -> usize {
     usize::try_from(files).unwrap_or(usize::MAX)
 }
 
-/// More connections than places, since most are idle; the rest is for sockets to the upstreams.
+/// More connections than permits, since most are idle; the rest is for sockets to the upstreams.
 fn most_connections(files: usize) -> usize {
     MOST_CONNECTIONS.min(files.saturating_sub(64) / 2).max(1)
 }

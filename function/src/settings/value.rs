@@ -21,7 +21,7 @@ const SHOWN: usize = 60;
 
 /// The kinds of store that this build has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Store {
+pub(super) enum StoreKind {
     Dynamo,
     Embedded,
     Memory,
@@ -54,11 +54,11 @@ fn whole(text: &str, unit: &str, (least, most): (u32, u32)) -> Result<u32, Strin
         .ok_or_else(|| instead(text, &format!("whole {unit}, from {least} to {most}")))
 }
 
-pub(super) fn store(text: &str) -> Result<Store, String> {
+pub(super) fn store(text: &str) -> Result<StoreKind, String> {
     match text {
-        "embedded" => Ok(Store::Embedded),
-        "memory" => Ok(Store::Memory),
-        "dynamodb" => Ok(Store::Dynamo),
+        "embedded" => Ok(StoreKind::Embedded),
+        "memory" => Ok(StoreKind::Memory),
+        "dynamodb" => Ok(StoreKind::Dynamo),
         _ => Err(instead(text, "`dynamodb`, `embedded` or `memory`")),
     }
 }

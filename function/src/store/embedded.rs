@@ -5,9 +5,9 @@
 //! value that cannot be read is no value: never an error, and never in the way of the next one.
 
 mod budgets;
-mod seen;
+mod items;
+mod read_cache;
 mod sessions;
-mod shelf;
 
 use std::error::Error;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -18,11 +18,11 @@ use std::sync::Arc;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
 
-use self::seen::Seen;
-use self::shelf::{Kind, LIMITS, PROOFS, SESSIONS, Shelf, read};
+use self::items::{Definition, ItemTable, LIMITS, PROOFS, SESSIONS, read};
+use self::read_cache::ReadCache;
 use super::{CAPACITY, Query, RateLimitStore, StoreError, is_newer, outlasts, proof_ends};
 use crate::failover::cooldown::{Cooldown, Timestamp};
-use crate::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use crate::failover::identity::{Fingerprint, LimitKey, LimitScope, ModelClass};
 use crate::failover::known::{Known, Proof};
 
 /// The layout that this version reads and writes, kept in the file.
@@ -39,7 +39,7 @@ const PROOF: &str = "proof";
 #[derive(Debug)]
 pub struct EmbeddedStore {
     database: Arc<Database>,
-    seen: Arc<Seen>,
+    cache: Arc<ReadCache>,
     capacity: usize,
 }
 
@@ -63,12 +63,12 @@ impl EmbeddedStore {
             })
             .map_err(|error| OpenError::from_redb(path, error.into()))?;
         match prepare(&database, now).map_err(|error| OpenError::from_redb(path, error))? {
-            Content::Ours => {
-                let (database, seen) = (Arc::new(database), Arc::default());
-                Ok(Self { database, seen, capacity: CAPACITY })
+            FileFormat::Ours => {
+                let (database, cache) = (Arc::new(database), Arc::default());
+                Ok(Self { database, cache, capacity: CAPACITY })
             }
-            Content::Newer(found) => Err(OpenError::Newer { path: path.to_owned(), found }),
-            Content::Foreign => {
+            FileFormat::Newer(found) => Err(OpenError::Newer { path: path.to_owned(), found }),
+            FileFormat::Foreign => {
                 let source = "it is the database of another program".into();
                 Err(OpenError::NotAStore { path: path.to_owned(), source })
             }
@@ -83,12 +83,12 @@ impl EmbeddedStore {
 
     /// What the file says, whether or not it has expired.
     fn stored(&self, whose: &Fingerprint, class: &ModelClass) -> Result<Known, redb::Error> {
-        let (seen, moment) = self.seen.recall(whose, class);
-        if let Some(seen) = seen {
-            return Ok(seen);
+        let (known, moment) = self.cache.recall(whose, class);
+        if let Some(known) = known {
+            return Ok(known);
         }
         let known = self.read(whose, class)?;
-        self.seen.note((*whose, class.clone()), &known, moment);
+        self.cache.note((*whose, class.clone()), &known, moment);
         Ok(known)
     }
 
@@ -100,32 +100,32 @@ impl EmbeddedStore {
         let pk = limit_pk(whose);
         Ok(Known {
             class: read(&limits, (pk.as_str(), class.as_str()))?,
-            account: read(&limits, (pk.as_str(), Scope::Account.as_str()))?,
+            account: read(&limits, (pk.as_str(), LimitScope::Account.as_str()))?,
             proof: read(&proofs, (proof_pk(whose).as_str(), PROOF))?,
             ..Known::default()
         })
     }
 
-    /// Changes one shelf in a transaction of its own, which is on the disk when this returns.
+    /// Changes one table in a transaction of its own, which is on the disk when this returns.
     ///
     /// `change` says whether there is anything to commit. A caller that stops waiting does not
     /// stop the write.
     async fn write<F>(
         &self,
         action: &'static str,
-        kind: &'static Kind,
+        definition: &'static Definition,
         change: F,
     ) -> Result<(), StoreError>
     where
-        F: FnOnce(&mut Shelf<'_>) -> Result<bool, redb::Error> + Send + 'static,
+        F: FnOnce(&mut ItemTable<'_>) -> Result<bool, redb::Error> + Send + 'static,
     {
         let (database, capacity) = (Arc::clone(&self.database), self.capacity);
-        let seen = Arc::clone(&self.seen);
+        let cache = Arc::clone(&self.cache);
         let written = tokio::task::spawn_blocking(move || -> Result<(), redb::Error> {
             let transaction = database.begin_write()?;
-            if change(&mut Shelf::open(&transaction, kind, capacity)?)? {
+            if change(&mut ItemTable::open(&transaction, definition, capacity)?)? {
                 let committed = transaction.commit();
-                seen.forget();
+                cache.forget();
                 committed?;
             } else {
                 transaction.abort()?;
@@ -159,14 +159,14 @@ impl RateLimitStore for EmbeddedStore {
         let action = "remember the limit";
         let json = serde_json::to_string(cooldown).map_err(failed(action))?;
         let (key, cooldown) = (key.clone(), cooldown.clone());
-        self.write(action, &LIMITS, move |shelf| {
+        self.write(action, &LIMITS, move |table| {
             let pk = limit_pk(&key.fingerprint);
             let item = (pk.as_str(), key.scope.as_str());
-            let stored: Option<Cooldown> = read(&shelf.items, item)?;
+            let stored: Option<Cooldown> = read(&table.items, item)?;
             if stored.is_some_and(|stored| outlasts(&stored, &cooldown)) {
                 return Ok(false);
             }
-            shelf.put(item, (cooldown.until, &json), cooldown.recorded_at)?;
+            table.put(item, (cooldown.until, &json), cooldown.recorded_at)?;
             Ok(true)
         })
         .await
@@ -174,14 +174,14 @@ impl RateLimitStore for EmbeddedStore {
 
     async fn forget_limit(&self, key: &LimitKey, recorded_at: Timestamp) -> Result<(), StoreError> {
         let key = key.clone();
-        self.write("forget the limit", &LIMITS, move |shelf| {
+        self.write("forget the limit", &LIMITS, move |table| {
             let pk = limit_pk(&key.fingerprint);
             let item = (pk.as_str(), key.scope.as_str());
-            let stored: Option<Cooldown> = read(&shelf.items, item)?;
+            let stored: Option<Cooldown> = read(&table.items, item)?;
             if stored.is_none_or(|stored| stored.recorded_at != recorded_at) {
                 return Ok(false);
             }
-            shelf.remove(item)
+            table.remove(item)
         })
         .await
     }
@@ -194,13 +194,13 @@ impl RateLimitStore for EmbeddedStore {
         let action = "remember the proof";
         let json = serde_json::to_string(proof).map_err(failed(action))?;
         let (pk, proof) = (proof_pk(fingerprint), proof.clone());
-        self.write(action, &PROOFS, move |shelf| {
+        self.write(action, &PROOFS, move |table| {
             let item = (pk.as_str(), PROOF);
-            let stored: Option<Proof> = read(&shelf.items, item)?;
+            let stored: Option<Proof> = read(&table.items, item)?;
             if stored.is_some_and(|stored| is_newer(&stored, &proof)) {
                 return Ok(false);
             }
-            shelf.put(item, (proof_ends(&proof), &json), proof.proven_at)?;
+            table.put(item, (proof_ends(&proof), &json), proof.proven_at)?;
             Ok(true)
         })
         .await
@@ -208,39 +208,39 @@ impl RateLimitStore for EmbeddedStore {
 
     async fn forget_proof(&self, fingerprint: &Fingerprint) -> Result<(), StoreError> {
         let pk = proof_pk(fingerprint);
-        self.write("forget the proof", &PROOFS, move |shelf| shelf.remove((pk.as_str(), PROOF)))
+        self.write("forget the proof", &PROOFS, move |table| table.remove((pk.as_str(), PROOF)))
             .await
     }
 }
 
 /// What a database turned out to hold.
-enum Content {
+enum FileFormat {
     Ours,
     Newer(u64),
     Foreign,
 }
 
 /// Makes a new database ours, or sees that it is, and deletes everything that has expired at `now`.
-fn prepare(database: &Database, now: Timestamp) -> Result<Content, redb::Error> {
+fn prepare(database: &Database, now: Timestamp) -> Result<FileFormat, redb::Error> {
     let transaction = database.begin_write()?;
     let tables: Vec<String> = transaction.list_tables()?.map(|t| t.name().to_owned()).collect();
     if !tables.is_empty() && !tables.iter().any(|name| name == FORMAT.name()) {
-        return Ok(Content::Foreign);
+        return Ok(FileFormat::Foreign);
     }
     {
         let mut format = transaction.open_table(FORMAT)?;
         let found = format.get(())?.map(|version| version.value());
         match found {
-            Some(found) if found > FORMAT_VERSION => return Ok(Content::Newer(found)),
+            Some(found) if found > FORMAT_VERSION => return Ok(FileFormat::Newer(found)),
             _ => drop(format.insert((), FORMAT_VERSION)?),
         }
     }
-    for kind in [&LIMITS, &PROOFS, &SESSIONS] {
-        Shelf::open(&transaction, kind, usize::MAX)?.make_room(now, usize::MAX)?;
+    for definition in [&LIMITS, &PROOFS, &SESSIONS] {
+        ItemTable::open(&transaction, definition, usize::MAX)?.make_room(now, usize::MAX)?;
     }
     drop(transaction.open_table(budgets::MONTHS)?);
     transaction.commit()?;
-    Ok(Content::Ours)
+    Ok(FileFormat::Ours)
 }
 
 fn limit_pk(fingerprint: &Fingerprint) -> String {

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::budgets::{Account, Budgets};
 use super::{CAPACITY, Query, RateLimitStore, StoreError, is_newer, outlasts, proof_ends};
 use crate::failover::cooldown::{Cooldown, Timestamp};
-use crate::failover::identity::{Fingerprint, LimitKey, Scope};
+use crate::failover::identity::{Fingerprint, LimitKey, LimitScope};
 use crate::failover::known::{Known, Proof};
 use crate::money::budget::{Change, Changed, Month};
 use crate::session::Session;
@@ -18,7 +18,7 @@ use crate::session::Session;
 /// Remembers in memory, at most [`CAPACITY`] limits and as many proofs.
 #[derive(Debug)]
 pub struct MemoryStore {
-    shelves: Mutex<Shelves>,
+    maps: Mutex<Maps>,
     capacity: usize,
 }
 
@@ -26,7 +26,7 @@ impl MemoryStore {
     /// Makes an empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self { shelves: Mutex::default(), capacity: CAPACITY }
+        Self { maps: Mutex::default(), capacity: CAPACITY }
     }
 
     /// Keeps at most `capacity` limits and `capacity` proofs.
@@ -35,8 +35,8 @@ impl MemoryStore {
         Self { capacity, ..self }
     }
 
-    fn shelves(&self) -> MutexGuard<'_, Shelves> {
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    fn maps(&self) -> MutexGuard<'_, Maps> {
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -48,20 +48,20 @@ impl Default for MemoryStore {
 
 impl RateLimitStore for MemoryStore {
     async fn look_up(&self, query: &Query<'_>, now: Timestamp) -> Result<Known, StoreError> {
-        let (key, shelves) = (query.keyless(), self.shelves());
-        let session = query.session.and_then(|digest| shelves.sessions.get(digest));
+        let (key, maps) = (query.keyless(), self.maps());
+        let session = query.session.and_then(|digest| maps.sessions.get(digest));
         let session = session.filter(|session| session.ends() > now).cloned().map(Box::new);
         let Some((fingerprint, class)) = query.subject else {
             return Ok(Known { key, session, ..Known::default() });
         };
         let limit = |scope| {
-            let cooldown = shelves.limits.get(&LimitKey { fingerprint: *fingerprint, scope })?;
+            let cooldown = maps.limits.get(&LimitKey { fingerprint: *fingerprint, scope })?;
             cooldown.is_in_force(now).then(|| cooldown.clone())
         };
-        let proof = shelves.proofs.get(fingerprint).filter(|proof| proof_ends(proof) > now);
+        let proof = maps.proofs.get(fingerprint).filter(|proof| proof_ends(proof) > now);
         Ok(Known {
-            class: limit(Scope::Class(class.clone())),
-            account: limit(Scope::Account),
+            class: limit(LimitScope::Class(class.clone())),
+            account: limit(LimitScope::Account),
             proof: proof.cloned(),
             key,
             session,
@@ -70,7 +70,7 @@ impl RateLimitStore for MemoryStore {
     }
 
     async fn remember_limit(&self, key: &LimitKey, cooldown: &Cooldown) -> Result<(), StoreError> {
-        let limits = &mut self.shelves().limits;
+        let limits = &mut self.maps().limits;
         if limits.get(key).is_none_or(|stored| !outlasts(stored, cooldown)) {
             let now = cooldown.recorded_at;
             keep(limits, (key.clone(), cooldown.clone()), |limit| limit.until, now, self.capacity);
@@ -79,7 +79,7 @@ impl RateLimitStore for MemoryStore {
     }
 
     async fn forget_limit(&self, key: &LimitKey, recorded_at: Timestamp) -> Result<(), StoreError> {
-        let limits = &mut self.shelves().limits;
+        let limits = &mut self.maps().limits;
         if limits.get(key).is_some_and(|stored| stored.recorded_at == recorded_at) {
             limits.remove(key);
         }
@@ -91,7 +91,7 @@ impl RateLimitStore for MemoryStore {
         fingerprint: &Fingerprint,
         proof: &Proof,
     ) -> Result<(), StoreError> {
-        let proofs = &mut self.shelves().proofs;
+        let proofs = &mut self.maps().proofs;
         if proofs.get(fingerprint).is_none_or(|stored| !is_newer(stored, proof)) {
             let now = proof.proven_at;
             keep(proofs, (*fingerprint, proof.clone()), proof_ends, now, self.capacity);
@@ -100,7 +100,7 @@ impl RateLimitStore for MemoryStore {
     }
 
     async fn forget_proof(&self, fingerprint: &Fingerprint) -> Result<(), StoreError> {
-        self.shelves().proofs.remove(fingerprint);
+        self.maps().proofs.remove(fingerprint);
         Ok(())
     }
 }
@@ -108,7 +108,7 @@ impl RateLimitStore for MemoryStore {
 /// Only counts, for a budget that a restart forgets is none.
 impl Budgets for MemoryStore {
     async fn change(&self, account: &Account<'_>, change: &Change) -> Result<Changed, StoreError> {
-        let months = &mut self.shelves().months;
+        let months = &mut self.maps().months;
         let key = (account.at.month(), account.subject.to_owned());
         if months.len() >= self.capacity && !months.contains_key(&key) {
             // The oldest month comes first.
@@ -124,12 +124,12 @@ impl Budgets for MemoryStore {
 
     async fn month(&self, subject: &str, month: &str) -> Result<Month, StoreError> {
         let key = (month.to_owned(), subject.to_owned());
-        Ok(self.shelves().months.get(&key).cloned().unwrap_or_default())
+        Ok(self.maps().months.get(&key).cloned().unwrap_or_default())
     }
 }
 
 #[derive(Debug, Default)]
-struct Shelves {
+struct Maps {
     limits: BTreeMap<LimitKey, Cooldown>,
     proofs: BTreeMap<Fingerprint, Proof>,
     sessions: BTreeMap<Fingerprint, Session>,
@@ -139,19 +139,19 @@ struct Shelves {
 
 /// Inserts `entry`; what has expired at `now` goes, and then whatever ends soonest, until it fits.
 fn keep<K: Clone + Ord, V>(
-    shelf: &mut BTreeMap<K, V>,
+    map: &mut BTreeMap<K, V>,
     entry: (K, V),
     ends: impl Fn(&V) -> Timestamp,
     now: Timestamp,
     capacity: usize,
 ) {
-    shelf.remove(&entry.0);
-    shelf.retain(|_, value| ends(value) > now);
-    while shelf.len() >= capacity
-        && let Some(soonest) = shelf.iter().min_by_key(|(_, value)| ends(value))
+    map.remove(&entry.0);
+    map.retain(|_, value| ends(value) > now);
+    while map.len() >= capacity
+        && let Some(soonest) = map.iter().min_by_key(|(_, value)| ends(value))
     {
         let soonest = soonest.0.clone();
-        shelf.remove(&soonest);
+        map.remove(&soonest);
     }
-    shelf.insert(entry.0, entry.1);
+    map.insert(entry.0, entry.1);
 }

@@ -32,7 +32,7 @@ pub struct RequestLine {
     pub first_byte_ms: Option<u64>,
     pub duration_ms: u64,
     #[serde(flatten)]
-    pub tokens: Tokens,
+    pub tokens: LoggedTokens,
     /// What Bedrock charges, in micro-dollars.
     pub cost_microusd: Option<u64>,
     /// Whether a price that nobody has published is part of it.
@@ -45,7 +45,7 @@ pub struct RequestLine {
 
 /// What the answer used; `input` leaves out what was read from or written to the prompt cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub struct Tokens {
+pub struct LoggedTokens {
     #[serde(rename = "tokens.input", alias = "InputTokens")]
     pub input: Option<u64>,
     #[serde(rename = "tokens.output", alias = "OutputTokens")]
@@ -93,7 +93,7 @@ mod tests {
     fn nothing_of_a_line_is_lost() {
         let [metric, _] = both(&everything());
         let text = |text: &str| Some(text.to_owned());
-        let tokens = Tokens {
+        let tokens = LoggedTokens {
             input: Some(12),
             output: Some(7),
             cache_read: Some(3000),

@@ -31,12 +31,12 @@ pub(super) struct Stderr;
 
 #[derive(Debug)]
 struct Queue {
-    lines: SyncSender<Item>,
+    lines: SyncSender<Queued>,
     lost: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
-enum Item {
+enum Queued {
     Line(Vec<u8>),
     /// All before it has been written.
     Flush(SyncSender<()>),
@@ -82,7 +82,7 @@ impl MakeWriter<'_> for Stderr {
 impl Queue {
     fn push(&self, text: &[u8]) {
         let line = cut(text);
-        if self.lines.try_send(Item::Line(line)).is_err() {
+        if self.lines.try_send(Queued::Line(line)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -92,7 +92,7 @@ impl Queue {
 pub(super) fn flush() {
     let Some(queue) = QUEUE.get() else { return };
     let (done, written) = sync_channel(1);
-    let mut last = Item::Flush(done);
+    let mut last = Queued::Flush(done);
     let begun = clock::instant();
     while let Err(TrySendError::Full(again)) = queue.lines.try_send(last) {
         if begun.elapsed() > LAST_WORDS {
@@ -114,11 +114,11 @@ fn cut(text: &[u8]) -> Vec<u8> {
     line
 }
 
-fn write_all(waiting: &Receiver<Item>, lost: &AtomicU64, out: &mut impl Write) {
+fn write_all(waiting: &Receiver<Queued>, lost: &AtomicU64, out: &mut impl Write) {
     for item in waiting {
         match item {
-            Item::Line(line) => drop(out.write_all(&line)),
-            Item::Flush(done) => drop(done.try_send(())),
+            Queued::Line(line) => drop(out.write_all(&line)),
+            Queued::Flush(done) => drop(done.try_send(())),
         }
         let count = lost.swap(0, Ordering::Relaxed);
         if count > 0 {

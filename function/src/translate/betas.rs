@@ -1,11 +1,11 @@
 //! Which betas go along with a body?
 //!
-//! Those that the client has sent and the line takes, and those that the body needs: one unknown
+//! Those that the client has sent and the model takes, and those that the body needs: one unknown
 //! value fails the whole request, and so does a missing one.
 
 use super::Untranslatable;
 use super::mend::Mends;
-use super::table::{BETAS, Holds, Line, RENAMED};
+use super::table::{BETAS, Features, Holds, RENAMED};
 
 /// The betas for Bedrock, in the order of the table whatever the client's order was; `sent` are the
 /// values of the client's headers.
@@ -15,7 +15,7 @@ use super::table::{BETAS, Holds, Line, RENAMED};
 /// Fails where a beta is missing without which a tool or a block would be refused.
 pub(super) fn betas(
     sent: &[&str],
-    (line, mends): (&Line, &Mends),
+    (features, mends): (&Features, &Mends),
     holds: &Holds,
 ) -> Result<Vec<&'static str>, Untranslatable> {
     let renamed =
@@ -28,7 +28,7 @@ pub(super) fn betas(
     let needed = |beta: &str| holds.needed.contains(beta);
     let betas: Vec<_> = BETAS
         .iter()
-        .filter(|beta| (beta.accepted)(line) && mends.allows(beta.name))
+        .filter(|beta| (beta.accepted)(features) && mends.allows(beta.name))
         .filter(|beta| needed(beta.name) || (beta.wanted)(sent.contains(&beta.name), holds))
         .map(|beta| beta.name)
         .collect();

@@ -9,7 +9,9 @@ use std::mem;
 use super::Untranslatable;
 use super::json::{Edit, Object, Writer, edit_all, is_blank};
 use super::reader::Reader;
-use super::table::{ANTHROPIC_BLOCKS, Holds, LONGEST_TOOL_NAME, Line, TOOL_CHANGES, TOOL_SEARCH};
+use super::table::{
+    ANTHROPIC_BLOCKS, Features, Holds, LONGEST_TOOL_NAME, TOOL_CHANGES, TOOL_SEARCH,
+};
 
 /// How deep blocks may stand in blocks. An image in a document in a tool result is at 2.
 const DEEPEST: usize = 4;
@@ -21,11 +23,11 @@ const ATTRIBUTION: &str = "x-anthropic-billing-header";
 const OPERATOR: &str =
     r#"{"type":"text","text":"An instruction from the operator, not from the user:"}"#;
 
-/// Edits content for one line of models, and notes what it meets.
+/// Edits content for one model, and notes what it meets.
 #[derive(Debug)]
 pub(super) struct ContentEditor<'r> {
     pub(super) reader: &'r Reader<'r>,
-    pub(super) line: Line,
+    pub(super) features: Features,
     pub(super) holds: Holds,
     /// How many cache markers there are.
     pub(super) markers: usize,
@@ -43,7 +45,7 @@ struct Turn<'a> {
 }
 
 impl ContentEditor<'_> {
-    /// Edits `messages`. Where the line takes no system messages, those before the first turn are
+    /// Edits `messages`. Where the model takes no system messages, those before the first turn are
     /// put into `leading` as blocks for `system`, and later ones become turns of the user.
     pub(super) fn messages(
         &mut self,
@@ -52,7 +54,7 @@ impl ContentEditor<'_> {
     ) -> Result<Edit, Untranslatable> {
         let items = self.reader.array(json)?;
         let items = items.ok_or(Untranslatable::Shape("`messages` is no array"))?;
-        if self.line.system_messages {
+        if self.features.system_messages {
             return edit_all(&items, |item| {
                 let message = self.object(item)?;
                 self.message(&message)
@@ -134,14 +136,14 @@ impl ContentEditor<'_> {
         Ok(if edit == Edit::Put("[]".to_owned()) { Edit::Drop } else { edit })
     }
 
-    /// Edits a `cache_control`: Bedrock takes no `scope`, old lines no `ttl`.
+    /// Edits a `cache_control`: Bedrock takes no `scope`, old models no `ttl`.
     pub(super) fn cache_control(&mut self, json: &str) -> Result<Edit, Untranslatable> {
         let Some(marker) = self.reader.object(json)? else { return Ok(Edit::Keep) };
         self.markers += 1;
         marker.edit(|key, _| {
             Ok(match key {
                 "scope" => Edit::Drop,
-                "ttl" => Edit::keep_if(self.line.cache_ttl),
+                "ttl" => Edit::keep_if(self.features.cache_ttl),
                 _ => Edit::Keep,
             })
         })
@@ -150,7 +152,7 @@ impl ContentEditor<'_> {
     /// Notes that the body searches for tools.
     pub(super) fn tool_search(&mut self) -> Result<(), Untranslatable> {
         self.holds.tool_search = true;
-        if self.line.tool_search { Ok(()) } else { Err(Untranslatable::Missing("tool search")) }
+        if self.features.tool_search { Ok(()) } else { Err(Untranslatable::Missing("tool search")) }
     }
 
     fn message(&mut self, message: &Object<'_>) -> Result<Edit, Untranslatable> {
@@ -210,7 +212,7 @@ impl ContentEditor<'_> {
             "server_tool_use" if name.starts_with(TOOL_SEARCH) => self.tool_search(),
             "tool_addition" | "tool_removal" => {
                 self.holds.needed.insert(TOOL_CHANGES);
-                let known = self.line.system_messages;
+                let known = self.features.system_messages;
                 if known { Ok(()) } else { Err(Untranslatable::Missing("tool changes")) }
             }
             kind if ANTHROPIC_BLOCKS.contains(&kind) || kind.ends_with("_tool_result") => {

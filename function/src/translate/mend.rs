@@ -12,8 +12,8 @@ use super::cuts::{self, Cut};
 use super::json::{Edit, Object, array, text};
 use super::model::Model;
 use super::reader::Reader;
-use super::sentence::{Refused, refused};
-use super::table::{CAPABILITIES, Capability, Line, REFUSED, TOOLS};
+use super::sentence::{RefusedField, refused};
+use super::table::{CAPABILITIES, Capability, Features, REFUSED, TOOLS};
 
 /// A request is mended at most this often.
 pub const MOST_MENDS: usize = 3;
@@ -183,7 +183,7 @@ impl Mends {
         }
     }
 
-    fn refuse_field(&mut self, refused: &Refused<'_>, sent: &[u8]) {
+    fn refuse_field(&mut self, refused: &RefusedField<'_>, sent: &[u8]) {
         let path = &refused.path;
         if let Some(known) = known_field(refused, sent) {
             self.lesson.known.insert(known);
@@ -194,17 +194,20 @@ impl Mends {
         }
     }
 
-    /// What the line accepts, as far as it is known now.
-    pub(super) fn applied_to(&self, mut line: Line) -> Line {
+    /// What the model accepts, as far as it is known now.
+    pub(super) fn applied_to(&self, mut features: Features) -> Features {
         let refused = |capability: &&Capability| {
             let names = capability.betas.iter().chain(capability.fields);
             names.into_iter().any(|name| self.lesson.known.contains(name))
         };
-        CAPABILITIES.iter().filter(refused).for_each(|capability| (capability.without)(&mut line));
+        CAPABILITIES
+            .iter()
+            .filter(refused)
+            .for_each(|capability| (capability.without)(&mut features));
         if self.without_system_messages {
-            line.system_messages = false;
+            features.system_messages = false;
         }
-        line
+        features
     }
 
     /// Whether a beta may be sent.
@@ -231,8 +234,8 @@ fn in_table(name: &str) -> Option<&'static str> {
     names.copied().find(|known| *known == name)
 }
 
-/// The table's name of a field that a line may have or not.
-fn known_field(refused: &Refused<'_>, sent: &[u8]) -> Option<&'static str> {
+/// The table's name of a field that a model may take or not.
+fn known_field(refused: &RefusedField<'_>, sent: &[u8]) -> Option<&'static str> {
     let path = refused.path.as_slice();
     let name = match *path {
         ["metadata" | "safeguards", ..] => path[0].to_owned(),
@@ -252,7 +255,7 @@ fn known_field(refused: &Refused<'_>, sent: &[u8]) -> Option<&'static str> {
     in_table(&name)
 }
 
-/// Whether the effort that was asked for is the one that not every line has.
+/// Whether the effort that was asked for is the one that not every model knows.
 fn sends_xhigh(sent: &[u8]) -> bool {
     let body = str::from_utf8(sent).ok().and_then(|sent| Object::read(sent).ok()?);
     let config = body.and_then(|body| Object::read(body.get("output_config")?).ok()?);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::models::{ALL, COUNTED, KnownModel, MODELS};
-use super::table::{Line, OPUS_5_5};
+use super::table::{Features, OPUS_5_5};
 
 pub use super::models::{Prefix, UnknownPrefix};
 
@@ -22,10 +22,10 @@ const VENDOR: &str = "anthropic.";
 
 /// An Anthropic model as Bedrock knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Model(Kind);
+pub struct Model(Listing);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
+enum Listing {
     Known(&'static KnownModel),
     /// The foundation model id of a model that is newer than the tables.
     New(Arc<str>),
@@ -98,7 +98,7 @@ impl Model {
     pub fn newest() -> impl Iterator<Item = Self> {
         let of = |family| MODELS.iter().rfind(move |known| known.name.contains(family));
         let families = ["-opus-", "-sonnet-", "-haiku-", "-fable-"];
-        families.into_iter().filter_map(of).map(|known| Self(Kind::Known(known)))
+        families.into_iter().filter_map(of).map(|known| Self(Listing::Known(known)))
     }
 
     fn known(name: &str) -> Option<Self> {
@@ -108,7 +108,7 @@ impl Model {
             .iter()
             .find(exactly)
             .or_else(|| MODELS.iter().find(|known| Some(known.name) == undated))
-            .map(|known| Self(Kind::Known(known)))
+            .map(|known| Self(Listing::Known(known)))
     }
 
     fn new(name: &str) -> Option<Self> {
@@ -116,15 +116,15 @@ impl Model {
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
         let rest = name.strip_prefix("claude-")?;
         (!rest.is_empty() && name.len() <= LONGEST_NEW_NAME && rest.bytes().all(plain))
-            .then(|| Self(Kind::New(format!("{VENDOR}{name}").into())))
+            .then(|| Self(Listing::New(format!("{VENDOR}{name}").into())))
     }
 
     /// Anthropic's own name, with its date where the model has one.
     #[must_use]
     pub fn name(&self) -> &str {
         match &self.0 {
-            Kind::Known(known) => known.name,
-            Kind::New(base) => base.strip_prefix(VENDOR).unwrap_or(base),
+            Listing::Known(known) => known.name,
+            Listing::New(base) => base.strip_prefix(VENDOR).unwrap_or(base),
         }
     }
 
@@ -152,10 +152,10 @@ impl Model {
         COUNTED.contains(&self.name()).then(|| self.base())
     }
 
-    pub(super) fn line(&self) -> Line {
+    pub(super) fn features(&self) -> Features {
         match &self.0 {
-            Kind::Known(known) => known.line,
-            Kind::New(_) => OPUS_5_5,
+            Listing::Known(known) => known.features,
+            Listing::New(_) => OPUS_5_5,
         }
     }
 
@@ -163,15 +163,15 @@ impl Model {
     #[must_use]
     pub fn base(&self) -> &str {
         match &self.0 {
-            Kind::Known(known) => known.base,
-            Kind::New(base) => base,
+            Listing::Known(known) => known.base,
+            Listing::New(base) => base,
         }
     }
 
     fn nearest(&self, region: &str) -> Prefix {
         let profiles = match &self.0 {
-            Kind::Known(known) => known.profiles,
-            Kind::New(_) => ALL,
+            Listing::Known(known) => known.profiles,
+            Listing::New(_) => ALL,
         };
         let near = Prefix::near(region).iter().find(|prefix| profiles.contains(prefix));
         near.copied().unwrap_or(Prefix::Global)

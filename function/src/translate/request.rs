@@ -90,7 +90,7 @@ impl Request<'_> {
         let body = reader.object(body)?.ok_or(Untranslatable::Shape("it is no object"))?;
         let content = ContentEditor {
             reader: &reader,
-            line: mends.applied_to(self.model.line()),
+            features: mends.applied_to(self.model.features()),
             holds: Holds::default(),
             markers: 0,
             without_thinking: mends.without_thinking_blocks,
@@ -171,10 +171,10 @@ impl Translation<'_> {
         Ok(out.finish().into_bytes())
     }
 
-    /// The marker that a line without automatic caching is given on a block, where there is room.
+    /// The marker that a model without automatic caching is given on a block, where there is room.
     fn marker(&mut self) -> Result<Option<String>, Untranslatable> {
         let asked = self.body.get("cache_control").filter(|marker| !is_blank(marker));
-        let automatic = self.content.line.automatic_cache || self.purpose == Purpose::Count;
+        let automatic = self.content.features.automatic_cache || self.purpose == Purpose::Count;
         let Some(asked) = asked.filter(|_| !automatic) else { return Ok(None) };
         let room = self.content.markers < MOST_MARKERS;
         let marker = self.content.cache_control(asked)?.apply(asked).map(Into::into);
@@ -199,7 +199,7 @@ impl Translation<'_> {
     }
 
     fn field(&mut self, key: &str, json: &str) -> Result<Edit, Untranslatable> {
-        let line = self.content.line;
+        let features = self.content.features;
         match FIELDS.iter().find(|(name, _)| *name == key).map(|(_, handling)| handling) {
             Some(Handling::Everywhere) => {}
             Some(Handling::Message) if self.purpose == Purpose::Message => {}
@@ -217,15 +217,15 @@ impl Translation<'_> {
             "thinking" => self.thinking(json),
             "output_config" => self.output_config(json),
             "output_format" => Ok(Edit::Drop),
-            "cache_control" if line.automatic_cache => self.content.cache_control(json),
+            "cache_control" if features.automatic_cache => self.content.cache_control(json),
             "cache_control" => Ok(Edit::Drop),
             // Without them the client asks the user about each call, which is safe.
             "safeguards" => {
-                self.content.holds.safeguards = line.auto_mode && !is_blank(json);
+                self.content.holds.safeguards = features.auto_mode && !is_blank(json);
                 Ok(Edit::keep_if(self.content.holds.safeguards))
             }
-            "metadata" => Ok(Edit::keep_if(line.metadata)),
-            "temperature" | "top_k" | "top_p" => Ok(Edit::keep_if(line.sampling)),
+            "metadata" => Ok(Edit::keep_if(features.metadata)),
+            "temperature" | "top_k" | "top_p" => Ok(Edit::keep_if(features.sampling)),
             _ => Ok(Edit::Keep),
         }
     }
@@ -250,19 +250,19 @@ impl Translation<'_> {
         if kind.starts_with(TOOL_SEARCH) {
             self.content.tool_search()?;
         }
-        let line = self.content.line;
+        let features = self.content.features;
         let message = self.purpose == Purpose::Message;
         tool.edit(|key, value| {
             let (kept, gate) = match key {
                 "cache_control" => return self.content.cache_control(value),
                 "defer_loading" => {
-                    (line.tool_search && value == "true", &mut self.content.holds.tool_search)
+                    (features.tool_search && value == "true", &mut self.content.holds.tool_search)
                 }
-                "input_examples" => (line.tool_examples, &mut self.content.holds.examples),
+                "input_examples" => (features.tool_examples, &mut self.content.holds.examples),
                 "eager_input_streaming" => {
-                    (line.input_streaming && message, &mut self.content.holds.input_streaming)
+                    (features.input_streaming && message, &mut self.content.holds.input_streaming)
                 }
-                "strict" => return Ok(Edit::keep_if(line.format)),
+                "strict" => return Ok(Edit::keep_if(features.format)),
                 "allowed_callers" | "custom" => return Ok(Edit::Drop),
                 _ => return Ok(Edit::Keep),
             };
@@ -273,20 +273,22 @@ impl Translation<'_> {
 
     fn thinking(&mut self, json: &str) -> Result<Edit, Untranslatable> {
         let Some(thinking) = self.content.reader.object(json)? else { return Ok(Edit::Keep) };
-        let line = self.content.line;
-        let binding = line.block_binding && self.purpose == Purpose::Message;
+        let features = self.content.features;
+        let binding = features.block_binding && self.purpose == Purpose::Message;
         let thinks = thinking.text("type").is_some_and(|kind| kind != "disabled");
-        let bound =
-            thinking.get("block_binding").is_none() && binding && line.preserved_thinking && thinks;
+        let bound = thinking.get("block_binding").is_none()
+            && binding
+            && features.preserved_thinking
+            && thinks;
         self.content.holds.block_binding |= bound;
         let edit = thinking.edit(|key, value| {
             Ok(match key {
                 // Beside `disabled` Bedrock takes nothing.
                 "display" | "block_binding" if !thinks => Edit::Drop,
                 "display" => Edit::keep_if(match text(value).as_deref() {
-                    Some("updates") => line.auto_mode,
+                    Some("updates") => features.auto_mode,
                     Some("highlights") => false,
-                    Some(_) | None => line.display,
+                    Some(_) | None => features.display,
                 }),
                 "block_binding" => {
                     self.content.holds.block_binding |= binding;
@@ -300,23 +302,25 @@ impl Translation<'_> {
 
     /// Edits `output_config`; an `output_format` beside it, the old spelling, is put in.
     fn output_config(&self, json: &str) -> Result<Edit, Untranslatable> {
-        let line = self.content.line;
+        let features = self.content.features;
         let json = if is_blank(json) { "{}" } else { json };
         let config = self.content.reader.object(json)?;
         let config = config.ok_or(Untranslatable::Shape("`output_config` is no object"))?;
         let said = |format: &&str| !is_blank(format);
         let format = config.get("format").filter(said);
         let moved = self.body.get("output_format").filter(|old| format.is_none() && said(old));
-        if format.or(moved).is_some() && !line.format {
+        if format.or(moved).is_some() && !features.format {
             return Err(Untranslatable::Missing("structured output"));
         }
         let mut out = Writer::object(json.len());
         for field in config.fields() {
             let edit = match &*field.key {
-                "effort" if !line.effort_xhigh && field.value == r#""xhigh""# && line.effort => {
+                "effort"
+                    if !features.effort_xhigh && field.value == r#""xhigh""# && features.effort =>
+                {
                     Edit::Put(r#""max""#.to_owned())
                 }
-                "effort" => Edit::keep_if(line.effort),
+                "effort" => Edit::keep_if(features.effort),
                 "format" => Edit::keep_if(format.is_some()),
                 // Like the unknown at the top level.
                 _ => Edit::Drop,
@@ -342,11 +346,11 @@ impl Translation<'_> {
         {
             out.field(r#""output_config""#, &config);
         }
-        let line = self.content.line;
+        let features = self.content.features;
         let holds = &self.content.holds;
         match self.purpose {
             Purpose::Message => {
-                let betas = betas(&headers.betas, (&line, self.mends), holds)?;
+                let betas = betas(&headers.betas, (&features, self.mends), holds)?;
                 if !betas.is_empty() {
                     out.field(r#""anthropic_beta""#, &format!("[\"{}\"]", betas.join("\",\"")));
                 }
@@ -356,7 +360,7 @@ impl Translation<'_> {
             }
             Purpose::Count => out.field(r#""max_tokens""#, &self.room().to_string()),
         }
-        let newer = line.version_2026 && headers.version == Some(VERSION_2026);
+        let newer = features.version_2026 && headers.version == Some(VERSION_2026);
         let version = if newer { VERSION_2026 } else { VERSION_CLASSIC };
         out.field(r#""anthropic_version""#, &format!("\"{version}\""));
         Ok(())

@@ -14,7 +14,7 @@ const SCHEMA: &str = ": extraneous key [";
 
 /// One field that a refusal names.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refused<'m> {
+pub(super) struct RefusedField<'m> {
     /// As it is written, variants and numbers included; never empty.
     pub(super) path: Vec<&'m str>,
     /// Not the field is unknown, but the value that it has.
@@ -22,7 +22,7 @@ pub(super) struct Refused<'m> {
 }
 
 /// The fields that a refusal names, in their order.
-pub(super) fn refused(message: &str) -> impl Iterator<Item = Refused<'_>> {
+pub(super) fn refused(message: &str) -> impl Iterator<Item = RefusedField<'_>> {
     let mut rest = message;
     let next = move || {
         let at = |words: &&str| rest.find(words).map(|at| (at, words.len()));
@@ -34,12 +34,12 @@ pub(super) fn refused(message: &str) -> impl Iterator<Item = Refused<'_>> {
         rest = after;
         if words != SCHEMA {
             let path = last_word(before).split('.').collect();
-            return Some(Refused { path, is_value: words == VALUE });
+            return Some(RefusedField { path, is_value: words == VALUE });
         }
         let key = after.split(']').next().unwrap_or_default();
         let pointer = before.rsplit('#').next().unwrap_or_default();
         let path = pointer.split('/').filter(|part| !part.is_empty()).chain([key]).collect();
-        Some(Refused { path, is_value: false })
+        Some(RefusedField { path, is_value: false })
     };
     std::iter::from_fn(next).take(MOST_FIELDS)
 }

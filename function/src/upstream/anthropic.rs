@@ -32,7 +32,7 @@ const MOST_JOINED: usize = 16 << 10;
 
 /// How long Anthropic is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// From the head of a stream to its first content; pings are none. Reading a long prompt takes
     /// minutes.
     pub first_content: Duration,
@@ -43,7 +43,7 @@ pub struct Patience {
     pub kept_for: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         let longest = HEAD_TIMEOUT;
         Self { first_content: longest, silence: longest, kept_for: KEPT_FOR }
@@ -54,26 +54,26 @@ impl Default for Patience {
 #[derive(Clone, Debug)]
 pub struct Anthropic {
     pool: Arc<Pool>,
-    patience: Patience,
+    timeouts: Timeouts,
 }
 
 impl Anthropic {
     /// Prepares the client; connections are made when they are needed.
     #[must_use]
     pub fn new(base: Uri) -> Self {
-        Self::patient(base, Patience::default())
+        Self::with_timeouts(base, Timeouts::default())
     }
 
     /// The same with its own idea of how long to wait.
     #[must_use]
-    pub fn patient(base: Uri, patience: Patience) -> Self {
-        Self { pool: Arc::new(Pool::new(base, patience.kept_for)), patience }
+    pub fn with_timeouts(base: Uri, timeouts: Timeouts) -> Self {
+        Self { pool: Arc::new(Pool::new(base, timeouts.kept_for)), timeouts }
     }
 
     /// How long it waits.
     #[must_use]
-    pub const fn patience(&self) -> Patience {
-        self.patience
+    pub const fn timeouts(&self) -> Timeouts {
+        self.timeouts
     }
 
     /// Makes a connection for the first request, without sending anything on it. May fail, and
@@ -117,7 +117,7 @@ impl Anthropic {
             pool: Arc::clone(&self.pool),
             next: None,
             ended: false,
-            silence: Silence { most: self.patience.silence, timer: None, heard: false },
+            silence: Silence { most: self.timeouts.silence, timer: None, heard: false },
         }))
     }
 
@@ -164,14 +164,14 @@ impl Anthropic {
 
 /// Why the body of an answer ends before its end.
 #[derive(Debug, thiserror::Error)]
-pub enum Cut {
+pub enum BodyError {
     #[error("the connection broke")]
     Broken(#[source] hyper::Error),
     #[error("nothing came for {} s", .0.as_secs())]
     Silent(Duration),
 }
 
-type Piece = Result<Frame<Bytes>, Cut>;
+type Piece = Result<Frame<Bytes>, BodyError>;
 type Polled = Option<Piece>;
 
 /// The body of an answer, as it arrives. Dropping it before its end cancels the call.
@@ -223,7 +223,7 @@ impl Answer {
     /// # Errors
     ///
     /// Where the connection breaks, or nothing comes for too long.
-    pub async fn read(&mut self, most: usize) -> Result<Bytes, Cut> {
+    pub async fn read(&mut self, most: usize) -> Result<Bytes, BodyError> {
         let mut read = Vec::new();
         while read.len() <= most {
             match self.chunk().await {
@@ -235,7 +235,7 @@ impl Answer {
     }
 
     /// The next bytes; `None` at the end.
-    pub async fn chunk(&mut self) -> Option<Result<Bytes, Cut>> {
+    pub async fn chunk(&mut self) -> Option<Result<Bytes, BodyError>> {
         loop {
             match self.frame().await? {
                 Ok(frame) => {
@@ -258,7 +258,7 @@ impl Answer {
         let polled = ready!(connection.poll_frame(&mut self.body, cx));
         self.ended = polled.is_none();
         self.silence.heard = true;
-        Poll::Ready(polled.map(|piece| piece.map_err(Cut::Broken)))
+        Poll::Ready(polled.map(|piece| piece.map_err(BodyError::Broken)))
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
@@ -267,7 +267,7 @@ impl Answer {
         }
         ready!(self.silence.poll(cx));
         self.connection = None;
-        Poll::Ready(Some(Err(Cut::Silent(self.silence.most))))
+        Poll::Ready(Some(Err(BodyError::Silent(self.silence.most))))
     }
 
     /// Adds to a piece what has arrived with it.
@@ -299,7 +299,7 @@ impl Answer {
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
         if let Some(next) = self.next.take() {

@@ -21,7 +21,7 @@ use tokio::task::coop::unconstrained;
 
 use super::connector::Transport;
 
-pub(super) type Refused = TrySendError<Request<Full<Bytes>>>;
+pub(super) type Unsent = TrySendError<Request<Full<Bytes>>>;
 
 /// After so many rounds without a result the other tasks have their turn.
 const MOST_ROUNDS: usize = 8;
@@ -37,26 +37,26 @@ const LONGEST_KEPT: Duration = Duration::from_secs(330);
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     driver: http1::Connection<Transport, Full<Bytes>>,
-    turn: Turn,
+    filter: WakeFilter,
     kept_for: Option<Duration>,
 }
 
 impl Connection {
     pub(super) async fn new(transport: Transport) -> hyper::Result<Self> {
         let (sender, driver) = http1::handshake(transport).await?;
-        Ok(Self { sender, driver, turn: Turn::new(), kept_for: None })
+        Ok(Self { sender, driver, filter: WakeFilter::new(), kept_for: None })
     }
 
     /// Sends one request and waits for the head of its answer.
     pub(super) async fn send(
         &mut self,
         request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Refused> {
-        let Self { sender, driver, turn, kept_for } = self;
+    ) -> Result<Response<Incoming>, Unsent> {
+        let Self { sender, driver, filter, kept_for } = self;
         let mut answer = std::pin::pin!(sender.try_send_request(request));
-        turn.begin();
+        filter.begin();
         let answer = std::future::poll_fn(|cx| {
-            turn.drive(cx, |cx| {
+            filter.drive(cx, |cx| {
                 // It ends by telling the answer why.
                 let _ended = Pin::new(&mut *driver).poll(cx);
                 answer.as_mut().poll(cx)
@@ -78,8 +78,8 @@ impl Connection {
         body: &mut Incoming,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self { driver, turn, .. } = self;
-        turn.drive(cx, |cx| {
+        let Self { driver, filter, .. } = self;
+        filter.drive(cx, |cx| {
             if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
                 return Poll::Ready(frame);
             }
@@ -101,21 +101,21 @@ impl Connection {
 ///
 /// A connection and its answer talk to each other through channels, which would wake their task for
 /// each word although it is awake and listening.
-struct Turn {
-    own: Arc<TurnWaker>,
+struct WakeFilter {
+    own: Arc<FilteredWaker>,
     waker: Waker,
 }
 
 #[derive(Default)]
-struct TurnWaker {
+struct FilteredWaker {
     task: AtomicWaker,
     woken: AtomicBool,
     driving: AtomicBool,
 }
 
-impl Turn {
+impl WakeFilter {
     fn new() -> Self {
-        let own = Arc::<TurnWaker>::default();
+        let own = Arc::<FilteredWaker>::default();
         Self { waker: Waker::from(Arc::clone(&own)), own }
     }
 
@@ -149,7 +149,7 @@ impl Turn {
     }
 }
 
-impl Wake for TurnWaker {
+impl Wake for FilteredWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

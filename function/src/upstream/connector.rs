@@ -16,9 +16,7 @@ use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::{CONNECT_TIMEOUT, roots};
-
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use super::{BoxError, CONNECT_TIMEOUT, roots};
 
 pub(super) type Transport = MaybeHttpsStream<TokioIo<TcpStream>>;
 

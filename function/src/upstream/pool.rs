@@ -33,11 +33,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 
-use super::CONNECT_TIMEOUT;
 use super::connection::Connection;
-use super::connector::{BoxError, Connector};
+use super::connector::Connector;
+use super::{BoxError, CONNECT_TIMEOUT};
 use crate::clock;
-use crate::room::Space;
+use crate::room::Capacity;
 
 /// How long a connection is kept of which the server does not say how long it keeps it.
 ///
@@ -49,7 +49,7 @@ pub(super) const KEPT_FOR: Duration = Duration::from_secs(230);
 /// The same for one on which nothing was ever sent.
 const AHEAD_FOR: Duration = Duration::from_secs(10);
 /// As many as there may be requests: a crowd finds its connections again.
-const MOST_KEPT: usize = Space::MOST.places;
+const MOST_KEPT: usize = Capacity::MAX.requests;
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Box<Connection>, Failed>> + Send>>;
 

@@ -21,14 +21,14 @@ pub const PING: &[u8] = b"event: ping\ndata: {\"type\": \"ping\"}\n\n";
 
 /// What the line under the scan holds so far, carried over chunk boundaries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Line {
+enum LineState {
     #[default]
     Empty,
     Cr,
     Text,
 }
 
-impl Line {
+impl LineState {
     /// Returns the index behind the first blank line in `bytes`.
     ///
     /// `None` means that all of `bytes` was scanned. Each byte may be shown to the scan only once.
@@ -64,7 +64,7 @@ pub struct Splitter {
     chunk: Bytes,
     /// Scanned, and holding no blank line.
     begun: BytesMut,
-    line: Line,
+    line: LineState,
 }
 
 impl Splitter {
@@ -205,7 +205,7 @@ pub struct Tail {
     torn: bool,
     ended: bool,
     failed: bool,
-    line: Line,
+    line: LineState,
     usage: Usage,
 }
 

@@ -22,7 +22,7 @@ pub struct Usage {
 }
 
 #[derive(Deserialize)]
-struct Counts<'a> {
+struct UsageFields<'a> {
     #[serde(borrow)]
     input_tokens: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -47,8 +47,8 @@ fn count(value: Option<&RawValue>) -> Option<u64> {
     value?.get().parse().ok()
 }
 
-impl From<Counts<'_>> for Usage {
-    fn from(counts: Counts<'_>) -> Self {
+impl From<UsageFields<'_>> for Usage {
+    fn from(counts: UsageFields<'_>) -> Self {
         let split = counts.cache_creation.map(RawValue::get);
         let split: Writes<'_> =
             split.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
@@ -71,14 +71,14 @@ impl Usage {
         #[derive(Deserialize)]
         struct Message<'a> {
             #[serde(borrow)]
-            usage: Option<Counts<'a>>,
+            usage: Option<UsageFields<'a>>,
         }
         #[derive(Deserialize)]
         struct Carrier<'a> {
             #[serde(borrow)]
             message: Option<Message<'a>>,
             #[serde(borrow)]
-            usage: Option<Counts<'a>>,
+            usage: Option<UsageFields<'a>>,
         }
         let carrier: Carrier<'_> = serde_json::from_slice(json).ok()?;
         carrier.usage.or_else(|| carrier.message?.usage).map(Self::from)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use function::{
     failover::{
         cooldown::{Cooldown, Timestamp},
-        identity::{Fingerprint, LimitKey, ModelClass, Scope},
+        identity::{Fingerprint, LimitKey, LimitScope, ModelClass},
         known::{Known, Proof},
     },
     store::{Query, RateLimitStore, dynamo::DynamoStore},
@@ -60,11 +60,11 @@ pub fn class(model: &str) -> ModelClass {
 }
 
 pub fn opus_of(who: &str) -> LimitKey {
-    LimitKey { fingerprint: credential(who), scope: Scope::Class(class("claude-opus-4-5")) }
+    LimitKey { fingerprint: credential(who), scope: LimitScope::Class(class("claude-opus-4-5")) }
 }
 
 pub fn account_of(who: &str) -> LimitKey {
-    LimitKey { fingerprint: credential(who), scope: Scope::Account }
+    LimitKey { fingerprint: credential(who), scope: LimitScope::Account }
 }
 
 /// A limit met at second 0.

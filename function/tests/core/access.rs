@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot build its input has to fail")]
 
-use function::access::{AccessMode, Entry, ProxyKey, ProxyKeys, Shown};
+use function::access::{AccessDecision, AccessMode, ProxyKey, ProxyKeys, Shown};
 use function::caller::User;
 use function::failover::identity::Fingerprint;
 
@@ -70,18 +70,18 @@ fn in_key_mode_only_a_known_key_is_let_in() {
         (user("alice"), digest("1")),
         (user("bob"), digest("2")),
     ]));
-    assert_eq!(mode.entry(&shown("1")), Entry::Granted(Some(user("alice"))));
-    assert_eq!(mode.entry(&shown("2")), Entry::Granted(Some(user("bob"))));
-    assert_eq!(mode.entry(&shown("3")), Entry::Ask(digest("3")), "the store may know it");
-    assert_eq!(mode.entry(&Shown::Nothing), Entry::Denied);
-    assert_eq!(mode.entry(&Shown::Malformed), Entry::Denied);
+    assert_eq!(mode.decide(&shown("1")), AccessDecision::Granted(Some(user("alice"))));
+    assert_eq!(mode.decide(&shown("2")), AccessDecision::Granted(Some(user("bob"))));
+    assert_eq!(mode.decide(&shown("3")), AccessDecision::Ask(digest("3")), "the store may know it");
+    assert_eq!(mode.decide(&Shown::Nothing), AccessDecision::Denied);
+    assert_eq!(mode.decide(&Shown::Malformed), AccessDecision::Denied);
 }
 
 #[test]
 fn the_other_modes_ask_for_no_key() {
     for mode in [AccessMode::Open, AccessMode::Organization(vec!["ours".to_owned()])] {
         for shown in [Shown::Nothing, Shown::Malformed, shown("1")] {
-            assert_eq!(mode.entry(&shown), Entry::Granted(None), "{mode:?} {shown:?}");
+            assert_eq!(mode.decide(&shown), AccessDecision::Granted(None), "{mode:?} {shown:?}");
         }
     }
 }

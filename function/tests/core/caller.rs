@@ -8,8 +8,8 @@
 
 use function::access::Shown;
 use function::caller::{
-    Call, Refused, Source, Target, User, client_headers, fingerprint, seal, told_apart_by,
-    upstream_headers,
+    Endpoint, InvalidTarget, Source, Target, User, client_headers, fingerprint, seal,
+    told_apart_by, upstream_headers,
 };
 use function::failover::identity::Fingerprint;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -21,167 +21,182 @@ const KEY: &str = "sk-ant-api03-test";
 
 /// Request lines as Claude Code 2.1.330 and the Python and TypeScript SDKs (0.60 to 2.12) sent
 /// them, and what they mean. `-` is no user.
-const RECORDED: &[(&str, &str, &str, Call)] = &[
+const RECORDED: &[(&str, &str, &str, Endpoint)] = &[
     // A base URL without tricks.
-    ("POST /v1/messages?beta=true", "-", "/v1/messages?beta=true", Call::Messages),
-    ("POST /v1/messages", "-", "/v1/messages", Call::Messages),
+    ("POST /v1/messages?beta=true", "-", "/v1/messages?beta=true", Endpoint::Messages),
+    ("POST /v1/messages", "-", "/v1/messages", Endpoint::Messages),
     (
         "POST /v1/messages/count_tokens?beta=true",
         "-",
         "/v1/messages/count_tokens?beta=true",
-        Call::CountTokens,
+        Endpoint::CountTokens,
     ),
-    ("HEAD /api/hello", "-", "/api/hello", Call::Other),
-    ("GET /v1/models?limit=1000", "-", "/v1/models?limit=1000", Call::Other),
+    ("HEAD /api/hello", "-", "/api/hello", Endpoint::Other),
+    ("GET /v1/models?limit=1000", "-", "/v1/models?limit=1000", Endpoint::Other),
     // The name in the path.
-    ("POST /u/alice/v1/messages?beta=true", "alice", "/v1/messages?beta=true", Call::Messages),
+    ("POST /u/alice/v1/messages?beta=true", "alice", "/v1/messages?beta=true", Endpoint::Messages),
     (
         "POST /u/alice%40example.com/v1/messages?beta=true",
         "alice@example.com",
         "/v1/messages?beta=true",
-        Call::Messages,
+        Endpoint::Messages,
     ),
     // A default query.
-    ("POST /v1/messages?claude-code-user=alice", "alice", "/v1/messages", Call::Messages),
+    ("POST /v1/messages?claude-code-user=alice", "alice", "/v1/messages", Endpoint::Messages),
     // A base URL with a query, escaped.
     (
         "POST /?claude-code-user=alice%2Fv1%2Fmessages%3Fbeta%3Dtrue",
         "alice",
         "/v1/messages?beta=true",
-        Call::Messages,
+        Endpoint::Messages,
     ),
-    ("POST /?claude-code-user=alice%2Fv1%2Fmessages", "alice", "/v1/messages", Call::Messages),
+    ("POST /?claude-code-user=alice%2Fv1%2Fmessages", "alice", "/v1/messages", Endpoint::Messages),
     (
         "POST /?claude-code-user=alice%2Fv1%2Fmessages%2Fcount_tokens",
         "alice",
         "/v1/messages/count_tokens",
-        Call::CountTokens,
+        Endpoint::CountTokens,
     ),
-    ("GET /?claude-code-user=alice%2Fv1%2Fmodels", "alice", "/v1/models", Call::Other),
+    ("GET /?claude-code-user=alice%2Fv1%2Fmodels", "alice", "/v1/models", Endpoint::Other),
     // The same, unescaped.
-    ("HEAD /?claude-code-user=alice/api/hello", "alice", "/api/hello", Call::Other),
+    ("HEAD /?claude-code-user=alice/api/hello", "alice", "/api/hello", Endpoint::Other),
     (
         "GET /?claude-code-user=alice/v1/models?limit=1000",
         "alice",
         "/v1/models?limit=1000",
-        Call::Other,
+        Endpoint::Other,
     ),
-    ("POST /?claude-code-user=alice/v1/messages", "alice", "/v1/messages", Call::Messages),
+    ("POST /?claude-code-user=alice/v1/messages", "alice", "/v1/messages", Endpoint::Messages),
     (
         "POST /?claude-code-user=alice/v1/messages?beta=true",
         "alice",
         "/v1/messages?beta=true",
-        Call::Messages,
+        Endpoint::Messages,
     ),
     (
         "POST /?claude-code-user=alice/v1/messages/count_tokens",
         "alice",
         "/v1/messages/count_tokens",
-        Call::CountTokens,
+        Endpoint::CountTokens,
     ),
-    ("GET /?claude-code-user=alice/v1/models", "alice", "/v1/models", Call::Other),
+    ("GET /?claude-code-user=alice/v1/models", "alice", "/v1/models", Endpoint::Other),
     // A parameter that is there to swallow the path.
     (
         "POST /?claude-code-user=alice&path=%2Fv1%2Fmessages%3Fbeta%3Dtrue",
         "alice",
         "/v1/messages?beta=true",
-        Call::Messages,
+        Endpoint::Messages,
     ),
     // A base URL with an empty fragment: the path is lost altogether.
-    ("POST /?claude-code-user=alice", "alice", "/", Call::Other),
-    ("POST /v1/v1/messages?beta=true", "-", "/v1/v1/messages?beta=true", Call::Other),
+    ("POST /?claude-code-user=alice", "alice", "/", Endpoint::Other),
+    ("POST /v1/v1/messages?beta=true", "-", "/v1/v1/messages?beta=true", Endpoint::Other),
 ];
 
 /// Forms that follow from the rules, not recorded.
-const DERIVED: &[(&str, &str, &str, Call)] = &[
+const DERIVED: &[(&str, &str, &str, Endpoint)] = &[
     // The path decides, to the letter, and only for POST.
-    ("GET /v1/messages", "-", "/v1/messages", Call::Other),
-    ("POST /v1/messages/", "-", "/v1/messages/", Call::Other),
-    ("POST /v1/%6dessages", "-", "/v1/%6dessages", Call::Other),
-    ("POST /V1/messages", "-", "/V1/messages", Call::Other),
-    ("DELETE /v1/files/a%20b@c;d=%3F", "-", "/v1/files/a%20b@c;d=%3F", Call::Other),
-    ("GET /.well-known/...", "-", "/.well-known/...", Call::Other),
-    ("GET /users/alice/v1", "-", "/users/alice/v1", Call::Other),
+    ("GET /v1/messages", "-", "/v1/messages", Endpoint::Other),
+    ("POST /v1/messages/", "-", "/v1/messages/", Endpoint::Other),
+    ("POST /v1/%6dessages", "-", "/v1/%6dessages", Endpoint::Other),
+    ("POST /V1/messages", "-", "/V1/messages", Endpoint::Other),
+    ("DELETE /v1/files/a%20b@c;d=%3F", "-", "/v1/files/a%20b@c;d=%3F", Endpoint::Other),
+    ("GET /.well-known/...", "-", "/.well-known/...", Endpoint::Other),
+    ("GET /users/alice/v1", "-", "/users/alice/v1", Endpoint::Other),
     // Queries keep every byte that is not a label.
-    ("POST /v1/messages?", "-", "/v1/messages?", Call::Messages),
-    ("POST /v1/messages?a=%2F..//&&b=%zz", "-", "/v1/messages?a=%2F..//&&b=%zz", Call::Messages),
+    ("POST /v1/messages?", "-", "/v1/messages?", Endpoint::Messages),
+    (
+        "POST /v1/messages?a=%2F..//&&b=%zz",
+        "-",
+        "/v1/messages?a=%2F..//&&b=%zz",
+        Endpoint::Messages,
+    ),
     (
         "POST /v1/messages?a=1&claude-code-user=a+b&b=%41",
         "a+b",
         "/v1/messages?a=1&b=%41",
-        Call::Messages,
+        Endpoint::Messages,
     ),
-    ("POST /v1/messages?claude%2Dcode-use%72=alice", "alice", "/v1/messages", Call::Messages),
+    ("POST /v1/messages?claude%2Dcode-use%72=alice", "alice", "/v1/messages", Endpoint::Messages),
     (
         "POST /v1/messages?claude-code-user=alice&claude-code-user=/bob",
         "alice",
         "/v1/messages",
-        Call::Messages,
+        Endpoint::Messages,
     ),
-    ("GET /?next=/v1/messages", "-", "/?next=/v1/messages", Call::Other),
+    ("GET /?next=/v1/messages", "-", "/?next=/v1/messages", Endpoint::Other),
     // Path before query.
-    ("POST /u/alice/v1/messages?claude-code-user=bob!", "alice", "/v1/messages", Call::Messages),
-    ("GET /u/alice", "alice", "/", Call::Other),
-    ("GET /u/alice/", "alice", "/", Call::Other),
-    ("POST /%75/alice/v1/messages", "alice", "/v1/messages", Call::Messages),
+    (
+        "POST /u/alice/v1/messages?claude-code-user=bob!",
+        "alice",
+        "/v1/messages",
+        Endpoint::Messages,
+    ),
+    ("GET /u/alice", "alice", "/", Endpoint::Other),
+    ("GET /u/alice/", "alice", "/", Endpoint::Other),
+    ("POST /%75/alice/v1/messages", "alice", "/v1/messages", Endpoint::Messages),
     // Swallowed paths beside other parameters and behind a name in the path.
     (
         "POST /u/alice?claude-code-user=bob%2Fv1%2Fmessages%3Fbeta%3Dtrue",
         "alice",
         "/v1/messages?beta=true",
-        Call::Messages,
+        Endpoint::Messages,
     ),
-    ("POST /u/alice/?claude-code-user=bob/v1/messages", "alice", "/v1/messages", Call::Messages),
+    (
+        "POST /u/alice/?claude-code-user=bob/v1/messages",
+        "alice",
+        "/v1/messages",
+        Endpoint::Messages,
+    ),
     (
         "POST /?team=x&claude-code-user=alice%2fv1%2fmessages%3fbeta%3dtrue&limit=1",
         "alice",
         "/v1/messages?team=x&beta=true&limit=1",
-        Call::Messages,
+        Endpoint::Messages,
     ),
     (
         "GET /?claude-code-user=alice/v1/models?limit=1000&after_id=a%2Fb",
         "alice",
         "/v1/models?limit=1000&after_id=a%2Fb",
-        Call::Other,
+        Endpoint::Other,
     ),
     (
         "POST /?claude-code-user=alice&team=x%2Fv1%2Fmessages%3Fbeta%3Dtrue",
         "alice",
         "/v1/messages?team=x&beta=true",
-        Call::Messages,
+        Endpoint::Messages,
     ),
     (
         "POST /?claude-code-user=alice&path=/v1/messages?beta=true",
         "alice",
         "/v1/messages?beta=true",
-        Call::Messages,
+        Endpoint::Messages,
     ),
     (
         "POST /?next=/x&claude-code-user=alice%2Fv1%2Fmessages",
         "alice",
         "/v1/messages?next=/x",
-        Call::Messages,
+        Endpoint::Messages,
     ),
     // Escaped, all but the slashes.
     (
         "POST /?claude-code-user=alice/v1/messages%3Fbeta%3Dtrue",
         "alice",
         "/v1/messages?beta=true",
-        Call::Messages,
+        Endpoint::Messages,
     ),
     // One decoding: `+` stays, what is escaped inside stays escaped.
     (
         "GET /?claude-code-user=a+b%40c%2Fv1%2Fx%2520y%3Fq%3D1%252B1%26r%3D%2B",
         "a+b@c",
         "/v1/x%20y?q=1%2B1&r=+",
-        Call::Other,
+        Endpoint::Other,
     ),
     // A second name inside does not get through either.
     (
         "POST /?claude-code-user=alice%2Fv1%2Fmessages%3Fclaude-code-user%3Dbob",
         "alice",
         "/v1/messages",
-        Call::Messages,
+        Endpoint::Messages,
     ),
 ];
 
@@ -215,32 +230,32 @@ fn a_query_without_a_path_belongs_to_the_root() {
 #[test]
 fn paths_that_could_be_read_in_two_ways_are_refused() {
     for (path, refused) in [
-        ("//", Refused::EmptySegment),
-        ("//evil.example/v1/messages", Refused::EmptySegment),
-        ("/v1//messages", Refused::EmptySegment),
-        ("/v1/messages//", Refused::EmptySegment),
-        ("/.", Refused::DotSegment),
-        ("/..", Refused::DotSegment),
-        ("/v1/../v1/messages", Refused::DotSegment),
-        ("/v1/./messages", Refused::DotSegment),
-        ("/v1/messages/..", Refused::DotSegment),
-        ("/v1/%2e%2E/messages", Refused::DotSegment),
-        ("/v1/.%2e/messages", Refused::DotSegment),
-        ("/v1/%2E/messages", Refused::DotSegment),
-        ("/v1%2Fmessages", Refused::EscapedSlash),
-        ("/v1%2fmessages", Refused::EscapedSlash),
-        ("/v1%5Cmessages", Refused::EscapedSlash),
-        ("/v1%5cmessages", Refused::EscapedSlash),
-        ("/v1\\messages", Refused::EscapedSlash),
-        ("/\\evil.example", Refused::EscapedSlash),
-        ("/v1/messages%00", Refused::ControlCharacter),
-        ("/v1/messages%0d%0aHost:x", Refused::ControlCharacter),
-        ("/v1/%1f", Refused::ControlCharacter),
-        ("/v1/%7F", Refused::ControlCharacter),
-        ("/v1/%", Refused::BrokenEscape),
-        ("/v1/%2", Refused::BrokenEscape),
-        ("/v1/%%32e", Refused::BrokenEscape),
-        ("/v1/%+1", Refused::BrokenEscape),
+        ("//", InvalidTarget::EmptySegment),
+        ("//evil.example/v1/messages", InvalidTarget::EmptySegment),
+        ("/v1//messages", InvalidTarget::EmptySegment),
+        ("/v1/messages//", InvalidTarget::EmptySegment),
+        ("/.", InvalidTarget::DotSegment),
+        ("/..", InvalidTarget::DotSegment),
+        ("/v1/../v1/messages", InvalidTarget::DotSegment),
+        ("/v1/./messages", InvalidTarget::DotSegment),
+        ("/v1/messages/..", InvalidTarget::DotSegment),
+        ("/v1/%2e%2E/messages", InvalidTarget::DotSegment),
+        ("/v1/.%2e/messages", InvalidTarget::DotSegment),
+        ("/v1/%2E/messages", InvalidTarget::DotSegment),
+        ("/v1%2Fmessages", InvalidTarget::EscapedSlash),
+        ("/v1%2fmessages", InvalidTarget::EscapedSlash),
+        ("/v1%5Cmessages", InvalidTarget::EscapedSlash),
+        ("/v1%5cmessages", InvalidTarget::EscapedSlash),
+        ("/v1\\messages", InvalidTarget::EscapedSlash),
+        ("/\\evil.example", InvalidTarget::EscapedSlash),
+        ("/v1/messages%00", InvalidTarget::ControlCharacter),
+        ("/v1/messages%0d%0aHost:x", InvalidTarget::ControlCharacter),
+        ("/v1/%1f", InvalidTarget::ControlCharacter),
+        ("/v1/%7F", InvalidTarget::ControlCharacter),
+        ("/v1/%", InvalidTarget::BrokenEscape),
+        ("/v1/%2", InvalidTarget::BrokenEscape),
+        ("/v1/%%32e", InvalidTarget::BrokenEscape),
+        ("/v1/%+1", InvalidTarget::BrokenEscape),
     ] {
         assert_refused(path, refused);
         assert_refused(&format!("/u/alice{path}?a=1"), refused);
@@ -260,7 +275,7 @@ fn a_target_with_an_authority_is_refused() {
         "alice@evil.example:443",
         "*",
     ] {
-        assert_refused(uri, Refused::NotAPath);
+        assert_refused(uri, InvalidTarget::NotAPath);
     }
 }
 
@@ -273,7 +288,7 @@ fn a_label_behind_a_label_is_refused() {
         "/?claude-code-user=alice/k/ccp_test/v1/messages",
         "/?claude-code-user=alice%2F%2575%2Fbob",
     ] {
-        assert_refused(uri, Refused::LabelLeft);
+        assert_refused(uri, InvalidTarget::LabelLeft);
     }
 }
 
@@ -285,7 +300,7 @@ fn a_key_is_taken_off_the_head_of_the_path_and_out_of_its_header() {
         user: user.map(|user| user.parse().unwrap()),
         key: shown,
         path_and_query: "/v1/messages?beta=true".parse().unwrap(),
-        call: Call::Messages,
+        endpoint: Endpoint::Messages,
     };
     let sent = map(&[("x-claude-proxy-key", &key)]);
     let none = HeaderMap::new();
@@ -348,14 +363,14 @@ fn a_swallowed_target_that_no_client_can_have_meant_is_refused() {
         "/?claude-code-user=alice%2Fv1%3Fa%3D%0a",
         "/?claude-code-user=alice%2Fv1%2F%FF",
     ] {
-        assert_refused(uri, Refused::Swallowed);
+        assert_refused(uri, InvalidTarget::Swallowed);
     }
 }
 
 #[test]
 fn nothing_is_recovered_behind_a_path_of_its_own() {
     let uri = "/p?claude-code-user=alice%2Fv1%2Fmessages%3Fbeta%3Dtrue";
-    assert_refused(uri, Refused::User(Source::Query));
+    assert_refused(uri, InvalidTarget::User(Source::Query));
 }
 
 // Users
@@ -376,19 +391,19 @@ fn a_user_is_1_to_64_of_a_few_characters() {
 #[test]
 fn a_name_that_is_none_is_refused_wherever_it_stands() {
     for name in ["", "a%20b", "a%2540b", "a%00", "a!b", "%FF", "a%", &"a".repeat(65)] {
-        let query = Refused::User(Source::Query);
+        let query = InvalidTarget::User(Source::Query);
         assert_refused(&format!("/v1/messages?claude-code-user={name}"), query);
         assert_refused(&format!("/?claude-code-user={name}%2Fv1%2Fmessages"), query);
         assert_refused(&format!("/?claude-code-user={name}/v1/messages"), query);
         assert_refused(&format!("/u/alice?claude-code-user={name}/v1/messages"), query);
     }
-    assert_refused("/v1/messages?claude-code-user", Refused::User(Source::Query));
+    assert_refused("/v1/messages?claude-code-user", InvalidTarget::User(Source::Query));
     for path in ["/u", "/u/", "/u/a%20b/v1/messages", "/u/a!b", "/u/%C3%A9/v1/messages"] {
-        assert_refused(path, Refused::User(Source::Path));
+        assert_refused(path, InvalidTarget::User(Source::Path));
     }
     for name in ["", "a b", "a%40b", "é"] {
         let refused = parse("POST", "/v1/messages", &user_header(name)).unwrap_err();
-        assert_eq!(refused, Refused::User(Source::Header), "{name:?}");
+        assert_eq!(refused, InvalidTarget::User(Source::Header), "{name:?}");
     }
 }
 
@@ -520,10 +535,10 @@ const LEFT_HERE: &[(&str, &str)] = &[
 
 #[test]
 fn every_end_to_end_header_goes_to_anthropic_in_order() {
-    for call in [Call::Messages, Call::CountTokens, Call::Other] {
+    for endpoint in [Endpoint::Messages, Endpoint::CountTokens, Endpoint::Other] {
         let headers = map(&interleaved(PROMPT, LEFT_HERE));
-        let mut sent = list(&upstream_headers(headers.clone(), &call));
-        if call != Call::Other {
+        let mut sent = list(&upstream_headers(headers.clone(), &endpoint));
+        if endpoint != Endpoint::Other {
             assert_eq!(sent.pop(), Some(("accept-encoding".into(), "identity".into())));
         }
         assert_eq!(sent, list(&map(PROMPT)));
@@ -540,13 +555,13 @@ fn only_the_two_messages_calls_ask_for_an_uncompressed_answer() {
         ("x-app", "cli"),
     ];
     let uncompressed = map(&[("accept", "a"), ("x-app", "cli"), ("accept-encoding", "identity")]);
-    for call in [Call::Messages, Call::CountTokens] {
-        assert_eq!(upstream_headers(map(asked), &call), uncompressed);
-        assert_eq!(upstream_headers(map(&asked[..3]), &call)["accept-encoding"], "identity");
-        assert_eq!(upstream_headers(map(&asked[..3]), &call).len(), 2);
+    for endpoint in [Endpoint::Messages, Endpoint::CountTokens] {
+        assert_eq!(upstream_headers(map(asked), &endpoint), uncompressed);
+        assert_eq!(upstream_headers(map(&asked[..3]), &endpoint)["accept-encoding"], "identity");
+        assert_eq!(upstream_headers(map(&asked[..3]), &endpoint).len(), 2);
     }
     let other = map(&asked[..3]);
-    assert_eq!(upstream_headers(other.clone(), &Call::Other), other);
+    assert_eq!(upstream_headers(other.clone(), &Endpoint::Other), other);
 }
 
 #[test]
@@ -678,7 +693,7 @@ proptest! {
             headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let _: Option<Fingerprint> = fingerprint(&headers);
-        let sent = upstream_headers(headers.clone(), &Call::Messages);
+        let sent = upstream_headers(headers.clone(), &Endpoint::Messages);
         for name in sent.keys().filter(|name| *name != "accept-encoding") {
             let kept = name == "authorization" || (name.as_str().len() == 3);
             prop_assert!(kept, "{}", name);
@@ -694,26 +709,26 @@ proptest! {
 
 // Helpers
 
-fn parse(method: &str, target: &str, headers: &HeaderMap) -> Result<Target, Refused> {
+fn parse(method: &str, target: &str, headers: &HeaderMap) -> Result<Target, InvalidTarget> {
     Target::parse(&method.parse().unwrap(), &target.parse().unwrap(), headers)
 }
 
 #[track_caller]
-fn assert_table(table: &[(&str, &str, &str, Call)]) {
-    for (line, user, path_and_query, call) in table {
+fn assert_table(table: &[(&str, &str, &str, Endpoint)]) {
+    for (line, user, path_and_query, endpoint) in table {
         let (method, target) = line.split_once(' ').unwrap();
         let expected = Target {
             user: (*user != "-").then(|| user.parse().unwrap()),
             key: Shown::Nothing,
             path_and_query: path_and_query.parse().unwrap(),
-            call: *call,
+            endpoint: *endpoint,
         };
         assert_eq!(parse(method, target, &HeaderMap::new()), Ok(expected), "{line}");
     }
 }
 
 #[track_caller]
-fn assert_refused(target: &str, refused: Refused) {
+fn assert_refused(target: &str, refused: InvalidTarget) {
     for method in ["POST", "GET", "HEAD"] {
         assert_eq!(parse(method, target, &HeaderMap::new()), Err(refused), "{target}");
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use function::drill::{Drill, GOOD_FOR, MOST_TOKENS, Nonce, is_asked, limited};
 use function::failover::cooldown::Timestamp;
-use function::failover::hint::{Limited, Whose};
+use function::failover::hint::{Limited, LimitedSubject};
 use function::failover::identity::{Fingerprint, ModelClass};
 use function::failover::{AnthropicTry, Attempt, FallbackOn, Policy, Said, Upstream, Verdict};
 use http::{HeaderMap, HeaderValue, Method};
@@ -84,7 +84,8 @@ fn the_limit_that_is_played_is_one_that_is_remembered_and_nobodys() {
             panic!("{threshold:?}: {verdict:?}");
         };
         assert_eq!(next.upstream(), Upstream::Bedrock);
-        let whose = Whose { fingerprint: nonce.nobody(), class: &class, model: "m", user: None };
+        let whose =
+            LimitedSubject { fingerprint: nonce.nobody(), class: &class, model: "m", user: None };
         let limits = limit.cooldowns(&whose, at(0));
         assert_eq!((limits.len(), limits[0].1.reason.as_str()), (1, "retry-after"));
         assert!(matches!(said, Said::Limited(Limited { account: None, .. })));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use function::failover::cooldown::{Cooldown, Timestamp};
 use function::failover::hint::{
-    End, Limited, Whose, judge_event, judge_failure, retry_after_seconds,
+    End, Limited, LimitedSubject, judge_event, judge_failure, retry_after_seconds,
 };
 use function::failover::identity::{Fingerprint, ModelClass};
 use function::failover::known::{Known, Proof};
@@ -910,10 +910,10 @@ fn hint(pairs: &[(&str, &str)]) -> Option<u64> {
     limited(pairs).hint(now()).map(|hint| hint.as_secs())
 }
 
-fn whose() -> Whose<'static> {
+fn whose() -> LimitedSubject<'static> {
     use std::sync::LazyLock;
     static CLASS: LazyLock<ModelClass> = LazyLock::new(|| class("opus"));
-    Whose {
+    LimitedSubject {
         fingerprint: Fingerprint::of(&[b"sk-ant-api03-test"]).unwrap(),
         class: &CLASS,
         model: "claude-opus-5-5",

@@ -215,6 +215,49 @@ fn the_fence_between_rooms_sees_what_it_forbids() {
     assert_eq!(named_rooms(text).into_iter().collect::<Vec<_>>(), ["aws", "stack", "view"]);
 }
 
+/// One meaning for one name: whoever reads a name anywhere in the crate knows which type it is. The
+/// exceptions, each with its reason; private types within a function are their reader's own.
+const TWICE: [(&str, &str); 0] = [];
+
+#[test]
+fn no_name_stands_for_two_types_of_the_proxy() {
+    let home = root().join("function").join("src");
+    let mut found = BTreeMap::<String, Vec<String>>::new();
+    for file in sources().into_iter().filter(|file| file.starts_with(&home)) {
+        let place = file.strip_prefix(&home).unwrap().display().to_string();
+        for name in types(&fs::read_to_string(&file).unwrap()) {
+            found.entry(name).or_default().push(place.clone());
+        }
+    }
+    assert!(found.len() > 100, "{found:?}");
+    found.retain(|name, places| places.len() > 1 && TWICE.iter().all(|(known, _)| known != name));
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn the_search_for_types_sees_every_form_of_them() {
+    let text = "pub struct A<T> {}\nenum B {}\npub(in crate::x) type C = u8;\nunsafe trait D {}\n\
+                pub(super) union E {}\n// struct F\nfn f() {\n    struct G;\n}\nlet structure = 1;";
+    assert_eq!(types(text), ["A", "B", "C", "D", "E"]);
+}
+
+/// The types that a file defines, those within functions and other blocks left out.
+fn types(text: &str) -> Vec<String> {
+    let name = |line: &str| {
+        let line = match line.strip_prefix("pub(") {
+            Some(rest) => rest.split_once(") ")?.1,
+            None => line.strip_prefix("pub ").unwrap_or(line),
+        };
+        let mut words = line.strip_prefix("unsafe ").unwrap_or(line).split(' ');
+        let kinds = ["struct", "enum", "type", "trait", "union"];
+        words.next().filter(|word| kinds.contains(word))?;
+        let name = words.next()?;
+        let end = name.find(|c: char| !is_part_of_a_name(c)).unwrap_or(name.len());
+        Some(name[..end].to_owned())
+    };
+    text.lines().filter_map(name).collect()
+}
+
 #[test]
 fn every_file_says_what_it_is_for() {
     for file in sources().into_iter().chain(rust_files("tests")) {

@@ -2,7 +2,7 @@
 //!
 //! `golden/translate` holds requests of Claude Code 2.1.330 and of an SDK, recorded with dummy
 //! credentials, long texts cut; `bedrock.json` is what Claude Code itself sent to Bedrock for the
-//! same prompt. The snapshots show one request that uses everything, for each line of models.
+//! same prompt. The snapshots show one request that uses everything, for each generation of models.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where its own material is broken")]
 
@@ -41,14 +41,14 @@ fn add_deviations(body: &mut Value, preserved_thinking: bool) {
 #[test]
 fn every_recorded_request_is_translated_for_every_line() {
     for case in ["image-turn-opus-5-5", "tool-turn-opus-5-5", "sdk-sonnet-4-5", "plain-haiku-4-5"] {
-        for line in LINES {
+        for generation in GENERATIONS {
             let request = Request::read(&golden(case).join("request.json"));
-            let body = request.to_bedrock_as(line).unwrap();
+            let body = request.to_bedrock_as(generation).unwrap();
             for gone in ["model", "stream", "context_management"] {
-                assert_eq!(body.get(gone), None, "{case} for {line}");
+                assert_eq!(body.get(gone), None, "{case} for {generation}");
             }
             for message in body["messages"].as_array().unwrap() {
-                assert_eq!(message.get("output_config"), None, "{case} for {line}");
+                assert_eq!(message.get("output_config"), None, "{case} for {generation}");
             }
         }
     }
@@ -62,9 +62,9 @@ fn everything_at_once_for_each_line() {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| {
-        for line in LINES {
-            let shown = serde_json::to_string_pretty(&request.to_bedrock_as(line).unwrap());
-            insta::assert_snapshot!(format!("everything-{line}"), shown.unwrap());
+        for generation in GENERATIONS {
+            let shown = serde_json::to_string_pretty(&request.to_bedrock_as(generation).unwrap());
+            insta::assert_snapshot!(format!("everything-{generation}"), shown.unwrap());
         }
     });
 }
@@ -377,9 +377,13 @@ fn a_system_message_that_carried_only_settings_is_dropped() {
         {"role": "user", "content": "a"},
         {"role": "system", "content": [], "output_config": {"effort": "low"}}
     ]});
-    for line in LINES {
-        let translated = translate(line, &[], &body).unwrap();
-        assert_eq!(translated["messages"], json!([{"role": "user", "content": "a"}]), "{line}");
+    for generation in GENERATIONS {
+        let translated = translate(generation, &[], &body).unwrap();
+        assert_eq!(
+            translated["messages"],
+            json!([{"role": "user", "content": "a"}]),
+            "{generation}"
+        );
     }
 }
 
@@ -517,31 +521,39 @@ fn what_is_no_request_is_refused() {
 
 /// What each tool needs on Bedrock, and since which generation of models that is taken there.
 const TOOLS: [(&str, Option<&str>, &[&str]); 12] = [
-    ("custom", None, &LINES),
-    ("bash_20241022", Some("computer-use-2024-10-22"), &LINES),
-    ("bash_20250124", None, &LINES),
-    ("text_editor_20241022", Some("computer-use-2024-10-22"), &LINES),
-    ("text_editor_20250124", None, &LINES),
-    ("text_editor_20250429", None, &LINES),
-    ("text_editor_20250728", None, &LINES),
-    ("computer_20241022", Some("computer-use-2024-10-22"), &LINES),
-    ("computer_20250124", Some("computer-use-2025-01-24"), &LINES),
-    ("computer_20251124", Some("computer-use-2025-11-24"), &LINES),
-    ("memory_20250818", Some("context-management-2025-06-27"), LINES.split_at(3).1),
-    ("tool_search_tool_bm25_20251119", Some("tool-search-tool-2025-10-19"), LINES.split_at(3).1),
+    ("custom", None, &GENERATIONS),
+    ("bash_20241022", Some("computer-use-2024-10-22"), &GENERATIONS),
+    ("bash_20250124", None, &GENERATIONS),
+    ("text_editor_20241022", Some("computer-use-2024-10-22"), &GENERATIONS),
+    ("text_editor_20250124", None, &GENERATIONS),
+    ("text_editor_20250429", None, &GENERATIONS),
+    ("text_editor_20250728", None, &GENERATIONS),
+    ("computer_20241022", Some("computer-use-2024-10-22"), &GENERATIONS),
+    ("computer_20250124", Some("computer-use-2025-01-24"), &GENERATIONS),
+    ("computer_20251124", Some("computer-use-2025-11-24"), &GENERATIONS),
+    ("memory_20250818", Some("context-management-2025-06-27"), GENERATIONS.split_at(3).1),
+    (
+        "tool_search_tool_bm25_20251119",
+        Some("tool-search-tool-2025-10-19"),
+        GENERATIONS.split_at(3).1,
+    ),
 ];
 
 #[test]
 fn a_tool_goes_with_the_beta_that_it_needs_or_not_at_all() {
-    for (kind, beta, lines) in TOOLS {
+    for (kind, beta, generations) in TOOLS {
         let body = json!({"tools": [{"type": kind, "name": "a"}]});
-        for line in LINES {
+        for generation in GENERATIONS {
             for sent in [vec![], beta.into_iter().collect()] {
-                let translated = translate(line, &sent, &body);
-                assert_eq!(translated.is_ok(), lines.contains(&line), "{kind} for {line}");
+                let translated = translate(generation, &sent, &body);
+                assert_eq!(
+                    translated.is_ok(),
+                    generations.contains(&generation),
+                    "{kind} for {generation}"
+                );
                 let Ok(translated) = translated else { continue };
                 let betas = translated.get("anthropic_beta").cloned();
-                assert_eq!(betas, beta.map(|beta| json!([beta])), "{kind} for {line}");
+                assert_eq!(betas, beta.map(|beta| json!([beta])), "{kind} for {generation}");
                 assert_eq!(translated["tools"], body["tools"]);
             }
             let mut mends = Mends::default();
@@ -551,8 +563,9 @@ fn a_tool_goes_with_the_beta_that_it_needs_or_not_at_all() {
                 json!({"anthropic_beta": [beta]}).to_string().as_bytes(),
             );
             let body = json!({"messages": [], "tools": body["tools"]}).to_string();
-            let without = to_bedrock(body.as_bytes(), &Headers::default(), &model_of(line), &mends);
-            assert!(without.is_err(), "{kind} for {line} without its beta");
+            let without =
+                to_bedrock(body.as_bytes(), &Headers::default(), &model_of(generation), &mends);
+            assert!(without.is_err(), "{kind} for {generation} without its beta");
         }
         let counted = json!({"messages": [], "tools": body["tools"]}).to_string();
         let count =
@@ -632,14 +645,14 @@ fn a_request_to_cache_becomes_a_marker_on_the_last_block_that_may_carry_one() {
             Some("/messages/1/content/1"),
         ),
     ] {
-        for (line, caches) in
-            LINES.map(|line| (line, ["claude-opus-4-7", "claude-opus-4-8", NEWEST].contains(&line)))
-        {
+        for (generation, caches) in GENERATIONS.map(|generation| {
+            (generation, ["claude-opus-4-7", "claude-opus-4-8", NEWEST].contains(&generation))
+        }) {
             let marker = json!({"type": "ephemeral", "ttl": "1h", "scope": "global"});
             let body = json!({"messages": messages, "cache_control": marker});
-            let Ok(sent) = translate(line, &[], &body) else { panic!("{line} {body}") };
-            assert_eq!(sent.get("cache_control").is_some(), caches, "{line}");
-            let old = LINES.split_at(3).0.contains(&line);
+            let Ok(sent) = translate(generation, &[], &body) else { panic!("{generation} {body}") };
+            assert_eq!(sent.get("cache_control").is_some(), caches, "{generation}");
+            let old = GENERATIONS.split_at(3).0.contains(&generation);
             let left = if old {
                 json!({"type": "ephemeral"})
             } else {
@@ -647,9 +660,9 @@ fn a_request_to_cache_becomes_a_marker_on_the_last_block_that_may_carry_one() {
             };
             let expected = marked.filter(|_| !caches).map(|_| left);
             let at = marked.and_then(|at| sent.pointer(at)).map(|block| &block["cache_control"]);
-            assert_eq!(at.filter(|at| !at.is_null()), expected.as_ref(), "{line} {sent}");
+            assert_eq!(at.filter(|at| !at.is_null()), expected.as_ref(), "{generation} {sent}");
             let all = sent["messages"].to_string().matches("cache_control").count();
-            assert_eq!(all, usize::from(expected.is_some()), "{line} {sent}");
+            assert_eq!(all, usize::from(expected.is_some()), "{generation} {sent}");
         }
     }
 }
@@ -755,10 +768,14 @@ fn what_needs_no_change_is_copied_byte_for_byte() {
     let tools =
         r#"[{ "name":"a", "input_schema":{"type":"object","b":1,"a":10000000000000000000000} }]"#;
     let body = format!(r#"{{"model":"m","messages":{messages},"tools":{tools}}}"#);
-    for line in LINES {
-        let body =
-            to_bedrock(body.as_bytes(), &Headers::default(), &model_of(line), &Mends::default())
-                .unwrap();
+    for generation in GENERATIONS {
+        let body = to_bedrock(
+            body.as_bytes(),
+            &Headers::default(),
+            &model_of(generation),
+            &Mends::default(),
+        )
+        .unwrap();
         let body = String::from_utf8(body).unwrap();
         assert!(body.contains(messages) && body.contains(tools), "{body}");
     }
@@ -814,14 +831,14 @@ fn more_elements_than_a_request_can_have_are_refused() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>(), line in line()) {
-        let _ = to_bedrock(&bytes, &Headers::default(), &model_of(line), &Mends::default()).is_ok();
-        let _ = to_count(&bytes, &Headers::default(), &model_of(line)).is_ok();
+    fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>(), generation in generation()) {
+        let _ = to_bedrock(&bytes, &Headers::default(), &model_of(generation), &Mends::default()).is_ok();
+        let _ = to_count(&bytes, &Headers::default(), &model_of(generation)).is_ok();
     }
 
     #[test]
     fn what_comes_out_is_a_body_without_model_and_stream(
-        body in requests(), line in line(), sent in "[a-z0-9, -]{0,40}",
+        body in requests(), generation in generation(), sent in "[a-z0-9, -]{0,40}",
     ) {
         let body = body.to_string();
         let headers = Headers { betas: vec![&sent], version: None };
@@ -829,7 +846,7 @@ proptest! {
             to_bedrock(body, headers, model, &Mends::default())
         };
         for to in [&mended as &dyn Fn(&[u8], &Headers<'_>, &Model) -> _, &to_count] {
-            if let Ok(body) = to(body.as_bytes(), &headers, &model_of(line)) {
+            if let Ok(body) = to(body.as_bytes(), &headers, &model_of(generation)) {
                 let body = parsed(&body);
                 prop_assert!(body.get("model").is_none() && body.get("stream").is_none());
                 prop_assert!(body["messages"].is_array());
@@ -841,13 +858,13 @@ proptest! {
     #[test]
     fn a_longer_conversation_begins_with_the_same_bytes(
         turns in prop::collection::vec(turns(), 1..8), cut in any::<prop::sample::Index>(),
-        line in line(),
+        generation in generation(),
     ) {
         let translated = |turns: &[Vec<Value>]| {
             let opened = [vec![json!({"role": "user", "content": "opens"})], turns.concat()];
             let messages = opened.concat();
             let body = json!({"messages": messages}).to_string();
-            let body = to_bedrock(body.as_bytes(), &Headers::default(), &model_of(line), &Mends::default()).unwrap();
+            let body = to_bedrock(body.as_bytes(), &Headers::default(), &model_of(generation), &Mends::default()).unwrap();
             String::from_utf8(body).unwrap()
         };
         let shorter = translated(&turns[..=cut.index(turns.len())]);
@@ -1062,8 +1079,8 @@ fn tokens_are_counted_with_the_foundation_model() {
 
 const NEWEST: &str = "claude-opus-5-5";
 
-/// One model of each line, oldest first.
-const LINES: [&str; 11] = [
+/// One model of each generation, oldest first.
+const GENERATIONS: [&str; 11] = [
     "claude-3-5-haiku-latest",
     "claude-sonnet-4-0",
     "claude-opus-4-1",
@@ -1134,8 +1151,8 @@ fn betas(model: &str, sent: &[&str], body: &Value) -> Vec<String> {
     serde_json::from_value(betas).unwrap()
 }
 
-fn line() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(&LINES[..])
+fn generation() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(&GENERATIONS[..])
 }
 
 /// Requests with all the keys that mean something, in places where they may or may not.

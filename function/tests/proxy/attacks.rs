@@ -6,7 +6,7 @@ use std::{sync::Arc, thread, time::Duration};
 use bytes::Bytes;
 use function::access::ProxyKey;
 use function::proxy::Proxy;
-use function::room::{Room, Space};
+use function::room::{Capacity, Room};
 use function::serve::local;
 use function::settings::{Options, Settings};
 use function::store::{Store, memory::MemoryStore};
@@ -397,7 +397,7 @@ fn who_sends_nothing_more_is_sent_away() {
 async fn more_requests_than_there_is_room_for_are_sent_away_honestly() {
     let world = World::start();
     let proxy = in_process(&world.anthropic.url()).await;
-    let room = Room::new(Space { places: 1, bytes: 0 });
+    let room = Room::new(Capacity { requests: 1, bytes: 0 });
     let ask = || {
         let request = Request::get("/v1/models").body(Full::<Bytes>::default());
         local::answer(Arc::clone(&proxy), room.clone(), request.expect("it is a request"))

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use function::upstream::anthropic::{Anthropic, Patience};
+use function::upstream::anthropic::{Anthropic, Timeouts};
 use futures_util::future::join_all;
 use http::{HeaderMap, Method, uri::PathAndQuery};
 use http_body_util::BodyExt;
@@ -64,7 +64,7 @@ async fn a_connection_is_as_young_as_the_end_of_its_last_answer() {
     let fake = FakeAnthropic::start();
     let kept_for = Duration::from_millis(250);
     fake.always(ok().pause_after(3, kept_for * 3 / 2));
-    let anthropic = patient(&fake, Patience { kept_for, ..Patience::default() });
+    let anthropic = with_timeouts(&fake, Timeouts { kept_for, ..Timeouts::default() });
     for _ in 0..20 {
         assert!(ask(&anthropic).await.ends_with("data: {\"type\":\"message_stop\"}\n\n"));
         sleep(kept_for / 5).await;
@@ -330,8 +330,8 @@ fn read_head(socket: &mut TcpStream) -> String {
     String::from_utf8_lossy(&head).into_owned()
 }
 
-fn patient(fake: &FakeAnthropic, patience: Patience) -> Anthropic {
-    Anthropic::patient(fake.url().parse().expect("it is a URL"), patience)
+fn with_timeouts(fake: &FakeAnthropic, timeouts: Timeouts) -> Anthropic {
+    Anthropic::with_timeouts(fake.url().parse().expect("it is a URL"), timeouts)
 }
 
 /// Reads one stream to its end.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use function::{serve::local::Limits, upstream::anthropic::Patience};
+use function::{serve::local::Limits, upstream::anthropic::Timeouts};
 use futures_util::future::join_all;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, client::conn::http2};
@@ -143,7 +143,7 @@ async fn an_answer_over_http_2_is_finished_before_the_end() {
 }
 
 async fn house(head: Duration, untaken: Duration, files: usize) -> House {
-    House::within(&[], Patience::default(), Limits { files, head, untaken }).await
+    House::within(&[], Timeouts::default(), Limits { files, head, untaken }).await
 }
 
 fn message(said: &str) -> String {

@@ -17,12 +17,12 @@ use function::{
     access::ProxyKey,
     clock,
     proxy::Proxy,
-    room::{Room, SMALL_BODY, Space},
+    room::{Capacity, Room, SMALL_BODY},
     serve::local::{self, Limits},
     settings::{Options, Settings},
     store::Store,
     upstream::{
-        anthropic::{Anthropic, Patience},
+        anthropic::{Anthropic, Timeouts},
         aws::Aws,
         bedrock::Bedrock,
     },
@@ -55,11 +55,11 @@ const CAROL: &str = "sk-ant-api03-test-carol";
 
 #[tokio::test]
 async fn a_stream_of_anthropic_without_content_has_failed() {
-    let patience = Patience { first_content: Duration::from_millis(700), ..Patience::default() };
+    let timeouts = Timeouts { first_content: Duration::from_millis(700), ..Timeouts::default() };
     for (fallback_on, reason) in [("rate_limit,overloaded,server_error", "server_error"), ("", "")]
     {
         let fallback_on = if reason.is_empty() { "overloaded" } else { fallback_on };
-        let house = House::start(&[("FALLBACK_ON", fallback_on)], patience).await;
+        let house = House::start(&[("FALLBACK_ON", fallback_on)], timeouts).await;
         house.anthropic.always(ok().pause_after(1, FOR_EVER));
         let begun = Instant::now();
         let reply = house.call(Call::message()).await;
@@ -80,7 +80,7 @@ async fn a_stream_of_anthropic_without_content_has_failed() {
 #[tokio::test]
 async fn an_answer_that_falls_silent_is_not_waited_for() {
     let silence = Duration::from_millis(500);
-    let house = House::start(&[], Patience { silence, ..Patience::default() }).await;
+    let house = House::start(&[], Timeouts { silence, ..Timeouts::default() }).await;
     house.anthropic.next([ok().pause_after(5, FOR_EVER)]);
     let cut = house.call(Call::message()).await;
     assert_one_error_at_the_end(&cut, "silent");
@@ -101,19 +101,19 @@ async fn an_answer_that_falls_silent_is_not_waited_for() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_client_that_takes_nothing_gives_its_place_back() {
-    // So many files make four places.
+    // So many files make four requests.
     let limits = Limits { files: 80, head: FOR_EVER, untaken: Duration::from_secs(6) };
-    let house = House::within(&[], Patience::default(), limits).await;
+    let house = House::within(&[], Timeouts::default(), limits).await;
     let long = "x".repeat(12 << 20);
     let mut stalled = Vec::new();
     for credential in [ALICE, BOB, CAROL, "sk-ant-api03-test-dave"] {
         stalled.push(Call::message().by(credential).says(&long).open(house.address).await);
     }
     let erin = || house.call(Call::message().by("sk-ant-api03-test-erin"));
-    assert_eq!(erin().await.status, 503, "all places are taken");
+    assert_eq!(erin().await.status, 503, "all requests are taken");
     let begun = Instant::now();
     while erin().await.status != 200 {
-        assert!(begun.elapsed() < SOON, "the places never come back");
+        assert!(begun.elapsed() < SOON, "the requests never come back");
         sleep(Duration::from_millis(200)).await;
     }
     drop(stalled);
@@ -121,7 +121,7 @@ async fn a_client_that_takes_nothing_gives_its_place_back() {
 
 #[tokio::test]
 async fn being_busy_is_no_illness() {
-    // So many files make 40 places and 80 connections.
+    // So many files make 40 requests and 80 connections.
     let world = Plan::default().files(224).start();
     world.anthropic.always(hang());
     let address = world.address();
@@ -191,7 +191,7 @@ async fn a_body_behind_a_key_that_nobody_has_judged_takes_no_room() {
     let store = Store::open(&settings, &aws, clock::now()).expect("it makes no call");
     let upstream = Anthropic::new(settings.upstream_url.clone());
     let proxy = Arc::new(Proxy::new(settings, upstream, Bedrock::new(&[], &aws), store));
-    let whole = Space { places: 8, bytes: 256 << 20 };
+    let whole = Capacity { requests: 8, bytes: 256 << 20 };
     let room = Room::new(whole);
     let read = Arc::new(AtomicUsize::new(0));
     let stranger = || {
@@ -264,12 +264,12 @@ pub(crate) struct House {
 }
 
 impl House {
-    async fn start(vars: &[(&str, &str)], patience: Patience) -> Self {
-        Self::within(vars, patience, Limits { files: 1024, head: FOR_EVER, untaken: FOR_EVER })
+    async fn start(vars: &[(&str, &str)], timeouts: Timeouts) -> Self {
+        Self::within(vars, timeouts, Limits { files: 1024, head: FOR_EVER, untaken: FOR_EVER })
             .await
     }
 
-    pub(crate) async fn within(vars: &[(&str, &str)], patience: Patience, limits: Limits) -> Self {
+    pub(crate) async fn within(vars: &[(&str, &str)], timeouts: Timeouts, limits: Limits) -> Self {
         let (anthropic, bedrock) = (FakeAnthropic::start(), FakeBedrock::start());
         let url = anthropic.url();
         let named = [("ANTHROPIC_UPSTREAM_URL", url.as_str()), ("RATE_LIMIT_STORE", "memory")];
@@ -277,7 +277,7 @@ impl House {
         let settings = Settings::from_vars(vars, Options::default(), None).expect("they are good");
         let aws = Aws::from(moto::config(&bedrock.url()).await);
         let store = Store::open(&settings, &aws, clock::now()).expect("it is in memory");
-        let upstream = Anthropic::patient(settings.upstream_url.clone(), patience);
+        let upstream = Anthropic::with_timeouts(settings.upstream_url.clone(), timeouts);
         let there = Bedrock::new(&["us-east-1".to_owned()], &aws);
         let proxy = Arc::new(Proxy::new(settings, upstream, there, store));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");

@@ -6,7 +6,7 @@
 use function::clock;
 use function::drill::{Drill, GOOD_FOR, Nonce};
 use function::failover::cooldown::{Cooldown, Timestamp};
-use function::failover::identity::{LimitKey, ModelClass, Scope};
+use function::failover::identity::{LimitKey, LimitScope, ModelClass};
 use function::money::prices::CHECKED_ON;
 use function::money::{Cost, Invoked, Prices};
 use function::store::dynamo::item;
@@ -38,7 +38,7 @@ pub(super) async fn run(session: &mut Session, args: DrillArgs) -> Result<Exit, 
     let drill = Drill { model: args.model, expires_at: in_whole_seconds(clock::now() + GOOD_FOR) };
     let staged = Staged {
         drill: item::drill_item(&nonce.digest(), &drill),
-        limit: LimitKey { fingerprint: nonce.nobody(), scope: Scope::Class(class) },
+        limit: LimitKey { fingerprint: nonce.nobody(), scope: LimitScope::Class(class) },
         items,
     };
     let digits = &nonce.digest().to_string()[..12];

@@ -121,7 +121,7 @@ fn whose(limits: Vec<Limit>, who: &str) -> Result<Vec<Limit>, Failure> {
 #[cfg(test)]
 mod tests {
     use function::failover::cooldown::Cooldown;
-    use function::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+    use function::failover::identity::{Fingerprint, LimitKey, LimitScope, ModelClass};
     use jiff::SignedDuration;
 
     use super::*;
@@ -178,8 +178,8 @@ mod tests {
 
     fn limit(user: Option<&str>, class: &str, credential: u8) -> Limit {
         let scope = match class {
-            "*" => Scope::Account,
-            class => Scope::Class(ModelClass::of(class).unwrap()),
+            "*" => LimitScope::Account,
+            class => LimitScope::Class(ModelClass::of(class).unwrap()),
         };
         let fingerprint = Fingerprint::of(&[credential.to_string().as_bytes()]).unwrap();
         let cooldown = Cooldown {

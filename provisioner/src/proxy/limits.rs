@@ -3,7 +3,7 @@
 //! A limit that is over is none, whether or not DynamoDB has removed it.
 
 use function::failover::cooldown::{Cooldown, Timestamp};
-use function::failover::identity::{LimitKey, ModelClass, Scope};
+use function::failover::identity::{LimitKey, LimitScope, ModelClass};
 use function::store::dynamo::item;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -53,8 +53,8 @@ impl Limit {
     #[must_use]
     pub fn covers(&self, answer: &Answer) -> bool {
         let class = match &self.key.scope {
-            Scope::Account => true,
-            Scope::Class(class) => {
+            LimitScope::Account => true,
+            LimitScope::Class(class) => {
                 answer.model.as_deref().and_then(ModelClass::of).as_ref() == Some(class)
             }
         };
@@ -93,8 +93,8 @@ impl Limit {
     #[must_use]
     pub fn models(&self) -> &str {
         match &self.key.scope {
-            Scope::Account => "all",
-            Scope::Class(class) => class.as_str(),
+            LimitScope::Account => "all",
+            LimitScope::Class(class) => class.as_str(),
         }
     }
 }

@@ -14,7 +14,7 @@ pub use tail::{Event, LATE, Tail};
 
 use std::fmt::Write as _;
 
-use function::telemetry::{RequestLine, Tokens};
+use function::telemetry::{LoggedTokens, RequestLine};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -91,7 +91,7 @@ pub fn json(line: &LogLine, at: Timestamp) -> Value {
     let time = at.to_string();
     match line {
         LogLine::Request(line) => {
-            let Tokens { input, output, cache_read, cache_write } = line.tokens;
+            let LoggedTokens { input, output, cache_read, cache_write } = line.tokens;
             json!({
                 "time": time, "kind": "request", "id": line.id, "call": line.call,
                 "user": line.user, "model": line.model, "stream": line.stream,
@@ -127,8 +127,8 @@ fn why(line: &RequestLine) -> String {
 }
 
 /// What went in, the cached part of it, and what came out.
-fn tokens(tokens: Tokens) -> String {
-    let Tokens { input, output, cache_read, cache_write } = tokens;
+fn tokens(tokens: LoggedTokens) -> String {
+    let LoggedTokens { input, output, cache_read, cache_write } = tokens;
     if [input, output, cache_read, cache_write].iter().all(Option::is_none) {
         return String::new();
     }

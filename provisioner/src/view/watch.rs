@@ -198,7 +198,7 @@ pub fn json(sight: &Sight) -> Value {
 mod tests {
     use clap::Parser as _;
     use function::failover::cooldown::Cooldown;
-    use function::failover::identity::{Fingerprint, LimitKey, Scope as Models};
+    use function::failover::identity::{Fingerprint, LimitKey, LimitScope};
     use jiff::SignedDuration;
     use jiff::tz;
 
@@ -337,7 +337,7 @@ mod tests {
             user: Some("alice".to_owned()),
         };
         let fingerprint = Fingerprint::of(&[b"a"]).unwrap();
-        let key = LimitKey { fingerprint, scope: Models::Account };
+        let key = LimitKey { fingerprint, scope: LimitScope::Account };
         let person = |user: Option<&str>, keys, requests, ago: i64| Person {
             user: user.map(str::to_owned),
             keys: Some(keys),

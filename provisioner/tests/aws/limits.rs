@@ -2,7 +2,7 @@
 
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
 use function::failover::cooldown::{Cooldown, Timestamp};
-use function::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use function::failover::identity::{Fingerprint, LimitKey, LimitScope, ModelClass};
 use function::failover::known::Proof;
 use function::store::dynamo::DynamoStore;
 use function::store::{Query, RateLimitStore};
@@ -149,8 +149,8 @@ pub(crate) async fn deployed(emulator: testing::aws::emulator::Emulator) -> Worl
         ("c", None, "opus", 45),
     ] {
         let scope = match class {
-            "*" => Scope::Account,
-            class => Scope::Class(ModelClass::of(class).unwrap()),
+            "*" => LimitScope::Account,
+            class => LimitScope::Class(ModelClass::of(class).unwrap()),
         };
         let cooldown = Cooldown {
             until: now + SignedDuration::from_mins(minutes),

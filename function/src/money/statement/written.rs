@@ -16,12 +16,12 @@ type Number = Box<RawValue>;
 struct All<'a> {
     month: &'a str,
     timezone: &'a str,
-    users: Vec<User<'a>>,
+    users: Vec<UserRow<'a>>,
     total_usd: Option<Number>,
 }
 
 #[derive(Serialize)]
-struct User<'a> {
+struct UserRow<'a> {
     user: Option<&'a str>,
     subject: &'a str,
     cost_usd: Option<Number>,
@@ -54,13 +54,13 @@ pub fn json(all: &Statements) -> String {
     let written = All {
         month: &all.month,
         timezone: &all.timezone,
-        users: all.users.iter().map(User::of).collect(),
+        users: all.users.iter().map(UserRow::of).collect(),
         total_usd: dollars(all.total().cost),
     };
     serde_json::to_string(&written).unwrap_or_default()
 }
 
-impl<'a> User<'a> {
+impl<'a> UserRow<'a> {
     fn of(statement: &'a Statement) -> Self {
         let parts = |parts: &'a BTreeMap<String, MicroDollars>| {
             parts.iter().map(|(name, amount)| (name.as_str(), dollars(*amount))).collect()

@@ -14,8 +14,8 @@ use crate::clock;
 use crate::failover::{Reason, Said, Upstream, hint, proof};
 use crate::messages::{ApiError, Opening};
 use crate::proxy::ask::Ask;
-use crate::proxy::content::{self, Content, MOST_ERROR_BYTES, Wrong};
-use crate::proxy::early::Early;
+use crate::proxy::content::{self, Content, ContentError, MOST_ERROR_BYTES};
+use crate::proxy::early::EarlyHead;
 use crate::proxy::fault;
 use crate::proxy::labels::anthropic_head;
 use crate::proxy::ledger::Ledger;
@@ -32,10 +32,14 @@ const BROKE_EARLY: &str = "The connection to Anthropic broke before the answer b
 const FELL_SILENT: &str = "Anthropic began an answer, and then sent nothing of it for too long.";
 
 /// What Anthropic has said, and what the client gets of it if that is the end.
-type Brought = (Said, Option<Response<Content>>);
+type AnthropicOutcome = (Said, Option<Response<Content>>);
 
 /// Sends the request to Anthropic and judges the answer.
-pub(in crate::proxy) async fn ask(ask: &Ask, ledger: &mut Ledger, early: &Early) -> Brought {
+pub(in crate::proxy) async fn ask(
+    ask: &Ask,
+    ledger: &mut Ledger,
+    early: &EarlyHead,
+) -> AnthropicOutcome {
     early.forget();
     let (head, answer) = match send(ask, ledger).await {
         Ok(answer) => answer.into_parts(),
@@ -67,7 +71,7 @@ pub(in crate::proxy) async fn send(
 }
 
 /// Nothing that could be passed on: a head that is none of an answer is the server's error.
-fn unanswered(ask: &Ask, fault: &Fault) -> Brought {
+fn unanswered(ask: &Ask, fault: &Fault) -> AnthropicOutcome {
     let answer = fault::failure_of(fault).into_response(ask.record.id()).map(content::full);
     let said = match fault {
         Fault::NoAnswer { .. } => Said::ServerError,
@@ -81,9 +85,9 @@ fn unanswered(ask: &Ask, fault: &Fault) -> Brought {
 async fn accepted(
     ask: &Ask,
     ledger: &mut Ledger,
-    early: &Early,
+    early: &EarlyHead,
     (head, answer): (Parts, Answer),
-) -> Brought {
+) -> AnthropicOutcome {
     if let Some(proof) = proof::carried_by(head.status, &head.headers, false, clock::now()) {
         ledger.over(ask);
         ledger.proven(ask, proof);
@@ -103,8 +107,8 @@ async fn accepted(
 }
 
 /// Reads Anthropic's stream up to its first content.
-async fn hold(ask: &Ask, ledger: &mut Ledger, head: Parts, mut answer: Answer) -> Brought {
-    let patience = ledger.proxy.anthropic.patience().first_content;
+async fn hold(ask: &Ask, ledger: &mut Ledger, head: Parts, mut answer: Answer) -> AnthropicOutcome {
+    let patience = ledger.proxy.anthropic.timeouts().first_content;
     let mut held = BytesMut::new();
     let opened = {
         let opening = tokio::time::timeout(patience, read_opening(&mut answer, &mut held));
@@ -125,7 +129,7 @@ async fn hold(ask: &Ask, ledger: &mut Ledger, head: Parts, mut answer: Answer) -
 }
 
 /// Anthropic's stream failed before its first content: it ends as any broken stream does.
-fn cut(ask: &Ask, head: Parts, mut held: BytesMut, message: &str) -> Brought {
+fn cut(ask: &Ask, head: Parts, mut held: BytesMut, message: &str) -> AnthropicOutcome {
     let event = Failure::new(ErrorKind::Api, message).into_event(ask.record.id());
     held.extend_from_slice(&event);
     let answer = Response::from_parts(streamed(head), content::full(held.freeze()));
@@ -144,7 +148,7 @@ pub(in crate::proxy) async fn refused(
         ledger.refused(ask);
     }
     let stranger = ask.subject.as_ref().filter(|_| head.status == StatusCode::UNAUTHORIZED);
-    let kept = stranger.and_then(|subject| subject.manner);
+    let kept = stranger.and_then(|subject| subject.presented);
     let judged = kept.is_some() || matches!(head.status.as_u16(), 429 | 500..=504 | 529);
     let Some(subject) = ask.subject.as_ref().filter(|_| judged) else {
         return (Said::Answered, Response::from_parts(head, Content::AsItComes(answer)));
@@ -158,9 +162,9 @@ pub(in crate::proxy) async fn refused(
         let body = content::resumed(read, answer);
         return (Said::Answered, Response::from_parts(head, body));
     }
-    if let Some(manner) = kept {
+    if let Some(presented) = kept {
         let refusal = Response::from_parts(head.clone(), read.clone());
-        ledger.proxy.keep_refusal(manner, refusal);
+        ledger.proxy.keep_refusal(presented, refusal);
     }
     let now = clock::now();
     let said = hint::judge_failure(head.status, &head.headers, &read, &subject.class, now);
@@ -218,7 +222,7 @@ async fn read_opening(
 
 /// An answer with what is wrong with it.
 fn wrong(mut answer: Response<Content>, fault: &'static str) -> Response<Content> {
-    answer.extensions_mut().insert(Wrong(fault));
+    answer.extensions_mut().insert(ContentError(fault));
     answer
 }
 

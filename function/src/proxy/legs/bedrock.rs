@@ -15,7 +15,7 @@ use crate::failover::{Reason, Served, Upstream};
 use crate::proxy::ask::{self, Ask};
 use crate::proxy::budget::Allowance;
 use crate::proxy::content::{self, Content};
-use crate::proxy::early::Early;
+use crate::proxy::early::EarlyHead;
 use crate::proxy::labels;
 use crate::proxy::ledger::Ledger;
 use crate::proxy::meter::{self, Metered};
@@ -33,7 +33,7 @@ use crate::upstream::bedrock::{Call, Events};
 const LARGE_BODY: usize = 256 << 10;
 
 /// What Bedrock has made of the request, and the answer where there is one.
-type Brought = (Served, Option<Response<Content>>);
+type BedrockOutcome = (Served, Option<Response<Content>>);
 
 /// What has been found out about a request on its way through the regions.
 #[derive(Debug, Default)]
@@ -52,9 +52,9 @@ impl Leg {
         &mut self,
         ask: &Ask,
         ledger: &mut Ledger,
-        early: &Early,
+        early: &EarlyHead,
         (reason, region): (Reason, usize),
-    ) -> Brought {
+    ) -> BedrockOutcome {
         if !ledger.may_use_bedrock(ask).await {
             return (Served::Unproven, None);
         }
@@ -84,7 +84,7 @@ impl Leg {
                 break answered;
             }
         };
-        let served = labels::Served {
+        let served = labels::BedrockLabels {
             reason,
             until: ledger.until(),
             model_id: &model_id,
@@ -105,8 +105,8 @@ impl Leg {
         &mut self,
         ask: &Ask,
         failure: &BedrockFailure,
-        served: &labels::Served<'_>,
-    ) -> Brought {
+        served: &labels::BedrockLabels<'_>,
+    ) -> BedrockOutcome {
         let outcome = match failure {
             BedrockFailure::Client { message } => {
                 let failure = Failure::new(ErrorKind::InvalidRequest, message);
@@ -156,7 +156,7 @@ impl Leg {
         let proxy = Arc::clone(&ledger.proxy);
         let model = ask.subject.as_ref().and_then(|subject| subject.model.as_ref());
         if let Some(model) = model.filter(|_| self.mends.is_none()) {
-            let reading = pin!(proxy.lessons.read(model, &proxy.memory, clock::now()));
+            let reading = pin!(proxy.lessons.read(model, &proxy.store, clock::now()));
             ledger.beside(reading).await;
         }
     }
@@ -213,8 +213,8 @@ impl Leg {
         let model = ask.subject.as_ref().and_then(|subject| subject.model.as_ref());
         if let (Some(model), Some(mends)) = (model, self.mends.as_ref().filter(|_| self.mended > 0))
         {
-            let (lessons, memory) = (&ledger.proxy.lessons, &ledger.proxy.memory);
-            let telling = lessons.learn(model, mends, memory, clock::now());
+            let (lessons, store) = (&ledger.proxy.lessons, &ledger.proxy.store);
+            let telling = lessons.learn(model, mends, store, clock::now());
             ledger.write(telling);
         }
     }

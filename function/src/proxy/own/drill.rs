@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Response};
 
 use super::nothing_here;
 use crate::access::Shown;
-use crate::caller::{Call, Target};
+use crate::caller::{Endpoint, Target};
 use crate::clock;
 use crate::drill::{self, Drill, Nonce};
 use crate::failover::known::Known;
@@ -24,7 +24,7 @@ use crate::proxy::admit::NOBODYS_ID;
 use crate::proxy::ask::Ask;
 use crate::proxy::body::Body;
 use crate::proxy::content;
-use crate::proxy::early::Early;
+use crate::proxy::early::EarlyHead;
 use crate::proxy::exchange;
 use crate::proxy::intake;
 use crate::proxy::ledger::{Ledger, Right};
@@ -69,7 +69,7 @@ impl Proxy {
             user: USER.parse().ok(),
             key: Shown::Nothing,
             path_and_query: PathAndQuery::from_static("/v1/messages"),
-            call: Call::Messages,
+            endpoint: Endpoint::Messages,
         };
         let policy = self.policy(Some(&subject));
         // Anthropic's part is played: what it says is known before it is asked.
@@ -77,7 +77,7 @@ impl Proxy {
         let (subject, session) = (Some(subject), None);
         let ask = Ask { target, headers, body, asked, policy, subject, session, record };
         let mut ledger = Ledger::open(self, Right::ByOperator, Known::default());
-        let early = Early::default();
+        let early = EarlyHead::default();
         let driving = Box::pin(exchange::drive(&ask, &mut ledger, &early, Some(said)));
         let ended = driving.await;
         let answer = ended.answer.unwrap_or_else(|| {
@@ -94,7 +94,7 @@ impl Proxy {
     /// The drill that a request may have. Nothing is read for a text that is no nonce.
     async fn taken(&self, headers: &HeaderMap) -> Option<(Nonce, Drill)> {
         let nonce = Nonce::shown(headers).filter(|_| self.settings.drill)?;
-        let drill = self.memory.take_drill(&nonce.digest(), clock::now()).await?;
+        let drill = self.store.take_drill(&nonce.digest(), clock::now()).await?;
         Some((nonce, drill))
     }
 

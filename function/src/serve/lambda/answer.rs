@@ -44,9 +44,9 @@ const MARGIN: Duration = Duration::from_secs(3);
 
 /// The moment at which an answer must end by itself.
 #[derive(Debug)]
-pub(super) struct Curfew(Option<Pin<Box<Sleep>>>);
+pub(super) struct Deadline(Option<Pin<Box<Sleep>>>);
 
-impl Curfew {
+impl Deadline {
     /// A few seconds before `deadline`. One that has passed already, as some emulators send it, is
     /// none.
     pub(super) fn before(deadline: Option<Timestamp>, now: Timestamp) -> Self {
@@ -71,13 +71,13 @@ impl Curfew {
 
 /// Why an answer ends before its end.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Cut {
+pub(super) enum Interruption {
     Deadline,
     Broken,
     Panic,
 }
 
-impl Cut {
+impl Interruption {
     /// What the client is told.
     pub(super) fn failure(self) -> Failure {
         let (kind, message) = match self {
@@ -127,7 +127,7 @@ impl Cut {
 /// Turns an answer into the frames of the streaming protocol.
 pub(super) fn frames(
     response: Response<Body>,
-    mut curfew: Curfew,
+    mut deadline: Deadline,
     record: Record,
 ) -> impl Stream<Item = Frame<Bytes>> + Send {
     let (head, mut body) = response.into_parts();
@@ -138,10 +138,10 @@ pub(super) fn frames(
         yield Frame::data(prelude);
         yield Frame::data(Bytes::from_static(&SEPARATOR));
         let (mut is_empty, mut between) = (true, true);
-        let cut = loop {
+        let interruption = loop {
             let next = tokio::select! {
                 biased;
-                () = curfew.comes() => break Some(Cut::Deadline),
+                () = deadline.comes() => break Some(Interruption::Deadline),
                 next = AssertUnwindSafe(body.frame()).catch_unwind() => next,
             };
             match next {
@@ -153,23 +153,23 @@ pub(super) fn frames(
                     }
                 }
                 Ok(None) => break None,
-                Ok(Some(Err(_))) => break Some(Cut::Broken),
-                Err(_) => break Some(Cut::Panic),
+                Ok(Some(Err(_))) => break Some(Interruption::Broken),
+                Err(_) => break Some(Interruption::Panic),
             }
         };
-        if let Some(cut) = cut {
-            cut.note(&record);
+        if let Some(interruption) = interruption {
+            interruption.note(&record);
             body.give_up().await;
         }
-        if let Some(cut) = cut.filter(|_| is_events) {
-            let event = cut.failure().into_event(record.id());
+        if let Some(interruption) = interruption.filter(|_| is_events) {
+            let event = interruption.failure().into_event(record.id());
             // A torn event is ended first.
             let end: &[u8] = if between { b"" } else { b"\n\n" };
             yield Frame::data([end, &event].concat().into());
         } else if is_empty {
             yield Frame::data(Bytes::from_static(NOT_EMPTY));
         }
-        if let Some(trailers) = cut.and_then(|cut| cut.trailers(is_events)) {
+        if let Some(trailers) = interruption.and_then(|early| early.trailers(is_events)) {
             yield Frame::trailers(trailers);
         }
     }

@@ -109,7 +109,7 @@ impl Runtime {
             request = request.header(INVOCATION_ID, id);
         }
         let (watched, gone) = oneshot::channel();
-        let frames = Watched { frames: Box::pin(frames), _watched: watched };
+        let frames = SignalOnDrop { frames: Box::pin(frames), _watched: watched };
         let answered = self.ask(request, StreamBody::new(frames).boxed_unsync()).await;
         // Some emulators answer before they have read.
         let _dropped = gone.await;
@@ -178,12 +178,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// Frames that tell, by being dropped, that nobody reads them any more.
-struct Watched<S> {
+struct SignalOnDrop<S> {
     frames: Pin<Box<S>>,
     _watched: oneshot::Sender<Infallible>,
 }
 
-impl<S: Stream<Item = Frame<Bytes>>> Stream for Watched<S> {
+impl<S: Stream<Item = Frame<Bytes>>> Stream for SignalOnDrop<S> {
     type Item = Result<Frame<Bytes>, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {

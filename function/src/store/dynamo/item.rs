@@ -29,7 +29,7 @@ use super::sessions::{session, session_key};
 use crate::caller::User;
 use crate::drill::Drill;
 use crate::failover::cooldown::{Cooldown, Timestamp};
-use crate::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use crate::failover::identity::{Fingerprint, LimitKey, LimitScope, ModelClass};
 use crate::failover::known::{KeyOwner, Known, Owner, Proof, Unread};
 use crate::money::MicroDollars;
 use crate::money::budget::{Caps, Exception};
@@ -101,7 +101,7 @@ pub(super) fn keys(query: &Query<'_>) -> Vec<Item> {
 }
 
 fn limit_keys(fingerprint: &Fingerprint, class: &ModelClass) -> [LimitKey; 2] {
-    [Scope::Class(class.clone()), Scope::Account]
+    [LimitScope::Class(class.clone()), LimitScope::Account]
         .map(|scope| LimitKey { fingerprint: *fingerprint, scope })
 }
 
@@ -224,8 +224,8 @@ pub fn owner_item(digest: &Fingerprint, user: &User, created_at: Timestamp) -> I
 pub fn stored_limit(item: &Item) -> Option<(LimitKey, Cooldown)> {
     let fingerprint = Fingerprint::from_hex(text(item, "pk")?.strip_prefix(LIMIT)?)?;
     let scope = match text(item, "sk")? {
-        "*" => Scope::Account,
-        class => Scope::Class(ModelClass::of(class)?),
+        "*" => LimitScope::Account,
+        class => LimitScope::Class(ModelClass::of(class)?),
     };
     Some((LimitKey { fingerprint, scope }, limit(item)?))
 }

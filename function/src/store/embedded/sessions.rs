@@ -7,7 +7,7 @@ use redb::ReadableDatabase;
 
 use super::super::StoreError;
 use super::super::sessions::{Sessions, stays};
-use super::shelf::{SESSIONS, Shelf, read};
+use super::items::{ItemTable, SESSIONS, read};
 use super::{EmbeddedStore, failed};
 use crate::failover::cooldown::Timestamp;
 use crate::failover::identity::Fingerprint;
@@ -32,12 +32,12 @@ impl Sessions for EmbeddedStore {
         session: &Session,
     ) -> Result<(), StoreError> {
         let (pk, session) = (pk(digest), session.clone());
-        self.write("keep the session", &SESSIONS, move |shelf| {
-            let stored: Option<Session> = read(&shelf.items, (pk.as_str(), SESSION))?;
+        self.write("keep the session", &SESSIONS, move |table| {
+            let stored: Option<Session> = read(&table.items, (pk.as_str(), SESSION))?;
             if stored.is_some_and(|stored| stays(&stored, &session)) {
                 return Ok(false);
             }
-            put(shelf, &pk, &session)
+            put(table, &pk, &session)
         })
         .await
     }
@@ -45,12 +45,12 @@ impl Sessions for EmbeddedStore {
     async fn tell(&self, digest: &Fingerprint, since: Timestamp) -> Result<bool, StoreError> {
         let (pk, first) = (pk(digest), Arc::new(AtomicBool::new(false)));
         let told = Arc::clone(&first);
-        self.write("take note of what was told", &SESSIONS, move |shelf| {
-            let stored: Option<Session> = read(&shelf.items, (pk.as_str(), SESSION))?;
+        self.write("take note of what was told", &SESSIONS, move |table| {
+            let stored: Option<Session> = read(&table.items, (pk.as_str(), SESSION))?;
             let untold = stored.filter(|stored| stored.is_untold_of(since));
             let Some(stored) = untold else { return Ok(false) };
             told.store(true, Ordering::Relaxed);
-            put(shelf, &pk, &Session { told: Some(since), ..stored })
+            put(table, &pk, &Session { told: Some(since), ..stored })
         })
         .await?;
         Ok(first.load(Ordering::Relaxed))
@@ -67,9 +67,9 @@ impl EmbeddedStore {
     }
 }
 
-fn put(shelf: &mut Shelf<'_>, pk: &str, session: &Session) -> Result<bool, redb::Error> {
+fn put(table: &mut ItemTable<'_>, pk: &str, session: &Session) -> Result<bool, redb::Error> {
     let Ok(json) = serde_json::to_string(session) else { return Ok(false) };
-    shelf.put((pk, SESSION), (session.ends(), &json), session.since)?;
+    table.put((pk, SESSION), (session.ends(), &json), session.since)?;
     Ok(true)
 }
 

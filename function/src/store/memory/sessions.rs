@@ -13,7 +13,7 @@ impl Sessions for MemoryStore {
         digest: &Fingerprint,
         now: Timestamp,
     ) -> Result<Option<Session>, StoreError> {
-        let found = self.shelves().sessions.get(digest).cloned();
+        let found = self.maps().sessions.get(digest).cloned();
         Ok(found.filter(|session| session.ends() > now))
     }
 
@@ -22,7 +22,7 @@ impl Sessions for MemoryStore {
         digest: &Fingerprint,
         session: &Session,
     ) -> Result<(), StoreError> {
-        let sessions = &mut self.shelves().sessions;
+        let sessions = &mut self.maps().sessions;
         if sessions.get(digest).is_none_or(|stored| !stays(stored, session)) {
             keep(sessions, (*digest, session.clone()), Session::ends, session.since, self.capacity);
         }
@@ -30,8 +30,8 @@ impl Sessions for MemoryStore {
     }
 
     async fn tell(&self, digest: &Fingerprint, since: Timestamp) -> Result<bool, StoreError> {
-        let mut shelves = self.shelves();
-        let session = shelves.sessions.get_mut(digest);
+        let mut maps = self.maps();
+        let session = maps.sessions.get_mut(digest);
         let untold = session.filter(|session| session.is_untold_of(since));
         Ok(untold.map(|session| session.told = Some(since)).is_some())
     }

@@ -7,10 +7,10 @@ use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use bytes::{Bytes, BytesMut};
 use function::access::{ProxyKey, Shown};
 use function::caller::{
-    Call, Target, client_headers, fingerprint, seal, told_apart_by, upstream_headers,
+    Endpoint, Target, client_headers, fingerprint, seal, told_apart_by, upstream_headers,
 };
 use function::failover::cooldown::{LONGEST_COOLDOWN, Timestamp};
-use function::failover::hint::{Whose, judge_failure, retry_after_seconds};
+use function::failover::hint::{LimitedSubject, judge_failure, retry_after_seconds};
 use function::failover::identity::{Fingerprint, ModelClass};
 use function::failover::{Said, proof};
 use function::messages::{ApiError, Asked, Opening};
@@ -172,7 +172,7 @@ fn assert_targeted(target: &[u8], lines: &[u8]) {
     // What has no labels any more means the same again.
     let bare: Uri = sent.clone().into();
     let again = Target::parse(&Method::POST, &bare, &HeaderMap::new()).unwrap();
-    assert_eq!((again.path_and_query, again.call), (sent, found.call));
+    assert_eq!((again.path_and_query, again.endpoint), (sent, found.endpoint));
     assert_eq!((again.user, again.key), (None, Shown::Nothing));
 }
 
@@ -182,8 +182,8 @@ fn assert_carried(lines: &[u8]) {
     let mut head = headers(lines);
     seal(&mut head);
     let before = fingerprint(&head);
-    for call in [Call::Messages, Call::Other] {
-        let sent = upstream_headers(head.clone(), &call);
+    for endpoint in [Endpoint::Messages, Endpoint::Other] {
+        let sent = upstream_headers(head.clone(), &endpoint);
         for name in sent.keys().map(HeaderName::as_str) {
             let stays = ["connection", "keep-alive", "te", "transfer-encoding", "upgrade", "host"];
             assert!(!stays.contains(&name), "{name}");
@@ -211,7 +211,7 @@ fn assert_judged(lines: &[u8], error: &[u8], code: u16) {
     let Said::Limited(limited) = outcome else { return };
     assert!(code == 429 && headers.contains_key("request-id"));
     let fingerprint = Fingerprint::of(&[b"sk-ant-api03-test"]).unwrap();
-    let whose = Whose { fingerprint, class: &class, model: "claude-opus-5-5", user: None };
+    let whose = LimitedSubject { fingerprint, class: &class, model: "claude-opus-5-5", user: None };
     let ends = [&limited.account, &limited.class].into_iter().flatten().count();
     assert_eq!(limited.hint(now()).is_some(), ends > 0);
     for (_, limit) in limited.cooldowns(&whose, now()) {

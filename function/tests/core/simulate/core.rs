@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use function::failover::cooldown::Timestamp;
-use function::failover::hint::{Limited, Whose, judge_failure};
-use function::failover::identity::{Fingerprint, LimitKey, ModelClass, Scope};
+use function::failover::hint::{Limited, LimitedSubject, judge_failure};
+use function::failover::identity::{Fingerprint, LimitKey, LimitScope, ModelClass};
 use function::failover::known::{Known, Proof};
 use function::failover::proof::{self, Renewal, Standing};
 use function::failover::{self, Attempt, FallbackOn, Said, Served, Verdict};
@@ -238,8 +238,8 @@ impl Way<'_> {
     fn forget_limits(&mut self) {
         let fingerprint = whose(self.request.who);
         let known = [
-            (Scope::Class(class(self.request.class)), self.known.class.take()),
-            (Scope::Account, self.known.account.take()),
+            (LimitScope::Class(class(self.request.class)), self.known.class.take()),
+            (LimitScope::Account, self.known.account.take()),
         ];
         for (scope, limit) in known {
             if let Some(limit) = limit.filter(|_| !self.request.unwritten) {
@@ -256,7 +256,7 @@ impl Way<'_> {
             return;
         }
         let class = class(self.request.class);
-        let whose = Whose {
+        let whose = LimitedSubject {
             fingerprint: whose(self.request.who),
             class: &class,
             model: "claude",

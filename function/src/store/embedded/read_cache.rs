@@ -16,42 +16,42 @@ const MOST: usize = 1000;
 type Key = (Fingerprint, ModelClass);
 
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<Shelf>);
+pub(super) struct ReadCache(Mutex<Reads>);
 
 #[derive(Debug, Default)]
-struct Shelf {
+struct Reads {
     known: BTreeMap<Key, Known>,
     /// How often the file was written.
     moment: u64,
 }
 
-impl Seen {
+impl ReadCache {
     /// What was read before, and the moment at which a read begins.
     pub(super) fn recall(&self, whose: &Fingerprint, class: &ModelClass) -> (Option<Known>, u64) {
-        let shelf = self.shelf();
-        (shelf.known.get(&(*whose, class.clone())).cloned(), shelf.moment)
+        let reads = self.reads();
+        (reads.known.get(&(*whose, class.clone())).cloned(), reads.moment)
     }
 
     /// Keeps what a read that began at `moment` has brought, unless there was a write meanwhile.
     pub(super) fn note(&self, key: Key, known: &Known, moment: u64) {
-        let mut shelf = self.shelf();
-        if shelf.moment != moment {
+        let mut reads = self.reads();
+        if reads.moment != moment {
             return;
         }
-        if shelf.known.len() >= MOST {
-            shelf.known.clear();
+        if reads.known.len() >= MOST {
+            reads.known.clear();
         }
-        shelf.known.insert(key, known.clone());
+        reads.known.insert(key, known.clone());
     }
 
     /// The file has been written.
     pub(super) fn forget(&self) {
-        let mut shelf = self.shelf();
-        shelf.moment += 1;
-        shelf.known.clear();
+        let mut reads = self.reads();
+        reads.moment += 1;
+        reads.known.clear();
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn reads(&self) -> MutexGuard<'_, Reads> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,24 +62,24 @@ mod tests {
 
     #[test]
     fn a_read_that_a_write_has_overtaken_is_not_kept() {
-        let (seen, (whose, class)) = (Seen::default(), key());
-        let (_, before) = seen.recall(&whose, &class);
-        seen.forget();
-        seen.note(key(), &Known::default(), before);
-        let (known, now) = seen.recall(&whose, &class);
+        let (cache, (whose, class)) = (ReadCache::default(), key());
+        let (_, before) = cache.recall(&whose, &class);
+        cache.forget();
+        cache.note(key(), &Known::default(), before);
+        let (known, now) = cache.recall(&whose, &class);
         assert_eq!(known, None);
-        seen.note(key(), &Known::default(), now);
-        assert_eq!(seen.recall(&whose, &class).0, Some(Known::default()));
+        cache.note(key(), &Known::default(), now);
+        assert_eq!(cache.recall(&whose, &class).0, Some(Known::default()));
     }
 
     #[test]
     fn no_more_than_a_thousand_are_kept() {
-        let seen = Seen::default();
+        let cache = ReadCache::default();
         for index in 0..=MOST {
             let whose = Fingerprint::of(&[index.to_string().as_bytes()]).unwrap();
-            seen.note((whose, key().1), &Known::default(), 0);
+            cache.note((whose, key().1), &Known::default(), 0);
         }
-        assert_eq!(seen.shelf().known.len(), 1);
+        assert_eq!(cache.reads().known.len(), 1);
     }
 
     fn key() -> Key {

@@ -15,57 +15,57 @@ const MOST_MARKS: usize = 1000;
 /// The place of a read or a write among all others of this instance, taken when it begins: a read
 /// says nothing about what came after that. No clock knows this order, since clocks are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::proxy::memory) struct Turn(pub(super) u64);
+pub(in crate::proxy::cached_store) struct Sequence(pub(super) u64);
 
 #[derive(Debug)]
-pub(super) struct Shelf<K, V> {
-    values: BTreeMap<K, (V, Turn, Timestamp)>,
-    marks: BTreeMap<K, Turn>,
+pub(super) struct SequencedMap<K, V> {
+    values: BTreeMap<K, (V, Sequence, Timestamp)>,
+    marks: BTreeMap<K, Sequence>,
 }
 
-impl<K, V> Default for Shelf<K, V> {
+impl<K, V> Default for SequencedMap<K, V> {
     fn default() -> Self {
         Self { values: BTreeMap::new(), marks: BTreeMap::new() }
     }
 }
 
-impl<K: Clone + Ord, V> Shelf<K, V> {
+impl<K: Clone + Ord, V> SequencedMap<K, V> {
     /// A value, and when it was seen.
     pub(super) fn get(&self, key: &K) -> Option<(&V, Timestamp)> {
         self.values.get(key).map(|(value, _, at)| (value, *at))
     }
 
     /// Takes in a value, unless something is known that was looked for later.
-    pub(super) fn put(&mut self, key: K, value: V, (turn, at): (Turn, Timestamp)) {
-        if self.knows_better(&key, turn) {
+    pub(super) fn put(&mut self, key: K, value: V, (sequence, at): (Sequence, Timestamp)) {
+        if self.knows_better(&key, sequence) {
             return;
         }
         self.marks.remove(&key);
-        make_room(&mut self.values, &key, MOST, |(_, turn, _)| *turn);
-        self.values.insert(key, (value, turn, at));
+        make_room(&mut self.values, &key, MOST, |(_, sequence, _)| *sequence);
+        self.values.insert(key, (value, sequence, at));
     }
 
     /// Takes out a value. One that is not here leaves no mark: whoever asks for much that there is
     /// not would push out what there is.
-    pub(super) fn end(&mut self, key: &K, turn: Turn) {
+    pub(super) fn end(&mut self, key: &K, sequence: Sequence) {
         if self.values.contains_key(key) {
-            self.bury(key.clone(), turn);
+            self.bury(key.clone(), sequence);
         }
     }
 
     /// Takes out a value, and leaves a mark also where there was none.
-    pub(super) fn bury(&mut self, key: K, turn: Turn) {
-        if self.knows_better(&key, turn) {
+    pub(super) fn bury(&mut self, key: K, sequence: Sequence) {
+        if self.knows_better(&key, sequence) {
             return;
         }
         self.values.remove(&key);
-        make_room(&mut self.marks, &key, MOST_MARKS, |turn| *turn);
-        self.marks.insert(key, turn);
+        make_room(&mut self.marks, &key, MOST_MARKS, |sequence| *sequence);
+        self.marks.insert(key, sequence);
     }
 
-    fn knows_better(&self, key: &K, turn: Turn) -> bool {
-        let value = self.values.get(key).map(|(_, turn, _)| turn);
-        value.max(self.marks.get(key)).is_some_and(|known| *known > turn)
+    fn knows_better(&self, key: &K, sequence: Sequence) -> bool {
+        let value = self.values.get(key).map(|(_, sequence, _)| sequence);
+        value.max(self.marks.get(key)).is_some_and(|known| *known > sequence)
     }
 }
 
@@ -74,10 +74,10 @@ fn make_room<K: Clone + Ord, V>(
     entries: &mut BTreeMap<K, V>,
     new: &K,
     most: usize,
-    turn: impl Fn(&V) -> Turn,
+    sequence: impl Fn(&V) -> Sequence,
 ) {
     if entries.len() >= most && !entries.contains_key(new) {
-        let oldest = entries.iter().min_by_key(|(_, entry)| turn(entry));
+        let oldest = entries.iter().min_by_key(|(_, entry)| sequence(entry));
         let oldest = oldest.map(|(key, _)| key.clone());
         oldest.and_then(|key| entries.remove(&key));
     }
@@ -89,18 +89,15 @@ mod tests {
 
     #[test]
     fn what_was_seen_the_longest_ago_makes_room_and_marks_push_no_value_out() {
-        let mut shelf = Shelf::default();
+        let mut map = SequencedMap::default();
         for n in 0..=MOST as u64 {
-            shelf.put(n, (), (Turn(n), Timestamp::UNIX_EPOCH));
+            map.put(n, (), (Sequence(n), Timestamp::UNIX_EPOCH));
         }
-        assert_eq!(
-            (shelf.values.len(), shelf.get(&0), shelf.get(&1).is_some()),
-            (MOST, None, true)
-        );
+        assert_eq!((map.values.len(), map.get(&0), map.get(&1).is_some()), (MOST, None, true));
         for n in 0..2 * MOST_MARKS as u64 {
-            shelf.bury(n + 20_000, Turn(n + 20_000));
-            shelf.end(&(n + 50_000), Turn(n + 50_000));
+            map.bury(n + 20_000, Sequence(n + 20_000));
+            map.end(&(n + 50_000), Sequence(n + 50_000));
         }
-        assert_eq!((shelf.values.len(), shelf.marks.len()), (MOST, MOST_MARKS));
+        assert_eq!((map.values.len(), map.marks.len()), (MOST, MOST_MARKS));
     }
 }

@@ -4,18 +4,18 @@
 //! else. What a shared store has said is remembered for a while, so that it is asked less and
 //! missed less.
 
-mod gone;
-mod recall;
+mod cache;
 mod sessions;
+mod tombstones;
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use self::gone::Gone;
-use self::recall::{Faith, Recall};
-use self::sessions::Sessions;
+use self::cache::{Cache, Freshness};
+use self::sessions::SessionCache;
+use self::tombstones::Tombstones;
 use crate::clock;
 use crate::drill::Drill;
 use crate::failover::cooldown::{Cooldown, Timestamp, age};
@@ -38,14 +38,14 @@ const LATE_EVERY: Duration = Duration::from_secs(10);
 /// A call that is on its way. It is awaited beside the answer, never after it.
 pub(super) type Write = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-pub(super) struct Memory {
+pub(super) struct CachedStore {
     store: Store,
     /// What a request is willing to wait for the store.
     patience: Duration,
     /// `None` where nobody else writes to the store: it is as quick as any memory of ours.
-    recall: Option<Recall>,
-    gone: Gone,
-    sessions: Sessions,
+    cache: Option<Cache>,
+    tombstones: Tombstones,
+    sessions: SessionCache,
     late: Mutex<Late>,
     failing: AtomicBool,
     warned_at: Mutex<Option<Timestamp>>,
@@ -59,18 +59,19 @@ struct Late {
     kept_at: Option<Timestamp>,
 }
 
-impl std::fmt::Debug for Memory {
+impl std::fmt::Debug for CachedStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Memory").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("CachedStore").field("store", &self.store).finish_non_exhaustive()
     }
 }
 
-impl Memory {
+impl CachedStore {
     pub(super) fn new(store: Store, patience: Duration) -> Self {
-        let recall = store.is_shared().then(Recall::default);
-        let (gone, late, warned_at) = (Gone::default(), Mutex::default(), Mutex::default());
-        let (sessions, failing) = (Sessions::new(store.is_shared()), AtomicBool::new(false));
-        Self { store, patience, recall, gone, sessions, late, failing, warned_at }
+        let cache = store.is_shared().then(Cache::default);
+        let (tombstones, late, warned_at) =
+            (Tombstones::default(), Mutex::default(), Mutex::default());
+        let (sessions, failing) = (SessionCache::new(store.is_shared()), AtomicBool::new(false));
+        Self { store, patience, cache, tombstones, sessions, late, failing, warned_at }
     }
 
     /// Whether other instances read and write the store too.
@@ -103,15 +104,15 @@ impl Memory {
     pub(super) async fn look_up(self: &Arc<Self>, query: &Query<'_>, now: Timestamp) -> Known {
         let session = query.session.filter(|digest| !self.sessions.knows(digest, now));
         let query = &Query { session, ..*query };
-        let Some(recall) = &self.recall else {
+        let Some(cache) = &self.cache else {
             // Of our own, it answers at once.
             let answer = self.store.look_up(query, now).await;
             let known = self.told(query, answer).unwrap_or_else(nothing);
             self.sessions.saw(query, &known, now);
-            return self.gone.sift(query, known);
+            return self.tombstones.sift(query, known);
         };
-        let recalled = |faith| self.gone.sift(query, recall.known(query, faith, now));
-        let fresh = recalled(Faith::Fresh);
+        let cached = |freshness| self.tombstones.sift(query, cache.known(query, freshness, now));
+        let fresh = cached(Freshness::Fresh);
         let unseen = Query {
             subject: query.subject.filter(|_| fresh.cooldown().is_none()),
             key: query.key.filter(|_| fresh.key == KeyOwner::Unread),
@@ -121,17 +122,17 @@ impl Memory {
         if unseen.subject.is_none() && unseen.key.is_none() {
             return fresh;
         }
-        let blind = recalled(Faith::Blind);
-        let waits = unseen.key.is_some() && blind.key == KeyOwner::Unread;
+        let stale = cached(Freshness::StaleIfError);
+        let waits = unseen.key.is_some() && stale.key == KeyOwner::Unread;
         let patience = if waits { self.patience * LONGER } else { self.patience };
         let Some(read) = self.read(&unseen, patience, now).await else {
-            return nothing().or(blind);
+            return nothing().or(stale);
         };
         if unseen.subject.is_none() {
-            let key = Known { key: read.key, ..Known::default() }.or(blind).key;
+            let key = Known { key: read.key, ..Known::default() }.or(stale).key;
             return Known { key, ..fresh };
         }
-        self.gone.sift(query, read).or(blind)
+        self.tombstones.sift(query, read).or(stale)
     }
 
     /// Asks the store. An answer that comes too late for this request is waited for by
@@ -145,14 +146,14 @@ impl Memory {
         let this = Arc::clone(self);
         let subject = query.subject.map(|(whose, class)| (*whose, class.clone()));
         let (key, session) = (query.key.copied(), query.session.copied());
-        let turn = self.recall.as_ref().map(Recall::begin);
+        let sequence = self.cache.as_ref().map(Cache::begin);
         let mut reading = Box::pin(async move {
             let subject = subject.as_ref().map(|(whose, class)| (whose, class));
             let query = Query { subject, key: key.as_ref(), session: session.as_ref() };
             let known = this.store.look_up(&query, now).await?;
             this.sessions.saw(&query, &known, now);
-            if let (Some(recall), Some(turn)) = (&this.recall, turn) {
-                recall.saw(&query, &known, (turn, now));
+            if let (Some(cache), Some(sequence)) = (&this.cache, sequence) {
+                cache.saw(&query, &known, (sequence, now));
             }
             Ok(known)
         });
@@ -251,9 +252,9 @@ impl Memory {
     }
 
     pub(super) fn remember_limit(self: &Arc<Self>, key: LimitKey, cooldown: Cooldown) -> Write {
-        self.gone.met(&key, cooldown.recorded_at);
-        if let Some(recall) = &self.recall {
-            recall.remember_limit(&key, &cooldown, clock::now());
+        self.tombstones.met(&key, cooldown.recorded_at);
+        if let Some(cache) = &self.cache {
+            cache.remember_limit(&key, &cooldown, clock::now());
         }
         let this = Arc::clone(self);
         Box::pin(async move {
@@ -262,9 +263,9 @@ impl Memory {
     }
 
     pub(super) fn forget_limit(self: &Arc<Self>, key: LimitKey, recorded_at: Timestamp) -> Write {
-        self.gone.limit(&key, recorded_at);
-        if let Some(recall) = &self.recall {
-            recall.forget_limit(&key, recorded_at);
+        self.tombstones.limit(&key, recorded_at);
+        if let Some(cache) = &self.cache {
+            cache.forget_limit(&key, recorded_at);
         }
         let this = Arc::clone(self);
         Box::pin(async move {
@@ -273,9 +274,9 @@ impl Memory {
     }
 
     pub(super) fn remember_proof(self: &Arc<Self>, whose: Fingerprint, proof: Proof) -> Write {
-        self.gone.accepted(&whose, proof.proven_at);
-        if let Some(recall) = &self.recall {
-            recall.remember_proof(whose, &proof, clock::now());
+        self.tombstones.accepted(&whose, proof.proven_at);
+        if let Some(cache) = &self.cache {
+            cache.remember_proof(whose, &proof, clock::now());
         }
         let this = Arc::clone(self);
         Box::pin(async move {
@@ -285,12 +286,12 @@ impl Memory {
 
     /// Takes note that Anthropic has refused the credential at `now`.
     pub(super) fn refused(&self, whose: Fingerprint, now: Timestamp) {
-        self.gone.credential(whose, now);
+        self.tombstones.credential(whose, now);
     }
 
     pub(super) fn forget_proof(self: &Arc<Self>, whose: Fingerprint) -> Write {
-        if let Some(recall) = &self.recall {
-            recall.forget_proof(&whose);
+        if let Some(cache) = &self.cache {
+            cache.forget_proof(&whose);
         }
         let this = Arc::clone(self);
         Box::pin(async move {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::failover::cooldown::Timestamp;
-use crate::failover::identity::{Fingerprint, LimitKey, Scope};
+use crate::failover::identity::{Fingerprint, LimitKey, LimitScope};
 use crate::failover::known::Known;
 use crate::store::Query;
 
@@ -15,7 +15,7 @@ use crate::store::Query;
 const MOST: usize = 10_000;
 
 #[derive(Debug, Default)]
-pub(super) struct Gone(Mutex<Ends>);
+pub(super) struct Tombstones(Mutex<Ends>);
 
 #[derive(Debug, Default)]
 struct Ends {
@@ -25,7 +25,7 @@ struct Ends {
     credentials: BTreeMap<Fingerprint, Timestamp>,
 }
 
-impl Gone {
+impl Tombstones {
     /// Anthropic has answered again: the limit that was recorded at this moment is over.
     pub(super) fn limit(&self, key: &LimitKey, recorded_at: Timestamp) {
         note(&mut self.ends().limits, key.clone(), recorded_at);
@@ -55,9 +55,11 @@ impl Gone {
             let key = LimitKey { fingerprint: *fingerprint, scope };
             [ends.limits.get(&key), refused].into_iter().flatten().any(|end| recorded_at <= *end)
         };
-        known.class =
-            known.class.filter(|limit| !is_over(Scope::Class(class.clone()), limit.recorded_at));
-        known.account = known.account.filter(|limit| !is_over(Scope::Account, limit.recorded_at));
+        known.class = known
+            .class
+            .filter(|limit| !is_over(LimitScope::Class(class.clone()), limit.recorded_at));
+        known.account =
+            known.account.filter(|limit| !is_over(LimitScope::Account, limit.recorded_at));
         known.proof = known.proof.filter(|proof| refused.is_none_or(|end| proof.proven_at > *end));
         known
     }
@@ -95,43 +97,46 @@ mod tests {
 
     #[test]
     fn a_limit_that_ended_stays_ended_and_a_newer_one_counts() {
-        let (gone, whose, class) = (Gone::default(), fingerprint("a"), class());
-        let scope = Scope::Class(class.clone());
-        gone.limit(&LimitKey { fingerprint: whose, scope }, at(10));
+        let (tombstones, whose, class) = (Tombstones::default(), fingerprint("a"), class());
+        let scope = LimitScope::Class(class.clone());
+        tombstones.limit(&LimitKey { fingerprint: whose, scope }, at(10));
         let query = Query { subject: Some((&whose, &class)), key: None, session: None };
-        let sifted = |second| gone.sift(&query, known(second));
+        let sifted = |second| tombstones.sift(&query, known(second));
         assert_eq!(sifted(10).class, None, "whoever read it earlier says so in vain");
         assert_eq!(sifted(9).class, None);
         assert_eq!(sifted(11), known(11));
         assert_eq!(sifted(10).account, known(10).account, "another limit is another one");
-        gone.limit(&LimitKey { fingerprint: whose, scope: Scope::Class(class.clone()) }, at(5));
+        tombstones.limit(
+            &LimitKey { fingerprint: whose, scope: LimitScope::Class(class.clone()) },
+            at(5),
+        );
         assert_eq!(sifted(10).class, None, "the later end counts");
     }
 
     #[test]
     fn after_a_refusal_nothing_older_counts_for_any_class() {
-        let (gone, whose, class) = (Gone::default(), fingerprint("a"), class());
-        gone.credential(whose, at(10));
+        let (tombstones, whose, class) = (Tombstones::default(), fingerprint("a"), class());
+        tombstones.credential(whose, at(10));
         let query = Query { subject: Some((&whose, &class)), key: None, session: None };
-        assert_eq!(gone.sift(&query, known(10)), Known::default());
-        assert_eq!(gone.sift(&query, known(11)), known(11));
+        assert_eq!(tombstones.sift(&query, known(10)), Known::default());
+        assert_eq!(tombstones.sift(&query, known(11)), known(11));
         let other = fingerprint("b");
         let query = Query { subject: Some((&other, &class)), key: None, session: None };
-        assert_eq!(gone.sift(&query, known(10)), known(10));
+        assert_eq!(tombstones.sift(&query, known(10)), known(10));
     }
 
     #[test]
     fn what_comes_after_an_end_counts_although_a_clock_was_set_back() {
-        let (gone, whose, class) = (Gone::default(), fingerprint("a"), class());
+        let (tombstones, whose, class) = (Tombstones::default(), fingerprint("a"), class());
         let query = Query { subject: Some((&whose, &class)), key: None, session: None };
-        let key = LimitKey { fingerprint: whose, scope: Scope::Class(class.clone()) };
-        gone.credential(whose, at(3600));
-        gone.limit(&key, at(3600));
-        assert_eq!(gone.sift(&query, known(10)), Known::default());
-        gone.accepted(&whose, at(10));
-        assert_eq!(gone.sift(&query, known(10)), Known { class: None, ..known(10) });
-        gone.met(&key, at(10));
-        assert_eq!(gone.sift(&query, known(10)), known(10));
+        let key = LimitKey { fingerprint: whose, scope: LimitScope::Class(class.clone()) };
+        tombstones.credential(whose, at(3600));
+        tombstones.limit(&key, at(3600));
+        assert_eq!(tombstones.sift(&query, known(10)), Known::default());
+        tombstones.accepted(&whose, at(10));
+        assert_eq!(tombstones.sift(&query, known(10)), Known { class: None, ..known(10) });
+        tombstones.met(&key, at(10));
+        assert_eq!(tombstones.sift(&query, known(10)), known(10));
     }
 
     #[test]

@@ -14,39 +14,45 @@ const DELETED_PER_WRITE: usize = 64;
 /// Partition key and sort key.
 pub(super) type ItemKey = (&'static str, &'static str);
 /// The second by which the item is over, and its JSON.
-pub(super) type Item = (i64, &'static str);
+pub(super) type ItemValue = (i64, &'static str);
 /// The same second before the key: what ends soonest comes first.
 type EndKey = (i64, &'static str, &'static str);
 
 /// A kind of items; each has its own share of the file.
-pub(super) struct Kind {
-    pub(super) items: TableDefinition<'static, ItemKey, Item>,
+pub(super) struct Definition {
+    pub(super) items: TableDefinition<'static, ItemKey, ItemValue>,
     ends: TableDefinition<'static, EndKey, ()>,
 }
 
-pub(super) const LIMITS: Kind =
-    Kind { items: TableDefinition::new("limits"), ends: TableDefinition::new("limits by end") };
-pub(super) const PROOFS: Kind =
-    Kind { items: TableDefinition::new("proofs"), ends: TableDefinition::new("proofs by end") };
+pub(super) const LIMITS: Definition = Definition {
+    items: TableDefinition::new("limits"),
+    ends: TableDefinition::new("limits by end"),
+};
+pub(super) const PROOFS: Definition = Definition {
+    items: TableDefinition::new("proofs"),
+    ends: TableDefinition::new("proofs by end"),
+};
 
-pub(super) const SESSIONS: Kind =
-    Kind { items: TableDefinition::new("sessions"), ends: TableDefinition::new("sessions by end") };
+pub(super) const SESSIONS: Definition = Definition {
+    items: TableDefinition::new("sessions"),
+    ends: TableDefinition::new("sessions by end"),
+};
 
 /// The items of one kind and the order in which they end, always changed together.
-pub(super) struct Shelf<'txn> {
-    pub(super) items: Table<'txn, ItemKey, Item>,
+pub(super) struct ItemTable<'txn> {
+    pub(super) items: Table<'txn, ItemKey, ItemValue>,
     ends: Table<'txn, EndKey, ()>,
     capacity: usize,
 }
 
-impl<'txn> Shelf<'txn> {
+impl<'txn> ItemTable<'txn> {
     pub(super) fn open(
         transaction: &'txn WriteTransaction,
-        kind: &Kind,
+        definition: &Definition,
         capacity: usize,
     ) -> Result<Self, redb::Error> {
-        let items = transaction.open_table(kind.items)?;
-        let ends = transaction.open_table(kind.ends)?;
+        let items = transaction.open_table(definition.items)?;
+        let ends = transaction.open_table(definition.ends)?;
         Ok(Self { items, ends, capacity })
     }
 
@@ -101,7 +107,7 @@ impl<'txn> Shelf<'txn> {
 
 /// Reads one value; one that cannot be understood is none.
 pub(super) fn read<T: DeserializeOwned>(
-    items: &impl ReadableTable<ItemKey, Item>,
+    items: &impl ReadableTable<ItemKey, ItemValue>,
     key: (&str, &str),
 ) -> Result<Option<T>, redb::Error> {
     Ok(items.get(key)?.and_then(|item| serde_json::from_str(item.value().1).ok()))

@@ -19,7 +19,7 @@ const MOST: usize = 10_000;
 const FRESH_FOR: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
-pub(super) struct Sessions {
+pub(super) struct SessionCache {
     seen: Mutex<BTreeMap<Fingerprint, Seen>>,
     /// Other instances change them too.
     are_shared: bool,
@@ -32,7 +32,7 @@ struct Seen {
     at: Timestamp,
 }
 
-impl Sessions {
+impl SessionCache {
     pub(super) fn new(are_shared: bool) -> Self {
         Self { seen: Mutex::default(), are_shared }
     }
