@@ -28,6 +28,14 @@
 //! The core is values and functions: it names no runtime, no client, no environment and no clock,
 //! and `tests/core/layering.rs` keeps it so. [`reply`] is the only place that writes an error of
 //! our own.
+//!
+//! The feature `proxy` is all of it; without it there is what `provisioner` shares: the settings,
+//! keys and drills, what stands in the table, the line of a request, prices and models.
+
+#![cfg_attr(
+    not(feature = "proxy"),
+    expect(dead_code, reason = "what `provisioner` shares is a part of what the proxy needs")
+)]
 
 pub mod access;
 pub mod caller;
@@ -36,9 +44,11 @@ pub mod drill;
 pub mod failover;
 pub mod messages;
 pub mod money;
+#[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod reply;
 pub mod room;
+#[cfg(feature = "proxy")]
 pub mod serve;
 pub mod session;
 pub mod settings;
@@ -46,5 +56,6 @@ pub mod startup;
 pub mod store;
 pub mod telemetry;
 pub mod translate;
+#[cfg(feature = "proxy")]
 pub mod upstream;
 pub mod wire;

@@ -4,25 +4,28 @@
 //! or is slow must never fail or delay a request: the callers bound every call and go on without.
 
 pub mod budgets;
+#[cfg(feature = "proxy")]
+mod chosen;
 pub mod dynamo;
+#[cfg(feature = "proxy")]
 pub mod embedded;
+#[cfg(feature = "proxy")]
 pub mod memory;
+#[cfg(feature = "proxy")]
 pub mod sessions;
 
 use std::future::{Future, ready};
 
 use jiff::SignedDuration;
 
-use self::dynamo::DynamoStore;
-use self::embedded::EmbeddedStore;
-use self::memory::MemoryStore;
 use crate::drill::Drill;
 use crate::failover::cooldown::{Cooldown, Timestamp};
 use crate::failover::identity::{Fingerprint, LimitKey, ModelClass};
 use crate::failover::known::{KeyOwner, Known, Proof};
-use crate::settings::{Settings, StoreSettings};
 use crate::translate::mend::Lesson;
-use crate::upstream::aws::Aws;
+
+#[cfg(feature = "proxy")]
+pub use self::chosen::Store;
 
 /// How long a proof is kept, counted from the moment it was given.
 pub const PROOF_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
@@ -145,136 +148,6 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-}
-
-/// The store that was configured.
-#[derive(Debug)]
-pub enum Store {
-    Memory(MemoryStore),
-    Embedded(EmbeddedStore),
-    Dynamo(DynamoStore),
-}
-
-impl Store {
-    /// Opens the store that the settings name.
-    ///
-    /// # Errors
-    ///
-    /// Where a file cannot be opened, or the region of the table is not known. The table itself
-    /// is not looked for: it may come later.
-    pub fn open(settings: &Settings, aws: &Aws, now: Timestamp) -> anyhow::Result<Self> {
-        Ok(match &settings.store {
-            StoreSettings::Dynamo(table) => {
-                let no_region = "RATE_LIMIT_STORE=dynamodb needs an AWS region: set AWS_REGION";
-                anyhow::ensure!(aws.region().is_some(), no_region);
-                Self::Dynamo(DynamoStore::new(aws, table, settings.store_patience))
-            }
-            StoreSettings::Embedded(path) => Self::Embedded(EmbeddedStore::open(path, now)?),
-            StoreSettings::Memory => Self::Memory(MemoryStore::new()),
-        })
-    }
-
-    /// Whether other instances read and write it too.
-    #[must_use]
-    pub const fn is_shared(&self) -> bool {
-        matches!(self, Self::Dynamo(_))
-    }
-
-    /// Does beforehand what the first request would otherwise wait for.
-    ///
-    /// # Errors
-    ///
-    /// Where a shared store cannot be read, which is no reason not to start.
-    pub async fn warm_up(&self) -> Result<(), StoreError> {
-        match self {
-            Self::Dynamo(store) => store.warm_up().await,
-            Self::Memory(_) | Self::Embedded(_) => Ok(()),
-        }
-    }
-}
-
-// A call over the network is much larger than one to a file, and would be moved about with each.
-impl RateLimitStore for Store {
-    async fn look_up(&self, query: &Query<'_>, now: Timestamp) -> Result<Known, StoreError> {
-        match self {
-            Self::Memory(store) => store.look_up(query, now).await,
-            Self::Embedded(store) => store.look_up(query, now).await,
-            Self::Dynamo(store) => Box::pin(store.look_up(query, now)).await,
-        }
-    }
-
-    async fn remember_limit(&self, key: &LimitKey, cooldown: &Cooldown) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(store) => store.remember_limit(key, cooldown).await,
-            Self::Embedded(store) => store.remember_limit(key, cooldown).await,
-            Self::Dynamo(store) => Box::pin(store.remember_limit(key, cooldown)).await,
-        }
-    }
-
-    async fn forget_limit(&self, key: &LimitKey, recorded_at: Timestamp) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(store) => store.forget_limit(key, recorded_at).await,
-            Self::Embedded(store) => store.forget_limit(key, recorded_at).await,
-            Self::Dynamo(store) => Box::pin(store.forget_limit(key, recorded_at)).await,
-        }
-    }
-
-    async fn remember_proof(
-        &self,
-        fingerprint: &Fingerprint,
-        proof: &Proof,
-    ) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(store) => store.remember_proof(fingerprint, proof).await,
-            Self::Embedded(store) => store.remember_proof(fingerprint, proof).await,
-            Self::Dynamo(store) => Box::pin(store.remember_proof(fingerprint, proof)).await,
-        }
-    }
-
-    async fn forget_proof(&self, fingerprint: &Fingerprint) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(store) => store.forget_proof(fingerprint).await,
-            Self::Embedded(store) => store.forget_proof(fingerprint).await,
-            Self::Dynamo(store) => Box::pin(store.forget_proof(fingerprint)).await,
-        }
-    }
-
-    async fn take_drill(
-        &self,
-        digest: &Fingerprint,
-        now: Timestamp,
-    ) -> Result<Option<Drill>, StoreError> {
-        match self {
-            Self::Memory(store) => store.take_drill(digest, now).await,
-            Self::Embedded(store) => store.take_drill(digest, now).await,
-            Self::Dynamo(store) => Box::pin(store.take_drill(digest, now)).await,
-        }
-    }
-
-    async fn lesson(
-        &self,
-        model: &str,
-        now: Timestamp,
-    ) -> Result<Option<(Lesson, Timestamp)>, StoreError> {
-        match self {
-            Self::Memory(store) => store.lesson(model, now).await,
-            Self::Embedded(store) => store.lesson(model, now).await,
-            Self::Dynamo(store) => Box::pin(store.lesson(model, now)).await,
-        }
-    }
-
-    async fn remember_lesson(
-        &self,
-        model: &str,
-        lesson: &Lesson,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(store) => store.remember_lesson(model, lesson, now).await,
-            Self::Embedded(store) => store.remember_lesson(model, lesson, now).await,
-            Self::Dynamo(store) => Box::pin(store.remember_lesson(model, lesson, now)).await,
-        }
-    }
 }
 
 /// When a proof is no proof any more.

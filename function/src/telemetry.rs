@@ -7,14 +7,20 @@ pub mod metrics;
 mod reading;
 mod writer;
 
-use std::io::{IsTerminal, Write};
+#[cfg(feature = "proxy")]
+use std::io::IsTerminal;
+use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+#[cfg(feature = "proxy")]
 use tracing::level_filters::LevelFilter;
+#[cfg(feature = "proxy")]
 use tracing_subscriber::filter::Targets;
+#[cfg(feature = "proxy")]
 use tracing_subscriber::layer::SubscriberExt;
+#[cfg(feature = "proxy")]
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock;
@@ -36,6 +42,7 @@ pub enum LogFormat {
 
 /// Starts logging to stderr: our own lines from `level` on, of libraries only errors, because
 /// their lines may show what must not be seen. A panic is a line, too.
+#[cfg(feature = "proxy")]
 pub fn init(level: LevelFilter, format: LogFormat) {
     let targets = Targets::new()
         .with_default(level.min(LevelFilter::ERROR))

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 
-use super::{Store, StoreError};
+use super::StoreError;
 use crate::money::Period;
 use crate::money::budget::{Change, Changed, Month};
 
@@ -44,22 +44,4 @@ pub trait Budgets: Send + Sync {
         subject: &str,
         month: &str,
     ) -> impl Future<Output = Result<Month, StoreError>> + Send;
-}
-
-impl Budgets for Store {
-    async fn change(&self, account: &Account<'_>, change: &Change) -> Result<Changed, StoreError> {
-        match self {
-            Self::Memory(store) => store.change(account, change).await,
-            Self::Embedded(store) => store.change(account, change).await,
-            Self::Dynamo(store) => Box::pin(store.change(account, change)).await,
-        }
-    }
-
-    async fn month(&self, subject: &str, month: &str) -> Result<Month, StoreError> {
-        match self {
-            Self::Memory(store) => store.month(subject, month).await,
-            Self::Embedded(store) => store.month(subject, month).await,
-            Self::Dynamo(store) => Box::pin(store.month(subject, month)).await,
-        }
-    }
 }

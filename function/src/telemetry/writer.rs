@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+#[cfg(feature = "proxy")]
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::clock;
@@ -71,6 +72,7 @@ impl Write for Stderr {
     }
 }
 
+#[cfg(feature = "proxy")]
 impl MakeWriter<'_> for Stderr {
     type Writer = Self;
 

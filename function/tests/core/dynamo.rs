@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as loudly as tests")]
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use function::failover::cooldown::Cooldown;
 use function::failover::identity::{Fingerprint, ModelClass};
@@ -24,6 +24,7 @@ use testing::{
     moto,
     table::{self, DAY, account_of, at, class, credential, opus_of, proven, until},
 };
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn items_have_the_form_that_is_written_down() {

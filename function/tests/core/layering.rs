@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The modules that name no runtime, no client, no environment and no clock.
 const CORE: [&str; 11] = [
@@ -298,6 +299,20 @@ fn crates_come_from_one_registry_and_bring_one_tls_stack() {
     for name in values("name = ") {
         let banned = ["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-sys"];
         assert!(!banned.contains(&name.trim_matches('"')), "Cargo.lock has {name}: TLS is ring's");
+    }
+}
+
+/// Whoever builds `provisioner` alone builds what it shares with the proxy, and not the proxy.
+#[test]
+fn the_provisioner_needs_nothing_of_the_proxy_but_what_they_share() {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["tree", "-p", "provisioner", "-e", "normal", "--prefix", "none", "-f", "{p}"]);
+    let tree = cargo.args(["--locked", "--offline"]).current_dir(root()).output().unwrap();
+    let said = String::from_utf8(tree.stdout).unwrap();
+    let names: BTreeSet<_> = said.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains("function") && names.contains("aws-sdk-dynamodb"), "{names:?}");
+    for name in ["aws-sdk-bedrockruntime", "lambda_http", "redb", "tracing-subscriber"] {
+        assert!(!names.contains(name), "{name} is compiled for `provisioner`");
     }
 }
 
