@@ -6,6 +6,7 @@
 pub mod anthropic;
 pub mod aws;
 pub mod bedrock;
+mod bounded;
 mod connection;
 mod connector;
 mod pool;

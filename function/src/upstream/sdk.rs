@@ -16,6 +16,7 @@ use aws_smithy_types::body::SdkBody;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::bounded::BoundedBody;
 use super::connector::Connector;
 
 /// The client that all services share; nothing is read or made before the first call.
@@ -60,7 +61,9 @@ impl HttpConnector for Calls {
                 None => answer.await,
             };
             let answer = answer.map_err(failed)?;
-            let answer = answer.map(SdkBody::from_body_1_x);
+            let (head, body) = answer.into_parts();
+            let body = BoundedBody::new(head.status, &head.headers, body);
+            let answer = http::Response::from_parts(head, SdkBody::from_body_1_x(body));
             HttpResponse::try_from(answer)
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })

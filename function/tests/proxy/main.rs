@@ -16,6 +16,7 @@ mod crowd;
 mod drill;
 mod empty;
 mod encrypted;
+mod endless;
 mod hostile;
 mod keys;
 mod limits;
