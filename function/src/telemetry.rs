@@ -101,32 +101,57 @@ struct Shared {
     entries: Mutex<Entries>,
 }
 
+/// What the line says so far.
 #[derive(Clone, Debug, Default)]
 struct Entries {
+    request: RequestEntries,
+    tries: TryEntries,
+    answer: AnswerEntries,
+    costs: CostEntries,
+}
+
+/// What was asked for, and by whom.
+#[derive(Clone, Debug, Default)]
+struct RequestEntries {
     call: &'static str,
     user: Option<String>,
     model: Option<String>,
     stream: bool,
+}
+
+/// What was met on the way to an answer.
+#[derive(Clone, Debug, Default)]
+struct TryEntries {
+    attempts: u32,
+    bedrock_errors: u32,
+    cooldown: Option<Duration>,
+}
+
+/// Who answers, and how far the answer has come.
+#[derive(Clone, Debug, Default)]
+struct AnswerEntries {
     upstream: Option<Upstream>,
     reason: Option<Reason>,
     status: Option<StatusCode>,
-    attempts: u32,
-    cooldown: Option<Duration>,
+    /// The client has its head already, whoever answers.
+    early: bool,
     first_byte: Option<Duration>,
+    fault: Option<&'static str>,
+    complete: bool,
+}
+
+/// What the answer has used, and what its budget said.
+#[derive(Clone, Debug, Default)]
+struct CostEntries {
     usage: Usage,
     cost: Option<Cost>,
     budget: Option<&'static str>,
     reserved: Option<MicroDollars>,
     total_used: Option<u64>,
     unsettled: bool,
-    fault: Option<&'static str>,
-    /// The client has its head already, whoever answers.
-    early: bool,
-    bedrock_errors: u32,
-    complete: bool,
 }
 
-impl Entries {
+impl AnswerEntries {
     /// What was not as it should be, if anything.
     fn fault(&self) -> Option<&'static str> {
         self.fault.or((!self.complete).then_some("the client left"))
@@ -150,20 +175,18 @@ impl Record {
 
     /// Notes what is asked for, and by whom.
     pub fn asked(&self, call: &'static str, user: Option<&str>, model: Option<(&str, bool)>) {
-        self.note(|entries| {
-            entries.call = call;
-            entries.user = user.map(str::to_owned);
-            entries.model = model.map(|(name, _)| printable(name));
-            entries.stream = model.is_some_and(|(_, stream)| stream);
-        });
+        let (stream, model) =
+            (model.is_some_and(|(_, stream)| stream), model.map(|(name, _)| name));
+        let (user, model) = (user.map(str::to_owned), model.map(printable));
+        self.note(|entries| entries.request = RequestEntries { call, user, model, stream });
     }
 
     /// Notes one try at an upstream.
     pub fn attempt(&self, upstream: Upstream, reason: Option<Reason>) {
         self.note(|entries| {
-            entries.attempts += 1;
-            entries.upstream = Some(upstream);
-            entries.reason = reason;
+            entries.tries.attempts += 1;
+            entries.answer.upstream = Some(upstream);
+            entries.answer.reason = reason;
         });
     }
 
@@ -172,71 +195,77 @@ impl Record {
     pub fn begun_early(&self, upstream: Upstream) {
         self.answered(StatusCode::OK, Some(upstream));
         self.first_byte();
-        self.note(|entries| entries.early = true);
+        self.note(|entries| entries.answer.early = true);
     }
 
     /// Notes the head of the answer that the client gets.
     pub fn answered(&self, status: StatusCode, upstream: Option<Upstream>) {
         self.note(|entries| {
-            if !entries.early {
-                entries.status = Some(status);
+            if !entries.answer.early {
+                entries.answer.status = Some(status);
             }
             if upstream != Some(Upstream::Bedrock) {
-                entries.reason = None;
+                entries.answer.reason = None;
             }
-            entries.upstream = upstream;
+            entries.answer.upstream = upstream;
         });
     }
 
     /// Notes how long a limit is remembered for.
     pub fn remembered(&self, cooldown: Duration) {
-        self.note(|entries| entries.cooldown = Some(cooldown));
+        self.note(|entries| entries.tries.cooldown = Some(cooldown));
     }
 
     /// Notes that the first byte of the body goes out; only the first call counts.
     pub fn first_byte(&self) {
         let elapsed = self.0.began.elapsed();
-        self.note(|entries| entries.first_byte = entries.first_byte.or(Some(elapsed)));
+        self.note(|entries| {
+            entries.answer.first_byte = entries.answer.first_byte.or(Some(elapsed));
+        });
     }
 
     /// Notes the tokens of a stream.
     pub fn used(&self, usage: Usage) {
-        self.note(|entries| entries.usage.update(usage));
+        self.note(|entries| entries.costs.usage.update(usage));
     }
 
     /// Adds what Bedrock charges for an answer, or for what there was of it.
     pub fn cost(&self, cost: Cost) {
-        self.note(|entries| entries.cost = Some(entries.cost.unwrap_or_default().plus(cost)));
+        self.note(|entries| {
+            entries.costs.cost = Some(entries.costs.cost.unwrap_or_default().plus(cost));
+        });
     }
 
     /// Notes what the budget said, and what was reserved.
     pub fn budget(&self, said: &'static str, reserved: Option<MicroDollars>) {
-        self.note(|entries| (entries.budget, entries.reserved) = (Some(said), reserved));
+        self.note(|entries| {
+            (entries.costs.budget, entries.costs.reserved) = (Some(said), reserved);
+        });
     }
 
     /// Notes how much of the deployment's own cap is used, in percent.
     pub fn total_used(&self, percent: u64) {
-        self.note(|entries| entries.total_used = Some(percent));
+        self.note(|entries| entries.costs.total_used = Some(percent));
     }
 
     /// Notes that the store may not have counted what this request has cost.
     pub fn unsettled(&self) {
-        self.note(|entries| entries.unsettled = true);
+        self.note(|entries| entries.costs.unsettled = true);
     }
 
     /// Notes that Bedrock failed in one region.
     pub fn bedrock_failed(&self) {
-        self.note(|entries| entries.bedrock_errors += 1);
+        self.note(|entries| entries.tries.bedrock_errors += 1);
     }
 
     /// Notes that the answer did not come to its proper end.
     pub fn broke(&self, fault: &'static str) {
-        self.note(|entries| entries.fault = Some(fault));
+        self.note(|entries| entries.answer.fault = Some(fault));
     }
 
     /// Notes that the whole answer has been handed over.
     pub fn complete(&self) {
-        self.note(|entries| entries.complete = true);
+        self.note(|entries| entries.answer.complete = true);
     }
 
     fn note(&self, change: impl FnOnce(&mut Entries)) {
@@ -271,7 +300,7 @@ impl Drop for Shared {
         let entries =
             std::mem::take(self.entries.get_mut().unwrap_or_else(PoisonError::into_inner));
         // Nothing was asked: a look at `/healthz`.
-        if !entries.call.is_empty() {
+        if !entries.request.call.is_empty() {
             write_line(self.id.as_str(), self.began.elapsed(), &entries);
         }
     }
@@ -290,26 +319,26 @@ fn write_line(id: &str, duration: Duration, entries: &Entries) {
 fn write_event(id: &str, duration: Duration, entries: &Entries) {
     tracing::info!(
         request.id = id,
-        call = entries.call,
-        user = entries.user,
-        model = entries.model,
-        stream = entries.stream,
-        upstream = entries.upstream.map(tracing::field::display),
-        reason = entries.reason.map(tracing::field::display),
-        status = entries.status.map(|status| status.as_u16()),
-        attempts = entries.attempts,
-        fault = entries.fault(),
-        cooldown_s = entries.cooldown.map(|cooldown| cooldown.as_secs()),
-        first_byte_ms = entries.first_byte.map(millis),
+        call = entries.request.call,
+        user = entries.request.user,
+        model = entries.request.model,
+        stream = entries.request.stream,
+        upstream = entries.answer.upstream.map(tracing::field::display),
+        reason = entries.answer.reason.map(tracing::field::display),
+        status = entries.answer.status.map(|status| status.as_u16()),
+        attempts = entries.tries.attempts,
+        fault = entries.answer.fault(),
+        cooldown_s = entries.tries.cooldown.map(|cooldown| cooldown.as_secs()),
+        first_byte_ms = entries.answer.first_byte.map(millis),
         duration_ms = millis(duration),
-        tokens.input = entries.usage.input,
-        tokens.output = entries.usage.output,
-        tokens.cache_read = entries.usage.cache_read,
-        tokens.cache_write = entries.usage.cache_write,
-        cost_microusd = entries.cost.map(|cost| cost.amount.0),
-        cost_assumed = entries.cost.map(|cost| cost.assumed),
-        budget = entries.budget,
-        reserved_microusd = entries.reserved.map(|reserved| reserved.0),
+        tokens.input = entries.costs.usage.input,
+        tokens.output = entries.costs.usage.output,
+        tokens.cache_read = entries.costs.usage.cache_read,
+        tokens.cache_write = entries.costs.usage.cache_write,
+        cost_microusd = entries.costs.cost.map(|cost| cost.amount.0),
+        cost_assumed = entries.costs.cost.map(|cost| cost.assumed),
+        budget = entries.costs.budget,
+        reserved_microusd = entries.costs.reserved.map(|reserved| reserved.0),
         "{}",
         message(entries)
     );
@@ -317,9 +346,9 @@ fn write_event(id: &str, duration: Duration, entries: &Entries) {
 
 /// The line in one sentence: who answered, why not Anthropic, and what went wrong.
 fn message(entries: &Entries) -> String {
-    let who = entries.upstream.map_or_else(|| "the proxy".to_owned(), |u| u.to_string());
-    let why = entries.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    let end = entries.fault().map(|fault| format!(" ({fault})")).unwrap_or_default();
+    let who = entries.answer.upstream.map_or_else(|| "the proxy".to_owned(), |u| u.to_string());
+    let why = entries.answer.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    let end = entries.answer.fault().map(|fault| format!(" ({fault})")).unwrap_or_default();
     format!("answered by {who}{why}{end}")
 }
 

@@ -27,23 +27,26 @@ pub(super) fn line(
         &[],
         &[
             ("Requests", Some(1)),
-            ("Fallbacks", entries.reason.map(|_| 1)),
-            ("LimitsRemembered", entries.cooldown.map(|_| 1)),
-            ("BedrockErrors", Some(entries.bedrock_errors.into()).filter(|errors| *errors > 0)),
-            ("BedrockCostMicroUSD", entries.cost.map(|cost| cost.amount.0)),
-            ("AssumedCostMicroUSD", entries.cost.filter(|c| c.assumed).map(|c| c.amount.0)),
-            ("CostsUncounted", entries.unsettled.then_some(1)),
+            ("Fallbacks", entries.answer.reason.map(|_| 1)),
+            ("LimitsRemembered", entries.tries.cooldown.map(|_| 1)),
+            (
+                "BedrockErrors",
+                Some(entries.tries.bedrock_errors.into()).filter(|errors| *errors > 0),
+            ),
+            ("BedrockCostMicroUSD", entries.costs.cost.map(|cost| cost.amount.0)),
+            ("AssumedCostMicroUSD", entries.costs.cost.filter(|c| c.assumed).map(|c| c.amount.0)),
+            ("CostsUncounted", entries.costs.unsettled.then_some(1)),
         ],
     );
-    metrics.add("Percent", &[], &[("TotalBudgetUsed", entries.total_used)]);
-    if entries.budget.is_some_and(|said| said != "ok") {
+    metrics.add("Percent", &[], &[("TotalBudgetUsed", entries.costs.total_used)]);
+    if entries.costs.budget.is_some_and(|said| said != "ok") {
         metrics.counted(&["budget"], &[("BudgetRefusals", Some(1))]);
     }
-    if entries.reason.is_some() {
+    if entries.answer.reason.is_some() {
         metrics.counted(&["reason"], &[("Fallbacks", Some(1))]);
     }
-    if entries.upstream.is_some() {
-        let usage = &entries.usage;
+    if entries.answer.upstream.is_some() {
+        let usage = &entries.costs.usage;
         metrics.counted(
             &["upstream"],
             &[
@@ -55,7 +58,10 @@ pub(super) fn line(
         );
         metrics.timed(
             &["upstream"],
-            &[("FirstByte", entries.first_byte.map(millis)), ("Duration", Some(millis(duration)))],
+            &[
+                ("FirstByte", entries.answer.first_byte.map(millis)),
+                ("Duration", Some(millis(duration))),
+            ],
         );
     }
     let directives = metrics.directives;
@@ -72,23 +78,23 @@ pub(super) fn line(
 
 /// What the line says in words, numbers and labels.
 fn fields(entries: &Entries) -> Map<String, Value> {
-    let upstream = entries.upstream.map(|upstream| upstream.to_string());
-    let reason = entries.reason.map(|reason| reason.to_string());
+    let upstream = entries.answer.upstream.map(|upstream| upstream.to_string());
+    let reason = entries.answer.reason.map(|reason| reason.to_string());
     let fields = [
-        ("call", Some(entries.call.into())),
-        ("user", entries.user.clone().map(Value::from)),
-        ("model", entries.model.clone().map(Value::from)),
-        ("stream", Some(entries.stream.into())),
+        ("call", Some(entries.request.call.into())),
+        ("user", entries.request.user.clone().map(Value::from)),
+        ("model", entries.request.model.clone().map(Value::from)),
+        ("stream", Some(entries.request.stream.into())),
         ("upstream", upstream.map(Value::from)),
         ("reason", reason.map(Value::from)),
-        ("status", entries.status.map(|status| status.as_u16().into())),
-        ("attempts", Some(entries.attempts.into())),
-        ("fault", entries.fault().map(Value::from)),
-        ("cooldown_s", entries.cooldown.map(|cooldown| cooldown.as_secs().into())),
-        ("cost_microusd", entries.cost.map(|cost| cost.amount.0.into())),
-        ("cost_assumed", entries.cost.map(|cost| cost.assumed.into())),
-        ("budget", entries.budget.map(Value::from)),
-        ("reserved_microusd", entries.reserved.map(|reserved| reserved.0.into())),
+        ("status", entries.answer.status.map(|status| status.as_u16().into())),
+        ("attempts", Some(entries.tries.attempts.into())),
+        ("fault", entries.answer.fault().map(Value::from)),
+        ("cooldown_s", entries.tries.cooldown.map(|cooldown| cooldown.as_secs().into())),
+        ("cost_microusd", entries.costs.cost.map(|cost| cost.amount.0.into())),
+        ("cost_assumed", entries.costs.cost.map(|cost| cost.assumed.into())),
+        ("budget", entries.costs.budget.map(Value::from)),
+        ("reserved_microusd", entries.costs.reserved.map(|reserved| reserved.0.into())),
     ];
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
