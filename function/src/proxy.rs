@@ -18,6 +18,7 @@ mod labels;
 mod ledger;
 mod legs;
 mod lessons;
+mod metadata;
 mod meter;
 mod own;
 mod refusals;

@@ -104,7 +104,7 @@ async fn count(ask: &Ask, ledger: &mut Ledger, reason: Reason) -> Option<Respons
         return None;
     }
     let body = request::to_count(&ask.body, &ask.for_bedrock(), model).ok()?;
-    count_in_turn(ask, ledger, &Call { model_id, body }, reason).await
+    count_in_turn(ask, ledger, &Call { model_id, metadata: None, body }, reason).await
 }
 
 /// Asks one region after the other.

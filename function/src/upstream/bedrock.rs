@@ -136,6 +136,7 @@ impl Bedrock {
             .model_id(call.model_id)
             .content_type("application/json")
             .accept("application/json")
+            .set_request_metadata(call.metadata)
             .body(Blob::new(call.body));
         let answer = tokio::time::timeout(HEAD_TIMEOUT, request.send()).await;
         let answer = answer.map_err(|_| timed_out())?.map_err(|error| refused(&error))?;
@@ -154,6 +155,7 @@ impl Bedrock {
             .model_id(call.model_id)
             .content_type("application/json")
             .accept("application/json")
+            .set_request_metadata(call.metadata)
             .body(Blob::new(call.body));
         let answer = tokio::time::timeout(HEAD_TIMEOUT, request.send()).await;
         let answer = answer.map_err(|_| timed_out())?.map_err(|error| refused(&error))?;
@@ -189,6 +191,8 @@ impl Bedrock {
 #[derive(Clone)]
 pub struct Call {
     pub model_id: String,
+    /// What AWS writes beside it where the operator logs invocations; a count has none.
+    pub metadata: Option<String>,
     pub body: Vec<u8>,
 }
 

@@ -22,6 +22,7 @@ mod keys;
 mod limits;
 mod load;
 mod mending;
+mod metadata;
 mod overload;
 mod passthrough;
 mod proof;

@@ -18,6 +18,7 @@ use crate::proxy::content::{self, Content};
 use crate::proxy::early::EarlyHead;
 use crate::proxy::labels;
 use crate::proxy::ledger::Ledger;
+use crate::proxy::metadata;
 use crate::proxy::meter::{self, Metered};
 use crate::reply::{ErrorKind, Failure};
 use crate::translate::error::BedrockFailure;
@@ -69,7 +70,8 @@ impl Leg {
         }
         let answered = loop {
             let Some(body) = next else { return (Served::Untranslatable, None) };
-            let call = Call { model_id: model_id.clone(), body };
+            let metadata = metadata::of(ask, reason);
+            let call = Call { model_id: model_id.clone(), metadata, body };
             ledger.allowance.asks();
             let answered = if ask.asked.stream {
                 early.soon(Upstream::Bedrock);
