@@ -27,6 +27,19 @@ use crate::wire::usage::Usage;
 
 static REASON: HeaderName = HeaderName::from_static("x-claude-proxy-reason");
 static BUDGET: HeaderName = HeaderName::from_static("x-claude-proxy-budget");
+static MESSAGE: HeaderName = HeaderName::from_static("x-claude-proxy-budget-message");
+
+/// A text as a header may hold it: one that is not all ASCII with percent signs, byte by byte.
+fn in_ascii(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_owned();
+    }
+    let letter = |byte: u8| match byte {
+        b'%' | 0x80.. => format!("%{byte:02X}"),
+        ascii => char::from(ascii).to_string(),
+    };
+    text.bytes().map(letter).collect()
+}
 
 /// What a request is allowed to spend, as far as it is known.
 #[derive(Default)]
@@ -41,7 +54,7 @@ pub(super) enum Allowance {
 /// Why Bedrock may not be asked.
 #[derive(Clone, Debug)]
 pub(super) enum Refusal {
-    UsedUp { what: String },
+    UsedUp { what: String, message: Option<Arc<str>> },
     Unavailable,
 }
 
@@ -52,23 +65,31 @@ impl Refusal {
         let period = if used_up.is_month { "month" } else { "day" };
         let resets = used_up.resets(at, &settings.zone);
         let (used, limit) = (used.unwrap_or_default(), used_up.limit.cents());
-        Self::UsedUp { what: format!("{used}limit={limit}; period={period}; resets={resets}") }
+        let what = format!("{used}limit={limit}; period={period}; resets={resets}");
+        Self::UsedUp { what, message: settings.message.clone() }
     }
 
     /// Tells the client of an answer that Bedrock would have replaced.
     pub(super) fn tell(&self, headers: &mut HeaderMap) {
-        let (reason, budget) = match self {
-            Self::UsedUp { what } => ("budget", HeaderValue::from_str(what).ok()),
-            Self::Unavailable => ("budget_unavailable", None),
+        let (reason, budget, message) = match self {
+            Self::UsedUp { what, message } => {
+                ("budget", HeaderValue::from_str(what).ok(), message.as_deref().map(in_ascii))
+            }
+            Self::Unavailable => ("budget_unavailable", None, None),
         };
         headers.insert(&REASON, HeaderValue::from_static(reason));
         headers.extend(budget.map(|budget| (BUDGET.clone(), budget)));
+        let message = message.and_then(|message| HeaderValue::from_str(&message).ok());
+        headers.extend(message.map(|message| (MESSAGE.clone(), message)));
     }
 
     /// The same for whoever reads a sentence.
     pub(super) fn sentence(&self) -> String {
         match self {
-            Self::UsedUp { what } => format!("The budget is used up: {what}."),
+            Self::UsedUp { what, message: None } => format!("The budget is used up: {what}."),
+            Self::UsedUp { what, message: Some(message) } => {
+                format!("The budget is used up: {what}. {message}")
+            }
             Self::Unavailable => "The budget cannot be read or written.".to_owned(),
         }
     }

@@ -1,5 +1,7 @@
 //! Reads how much may be spent on Bedrock.
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 
 use super::value::instead;
@@ -12,6 +14,9 @@ use crate::money::budget::Caps;
 /// The highest cap: a hundred million dollars, in micro-dollars.
 const HIGHEST: u64 = 100_000_000_000_000;
 
+/// The longest message, in characters.
+const LONGEST_MESSAGE: usize = 200;
+
 /// How much may be spent on Bedrock, and by whose clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Budget {
@@ -21,6 +26,8 @@ pub struct Budget {
     pub total: Caps,
     /// Where a day and a month begin.
     pub zone: TimeZone,
+    /// What to do when it is used up, in one line.
+    pub message: Option<Arc<str>>,
 }
 
 pub(super) fn read(env: &mut Environment, store: &StoreSettings) -> Budget {
@@ -40,7 +47,8 @@ pub(super) fn read(env: &mut Environment, store: &StoreSettings) -> Budget {
             );
         }
     }
-    Budget { user, total, zone }
+    let message = env.read("BUDGET_MESSAGE", message);
+    Budget { user, total, zone, message }
 }
 
 /// Reads an amount of dollars as a cap has it.
@@ -52,6 +60,12 @@ pub fn dollars(text: &str) -> Result<MicroDollars, String> {
     let read = millionths(text).filter(|cap| *cap <= HIGHEST);
     let form = "dollars, from 0 to 100000000 with at most six decimals, such as `50`";
     read.map(MicroDollars).ok_or_else(|| instead(text, form))
+}
+
+fn message(text: &str) -> Result<Arc<str>, String> {
+    let fits = text.chars().count() <= LONGEST_MESSAGE && !text.contains(char::is_control);
+    let form = format!("one line of at most {LONGEST_MESSAGE} characters");
+    if fits { Ok(text.into()) } else { Err(instead(text, &form)) }
 }
 
 fn time_zone(text: &str) -> Result<TimeZone, String> {

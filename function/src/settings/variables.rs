@@ -129,6 +129,13 @@ pub const VARIABLES: [Variable; 28] = [
                   UTC",
     },
     Variable {
+        name: "BUDGET_MESSAGE",
+        default: "none",
+        meaning: "what to do when a budget is used up, such as whom to ask; stands beside \
+                  Anthropic's answer in `x-claude-proxy-budget-message`; one line, at most 200 \
+                  characters",
+    },
+    Variable {
         name: "ACCESS_MODE",
         default: "on AWS Lambda `key`, else `open`",
         meaning: "who may use the proxy: `key` (whoever has a proxy key), `organization` (anyone \

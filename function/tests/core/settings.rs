@@ -53,7 +53,7 @@ fn every_default_of_the_table_is_what_the_code_does() {
 #[test]
 fn every_variable_of_the_table_is_read() {
     for variable in VARIABLES.iter().filter(|variable| variable.name != "RATE_LIMIT_STORE_PATH") {
-        let problems = read(&[(variable.name, "!")]).unwrap_err().to_string();
+        let problems = read(&[(variable.name, "!\u{7}!")]).unwrap_err().to_string();
         assert_eq!(problems.lines().count(), 1, "{problems}");
         assert!(problems.starts_with(&format!("{} ", variable.name)), "{problems}");
     }
@@ -82,6 +82,7 @@ fn every_variable_changes_its_setting() {
         ("BUDGET_TOTAL_MONTH_USD", "0"),
         ("BUDGET_TOTAL_DAY_USD", "100000000"),
         ("BUDGET_TIMEZONE", "Asia/Seoul"),
+        ("BUDGET_MESSAGE", "예산 문의: finops@example.com"),
         ("LISTEN_ADDRESS", "[::1]:9"),
         ("LOG_LEVEL", "off"),
     ])
@@ -112,6 +113,7 @@ fn assert_money(settings: &Settings) {
     let total = Caps { month: cap(0), day: cap(100_000_000_000_000) };
     assert_eq!((settings.budget.user, settings.budget.total), (user, total));
     assert_eq!(settings.budget.zone.iana_name(), Some("Asia/Seoul"));
+    assert_eq!(settings.budget.message.as_deref(), Some("예산 문의: finops@example.com"));
 }
 
 #[test]
@@ -271,6 +273,8 @@ fn a_cap_is_an_amount_and_needs_a_store_that_keeps_it() {
     }
     accepts("BUDGET_TIMEZONE", &["UTC", "Europe/Berlin", "America/Argentina/Ushuaia"]);
     refuses("BUDGET_TIMEZONE", &["Mars/Olympus", "+01:00", "/etc/localtime", "../UTC"]);
+    accepts("BUDGET_MESSAGE", &["ask #finops", &"예".repeat(200)]);
+    refuses("BUDGET_MESSAGE", &[&"a".repeat(201), "two\nlines", "\u{1b}[31mred"]);
 }
 
 #[test]
@@ -637,6 +641,10 @@ fn the_help_names_every_option_and_variable() {
       BUDGET_TIMEZONE [UTC]
           where days and months of budgets begin, such as Europe/Berlin; AWS bills
           by UTC
+      BUDGET_MESSAGE [none]
+          what to do when a budget is used up, such as whom to ask; stands beside
+          Anthropic's answer in x-claude-proxy-budget-message; one line, at most
+          200 characters
       ACCESS_MODE [on AWS Lambda key, else open]
           who may use the proxy: key (whoever has a proxy key), organization
           (anyone passes through, these organizations use Bedrock), open (whoever

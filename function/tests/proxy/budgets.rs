@@ -51,6 +51,25 @@ async fn a_cap_of_nothing_never_asks_bedrock_and_passes_on_what_anthropic_said()
 }
 
 #[tokio::test]
+async fn what_to_do_stands_beside_a_budget_that_is_used_up_in_ascii() {
+    for (said, read) in [
+        ("ask #finops, 50% more", "ask #finops, 50% more"),
+        ("예산 50%", "%EC%98%88%EC%82%B0 50%25"),
+    ] {
+        let plan = World::with("BUDGET_MESSAGE", said).with("BUDGET_USER_MONTH_USD", "0");
+        let world = plan.start();
+        world.anthropic.next([limited(120)]);
+        let refused = world.call(Call::message()).await;
+        assert_eq!(refused.header("x-claude-proxy-budget-message"), read);
+        let served = world.call(Call::message()).await;
+        assert_eq!(
+            (served.upstream(), served.header("x-claude-proxy-budget-message")),
+            ("anthropic", "")
+        );
+    }
+}
+
+#[tokio::test]
 async fn of_fifty_at_once_a_cap_lets_through_as_many_as_fit() {
     for cap in ["BUDGET_USER_MONTH_USD", "BUDGET_TOTAL_DAY_USD"] {
         let world = World::with(cap, TEN).start();
