@@ -20,7 +20,7 @@
 //! # What depends on what
 //!
 //! ```text
-//! main → serve → proxy ─┬→ upstream, store, telemetry, settings, clock       edges
+//! main → serve → proxy ─┬→ upstream, store, telemetry, settings, usage, clock  edges
 //!                       └→ failover · messages · translate · wire · caller · access     core
 //!                          drill · money · room · reply · session
 //! ```
@@ -58,4 +58,6 @@ pub mod telemetry;
 pub mod translate;
 #[cfg(feature = "proxy")]
 pub mod upstream;
+#[cfg(feature = "proxy")]
+pub mod usage;
 pub mod wire;

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use function::serve::{lambda, local};
-use function::settings::{self, Command, EXIT_USAGE, Platform, Settings};
-use function::{startup, telemetry};
+use function::settings::{self, Command, EXIT_USAGE, Platform, Settings, Wanted};
+use function::{startup, telemetry, usage};
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
@@ -16,6 +16,7 @@ fn run() -> ExitCode {
     match Command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => say(&settings::help()),
         Ok(Command::Version) => say(&settings::version()),
+        Ok(Command::Usage(options, wanted)) => tell(Settings::from_env(options), &wanted),
         Ok(Command::Serve(options)) => {
             let settings = Settings::from_env(options);
             match Platform::from_env() {
@@ -32,6 +33,18 @@ async fn on_this_machine(settings: Result<Settings, settings::Problems>) -> Exit
     match settings {
         Ok(settings) => ended(local::run(settings).await),
         Err(problems) => complain(&sentence(&problems), EXIT_USAGE),
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn tell(settings: Result<Settings, settings::Problems>, wanted: &Wanted) -> ExitCode {
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(problems) => return complain(&problems, EXIT_USAGE),
+    };
+    match usage::run(&settings, wanted).await {
+        Ok(text) => say(&text),
+        Err(error) => complain(&format!("{error:#}"), 1),
     }
 }
 
@@ -76,7 +89,7 @@ fn ended(end: anyhow::Result<()>) -> ExitCode {
 }
 
 fn say(text: &str) -> ExitCode {
-    ExitCode::from(u8::from(writeln!(std::io::stdout(), "{}", text.trim_end()).is_err()))
+    ExitCode::from(u8::from(write!(std::io::stdout(), "{text}").is_err()))
 }
 
 fn complain(what: &dyn std::fmt::Display, code: u8) -> ExitCode {

@@ -13,7 +13,9 @@ pub mod period;
 pub mod price;
 pub mod prices;
 pub mod statement;
+pub mod tokens;
 
 pub use amount::MicroDollars;
 pub use period::Period;
 pub use price::{Cost, Given, Invoked, Multiplier, Prices, Tariff};
+pub use tokens::Tokens;

@@ -149,6 +149,9 @@ impl Proxy {
         if is_asked(&head.method, head.uri.path()) {
             return Box::pin(self.drill(head, body, record)).await;
         }
+        if let Some(told) = self.usage(&head) {
+            return told;
+        }
         let admitted = match self.admit(head, body, held).await {
             Ok(admitted) => admitted,
             Err(failure) => return self.refuse(failure, record),

@@ -29,7 +29,7 @@ use crate::translate::model::Prefix;
 
 pub use crate::failover::FallbackOn;
 pub use budget::{Budget, dollars};
-pub use options::{Command, EXIT_USAGE, Options, UsageError, help, version};
+pub use options::{Command, EXIT_USAGE, Form, Options, UsageError, Wanted, help, version};
 pub use platform::{AwsVariables, Platform};
 pub use variables::{VARIABLES, Variable};
 

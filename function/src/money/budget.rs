@@ -12,9 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::{Cost, MicroDollars, Period};
+use super::{Cost, MicroDollars, Period, Tokens};
 use crate::failover::cooldown::Timestamp;
-use crate::wire::usage::Usage;
 
 /// The subject of the deployment's own item, which everybody's money counts against.
 pub const DEPLOYMENT: &str = "*";
@@ -257,7 +256,7 @@ fn charged(at: Period, reserved: i64, bill: Option<&Bill>) -> Vec<(String, i64)>
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bill {
     pub cost: Cost,
-    pub usage: Usage,
+    pub tokens: Tokens,
     /// The model's class, which its money is told by.
     pub class: String,
     /// Seconds of a limit that the user did not have to wait for.
@@ -267,11 +266,9 @@ pub struct Bill {
 impl Bill {
     fn counters(&self) -> Vec<(String, i64)> {
         let cost = whole(self.cost.amount);
-        let (short, hour) = self.usage.cache_writes(false);
         let count = |count: u64| whole(MicroDollars(count));
-        let usage = &self.usage;
-        let used = [usage.input, usage.output, usage.cache_read, Some(short), Some(hour)];
-        let used = used.map(|count| count.unwrap_or(0));
+        let Tokens { input, output, cache_read, cache_write_5m, cache_write_1h } = self.tokens;
+        let used = [input, output, cache_read, cache_write_5m, cache_write_1h];
         let mut counters = vec![
             (SPENT.to_owned(), cost),
             (ASSUMED.to_owned(), if self.cost.assumed { cost } else { 0 }),

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::amount::{MILLION, MicroDollars};
 use super::prices::{Rates, Row, Scope, rows};
+use super::tokens::Tokens;
 use crate::failover::cooldown::Timestamp;
 use crate::translate::model::Model;
 use crate::wire::usage::Usage;
@@ -220,13 +221,27 @@ impl Cost {
 }
 
 impl Tariff {
+    /// What an answer used, as it is priced: writes to the cache of which it says nothing last as
+    /// long as the request has asked for.
+    #[must_use]
+    pub fn tokens(&self, usage: &Usage) -> Tokens {
+        let (cache_write_5m, cache_write_1h) = usage.cache_writes(self.hour);
+        Tokens {
+            input: usage.input.unwrap_or(0),
+            output: usage.output.unwrap_or(0),
+            cache_read: usage.cache_read.unwrap_or(0),
+            cache_write_5m,
+            cache_write_1h,
+        }
+    }
+
     /// The price of an answer that used so much, rounded up once.
     #[must_use]
     pub fn cost(&self, usage: &Usage) -> Cost {
-        let (short, hour) = usage.cache_writes(self.hour);
-        let (input, read) = (usage.input.unwrap_or(0), usage.cache_read.unwrap_or(0));
-        let tokens = [input, usage.output.unwrap_or(0), short, hour, read];
-        let prompt = [input, short, hour, read].into_iter().fold(0, u64::saturating_add);
+        let counts = self.tokens(usage);
+        let Tokens { input, output, cache_read, cache_write_5m, cache_write_1h } = counts;
+        let tokens = [input, output, cache_write_5m, cache_write_1h, cache_read];
+        let prompt = counts.prompt();
         let fits = |(above, _): &&(u64, Each<Rate>)| *above < prompt || *above == 0;
         let rates = self.tiers.iter().find(fits).map(|(_, rates)| rates);
         let used = rates.into_iter().flatten().zip(tokens).filter(|(_, tokens)| *tokens > 0);

@@ -11,11 +11,10 @@ use futures_util::future::OptionFuture;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::cached_store::{CachedStore, Write};
-use crate::clock;
 use crate::failover::identity::ModelClass;
 use crate::money::Period;
 use crate::money::budget::{Bill, Change, Changed, DEPLOYMENT, Entry, UsedUp};
-use crate::money::{Cost, MicroDollars, Tariff, estimate};
+use crate::money::{Cost, MicroDollars, Tariff, Tokens, estimate};
 use crate::reply::ErrorKind;
 use crate::session::Spending;
 use crate::settings::Budget;
@@ -107,7 +106,12 @@ impl Refusal {
 pub(super) struct Holder {
     pub(super) subject: String,
     pub(super) user: Option<String>,
+    /// The moment at which the request came to Bedrock, by the budget's clock and in seconds since
+    /// 1970. Whatever is reserved for it belongs to that day, to the end.
     pub(super) at: Period,
+    pub(super) since: i64,
+    /// The limit that this request has met, from when to when in seconds since 1970.
+    pub(super) met: Option<(i64, i64)>,
 }
 
 /// What one request has reserved and spent. Settled when it is dropped, if not before.
@@ -132,11 +136,11 @@ pub(super) struct Tab {
 
 impl Tab {
     /// Adds what a call has cost.
-    pub(super) fn charge(&mut self, cost: Cost, usage: Usage) {
+    pub(super) fn charge(&mut self, (cost, tokens): (Cost, Tokens)) {
         let bill =
             self.bill.get_or_insert_with(|| Bill { class: self.class.clone(), ..Bill::default() });
         bill.cost = bill.cost.plus(cost);
-        bill.usage.update(usage);
+        bill.tokens = bill.tokens.plus(tokens);
     }
 
     /// Puts what was spent in the place of what was reserved; nothing more is counted afterwards.
@@ -151,7 +155,11 @@ impl Tab {
         if over || unknown || (self.entries.is_empty() && self.bill.is_none()) {
             return None;
         }
-        let (store, owner, bill) = (Arc::clone(&self.store), self.owner.clone(), self.bill.take());
+        let (store, owner) = (Arc::clone(&self.store), self.owner.clone());
+        let mut bill = self.bill.take();
+        if let (Some(bill), Some(met)) = (&mut bill, owner.met) {
+            bill.saved = store.bridged(&owner.subject, met);
+        }
         let own = Change::settle(owner.at, &self.entries, bill.as_ref());
         let everybodys =
             self.everybodys.map(|reserved| Change::book(owner.at, reserved, bill.as_ref()));
@@ -173,7 +181,7 @@ impl Tab {
         let id = format!("{}-{}", first.id, self.reserved_output);
         self.reserved_output += estimate::MORE_OUTPUT;
         let amount = estimate::topped_up(tariff, so_far);
-        let entry = Entry { id, amount, since: clock::now().as_second() };
+        let entry = Entry { id, amount, since: self.owner.since };
         let (store, owner) = (Arc::clone(&self.store), self.owner.clone());
         let is_everybodys = self.everybodys.is_some();
         Some(Box::pin(async move {
@@ -250,9 +258,9 @@ impl Allowance {
     }
 
     /// Adds what a whole answer has cost, if that is known.
-    pub(super) fn charge(&mut self, cost: Option<Cost>, usage: Usage) {
-        if let (Self::Granted(tab), Some(cost)) = (self, cost) {
-            tab.charge(cost, usage);
+    pub(super) fn charge(&mut self, charged: Option<(Cost, Tokens)>) {
+        if let (Self::Granted(tab), Some(charged)) = (self, charged) {
+            tab.charge(charged);
         }
     }
 }
@@ -308,8 +316,7 @@ impl Tab {
     /// Commits `amount` for this request, in its subject's month and in the deployment's.
     async fn reserve(&mut self, amount: MicroDollars, settings: &Budget) -> Result<(), Refusal> {
         let (at, caps) = (self.owner.at, [settings.user, settings.total]);
-        let since = clock::now().as_second();
-        let entry = Entry { id: self.record.id().to_owned(), amount, since };
+        let entry = Entry { id: self.record.id().to_owned(), amount, since: self.owner.since };
         let own = Change::reserve(at, amount, Some(&entry), &settings.user);
         let all = Change::reserve(at, amount, None, &settings.total);
         let (Some(own), Some(all)) = (own, all) else {

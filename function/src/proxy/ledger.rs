@@ -55,6 +55,8 @@ pub(super) struct Ledger {
     limit: Option<Limit>,
     /// What the subject had spent before this request, where that was looked at.
     before: Option<Spending>,
+    /// The limit that this very request has met, from when to when in seconds since 1970.
+    met: Option<(i64, i64)>,
     /// Calls of the store that are on their way. They are few, and most often none.
     writes: Vec<Write>,
     /// Whether there is money for Bedrock.
@@ -69,8 +71,8 @@ impl Ledger {
             tracked.map(|cooldown| Limit::of(cooldown, known.account.as_ref() == Some(cooldown)));
         let writes = proxy.store.take_late();
         let allowance = Allowance::default();
-        let (marked, before) = (false, None);
-        Box::new(Self { proxy, right, known, marked, limit, before, writes, allowance })
+        let (marked, met, before) = (false, None, None);
+        Box::new(Self { proxy, right, known, marked, limit, met, before, writes, allowance })
     }
 
     /// A ledger for what other requests have left to be seen to its end, if there is anything.
@@ -78,8 +80,8 @@ impl Ledger {
         let writes = proxy.store.take_late();
         let (proxy, known) = (Arc::clone(proxy), Known::default());
         let (right, allowance, marked) = (Right::ByProof, Allowance::default(), false);
-        let (limit, before) = (None, None);
-        let ledger = Self { proxy, right, known, marked, limit, before, writes, allowance };
+        let (limit, met, before) = (None, None, None);
+        let ledger = Self { proxy, right, known, marked, limit, met, before, writes, allowance };
         (!ledger.is_written()).then(|| Box::new(ledger))
     }
 
@@ -212,6 +214,7 @@ impl Ledger {
             if self.until() < Some(cooldown.until) {
                 self.limit = Some(Limit::of(&cooldown, key.scope == LimitScope::Account));
             }
+            self.met = self.until().map(|until| (now.as_second(), until.as_second()));
             let left = Duration::try_from(cooldown.until.duration_since(now)).unwrap_or_default();
             ask.record.remembered(left);
             self.writes.push(self.proxy.store.remember_limit(key, cooldown));
@@ -273,8 +276,9 @@ impl Ledger {
             Some(owner) => owner,
             None => subject.fingerprint.to_string(),
         };
-        let at = Period::at(clock::now(), &self.proxy.settings.budget.zone);
-        Some(Holder { subject: name, user, at })
+        let now = clock::now();
+        let at = Period::at(now, &self.proxy.settings.budget.zone);
+        Some(Holder { subject: name, user, at, since: now.as_second(), met: self.met })
     }
 
     /// Takes note of what may be spent, and of what had been before.

@@ -5,15 +5,10 @@
 //! of Converse). All that is said here is of that alphabet. No credential is, and of the session
 //! only a digest.
 
-use http::HeaderName;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::ask::Ask;
 use crate::failover::Reason;
-
-/// How Claude Code names its session.
-static SESSION: HeaderName = HeaderName::from_static("x-claude-code-session-id");
 
 #[derive(Serialize)]
 struct Metadata<'a> {
@@ -28,10 +23,9 @@ struct Metadata<'a> {
 
 /// Who has asked, in which session and by which request, and why it is not Anthropic that answers.
 pub(super) fn of(ask: &Ask, reason: Reason) -> Option<String> {
-    let session = ask.headers.get(&SESSION).filter(|id| !id.is_empty());
     let metadata = Metadata {
         user: ask.target.user.as_ref().map(|user| user.as_str()),
-        session: session.map(|id| hex::encode(Sha256::digest(id.as_bytes()))),
+        session: ask.session.map(|digest| digest.to_string()),
         request_id: ask.record.id(),
         reason: reason.to_string(),
     };

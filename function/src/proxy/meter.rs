@@ -10,7 +10,7 @@ use super::ask::Ask;
 use super::budget::{Allowance, Tab, TopUp};
 use crate::clock;
 use crate::money::price::asks_for_an_hour;
-use crate::money::{Cost, Invoked, Tariff};
+use crate::money::{Cost, Invoked, Tariff, Tokens};
 use crate::telemetry::Record;
 use crate::translate::stream::Stream as Translation;
 use crate::upstream::bedrock::Call;
@@ -42,13 +42,14 @@ pub(super) fn charge(
     usage: Usage,
     tariff: Option<&Tariff>,
     head: &mut HeaderMap,
-) -> Option<Cost> {
+) -> Option<(Cost, Tokens)> {
     ask.record.used(usage);
-    let cost = tariff?.cost(&usage);
+    let tariff = tariff?;
+    let (cost, tokens) = (tariff.cost(&usage), tariff.tokens(&usage));
     ask.record.cost(cost);
     let dollars = HeaderValue::from_str(&cost.amount.to_string()).ok();
     head.extend(dollars.map(|dollars| (COST.clone(), dollars)));
-    Some(cost)
+    Some((cost, tokens))
 }
 
 /// A stream of Bedrock's that is being translated; what it has cost is noted when it ends, however
@@ -117,7 +118,7 @@ impl Metered {
         let cost = tariff.cost(&billed);
         self.record.cost(cost);
         if let Some(tab) = &mut self.tab {
-            tab.charge(cost, billed);
+            tab.charge((cost, tariff.tokens(&billed)));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The proxy's own endpoints, side by side. Below `/_proxy/` nothing else answers.
 
 pub(super) mod drill;
+mod usage;
 
 use std::time::Duration;
 

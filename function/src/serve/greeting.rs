@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 use crate::access::AccessMode;
 use crate::settings::{Settings, StoreSettings};
 use crate::upstream::bedrock::Credentials;
+use crate::usage::Told;
 
 /// Whether Bedrock could answer, as far as that can be known without asking it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fallback {
     pub regions: Vec<String>,
     pub credentials: Credentials,
+    /// What it has cost this month; `None` where this machine does not know.
+    pub told: Option<Told>,
 }
 
 /// The first line, once the port is taken.
@@ -35,7 +38,8 @@ pub fn greeting(settings: &Settings, address: SocketAddr, fallback: &Fallback) -
         ("limits", limits(settings)),
         ("fallback", way_out(settings, fallback)),
     ];
-    for (name, line) in lines {
+    let spent = fallback.told.as_ref().map(|told| ("spent", spent(told)));
+    for (name, line) in lines.into_iter().chain(spent) {
         let _infallible = writeln!(text, "  {name:<9} {line}");
     }
     let _infallible = write!(
@@ -68,6 +72,15 @@ fn limits(settings: &Settings) -> String {
         StoreSettings::Embedded(path) => format!("remembered in {}", path.display()),
         StoreSettings::Memory => "remembered until the proxy stops".to_owned(),
     }
+}
+
+fn spent(told: &Told) -> String {
+    let (month, total) = (&told.month, told.total());
+    let unsettled = match total.unsettled.0 {
+        0 => String::new(),
+        _ => format!(", and perhaps ${} that nobody has settled", total.unsettled.cents()),
+    };
+    format!("${} on Bedrock in {month}{unsettled}", total.cost.cents())
 }
 
 fn way_out(settings: &Settings, fallback: &Fallback) -> String {

@@ -70,6 +70,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         let fallback = Fallback {
             regions: bedrock.regions().map(str::to_owned).collect(),
             credentials: bedrock.find_credentials().await,
+            told: proxy.told(None),
         };
         telemetry::say(&greeting::greeting(proxy.settings(), address, &fallback));
     };

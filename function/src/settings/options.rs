@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use lexopt::Arg::{Long, Short, Value};
 
 use super::VARIABLES;
+use crate::money::period::is_month;
+use crate::money::statement::view::By;
 
 /// The exit code of wrong usage (`EX_USAGE` of BSD's `sysexits.h`).
 pub const EXIT_USAGE: u8 = 64;
@@ -16,6 +18,8 @@ pub const EXIT_USAGE: u8 = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Serve(Options),
+    /// Says what Bedrock has cost.
+    Usage(Options, Wanted),
     Help,
     Version,
 }
@@ -25,6 +29,26 @@ pub enum Command {
 pub struct Options {
     /// As it was written; [`super::Settings::from_vars`] checks it.
     pub listen: Option<OsString>,
+}
+
+/// What is to be shown of what Bedrock has cost, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// `2026-11`; `None` is the month that it is.
+    pub month: Option<String>,
+    /// A user, or the beginning of a fingerprint.
+    pub user: Option<String>,
+    pub by: By,
+    pub form: Form,
+}
+
+/// For whom it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    #[default]
+    Table,
+    Json,
+    Csv,
 }
 
 /// A command line that means nothing; its text says what would.
@@ -54,6 +78,7 @@ impl Command {
         let mut options = Options::default();
         while let Some(arg) = parser.next()? {
             match arg {
+                Value(word) if word == "usage" => return Self::usage(&mut parser, options),
                 Short('h') | Long("help") => return Ok(Self::Help),
                 Short('V') | Long("version") => return Ok(Self::Version),
                 Long("listen") => options.listen = Some(parser.value()?),
@@ -62,6 +87,45 @@ impl Command {
         }
         Ok(Self::Serve(options))
     }
+
+    /// The rest of what was typed behind `usage`.
+    fn usage(parser: &mut lexopt::Parser, mut options: Options) -> Result<Self, UsageError> {
+        let mut wanted = Wanted::default();
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Short('h') | Long("help") => return Ok(Self::Help),
+                Long("listen") => options.listen = Some(parser.value()?),
+                Long("month") => wanted.month = Some(text(parser, "month", is_month)?),
+                Long("user") => wanted.user = Some(text(parser, "user", |_| true)?),
+                Long("by") => {
+                    let by = text(parser, "by", |word| By::parse(word).is_some())?;
+                    wanted.by = By::parse(&by).unwrap_or_default();
+                }
+                Long("json") if wanted.form != Form::Csv => wanted.form = Form::Json,
+                Long("csv") if wanted.form != Form::Json => wanted.form = Form::Csv,
+                Long("json" | "csv") => {
+                    let problem = "--json and --csv exclude each other".to_owned();
+                    return Err(UsageError { problem });
+                }
+                Short(_) | Long(_) | Value(_) => return Err(arg.unexpected().into()),
+            }
+        }
+        Ok(Self::Usage(options, wanted))
+    }
+}
+
+/// The value of an option, if it is one.
+fn text(
+    parser: &mut lexopt::Parser,
+    option: &str,
+    fits: impl FnOnce(&str) -> bool,
+) -> Result<String, UsageError> {
+    let text = parser.value()?.into_string().unwrap_or_default();
+    if fits(&text) {
+        return Ok(text);
+    }
+    let form = if option == "by" { "day, class or user" } else { "a month such as 2026-11" };
+    Err(UsageError { problem: format!("--{option} wants {form}") })
 }
 
 impl From<lexopt::Error> for UsageError {
@@ -95,6 +159,8 @@ const HEAD: &str = "\
 Answers Claude Code from Anthropic, and from AWS Bedrock while Anthropic rate-limits
 
 Usage: function [--listen ADDR]
+       function usage [--month YYYY-MM] [--by day|class|user] [--user NAME]
+                      [--json|--csv]
 
 Then start Claude Code with ANTHROPIC_BASE_URL=http://127.0.0.1:8080; its own
 login or API key stays in use.
@@ -103,6 +169,9 @@ Options:
       --listen ADDR  IP address and port to listen on, instead of LISTEN_ADDRESS
   -h, --help         Show this
   -V, --version      Show the version
+
+'usage' says what Bedrock has cost, from the file of the embedded store or the
+proxy that holds it.
 
 Environment, with the [default] of each variable:
 

@@ -47,6 +47,20 @@ impl Store {
         matches!(self, Self::Dynamo(_))
     }
 
+    /// All subjects and what is known of their month, where no other machine keeps any: a shared
+    /// table is read by those who may read all of it.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be read.
+    pub fn months(&self, month: &str) -> Result<Vec<(String, Month)>, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.months(month)),
+            Self::Embedded(store) => store.months(month),
+            Self::Dynamo(_) => Err(StoreError::Partial),
+        }
+    }
+
     /// Does beforehand what the first request would otherwise wait for.
     ///
     /// # Errors

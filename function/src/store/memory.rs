@@ -35,6 +35,15 @@ impl MemoryStore {
         Self { capacity, ..self }
     }
 
+    /// All subjects and what is known of their month.
+    #[must_use]
+    pub fn months(&self, month: &str) -> Vec<(String, Month)> {
+        let of_month = |((its, _), _): &(&(String, String), &Month)| its == month;
+        let maps = self.maps();
+        let months = maps.months.iter().filter(of_month);
+        months.map(|((_, subject), month)| (subject.clone(), month.clone())).collect()
+    }
+
     fn maps(&self) -> MutexGuard<'_, Maps> {
         self.maps.lock().unwrap_or_else(PoisonError::into_inner)
     }

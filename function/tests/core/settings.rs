@@ -574,6 +574,8 @@ fn the_help_names_every_option_and_variable() {
     Answers Claude Code from Anthropic, and from AWS Bedrock while Anthropic rate-limits
 
     Usage: function [--listen ADDR]
+           function usage [--month YYYY-MM] [--by day|class|user] [--user NAME]
+                          [--json|--csv]
 
     Then start Claude Code with ANTHROPIC_BASE_URL=http://127.0.0.1:8080; its own
     login or API key stays in use.
@@ -582,6 +584,9 @@ fn the_help_names_every_option_and_variable() {
           --listen ADDR  IP address and port to listen on, instead of LISTEN_ADDRESS
       -h, --help         Show this
       -V, --version      Show the version
+
+    'usage' says what Bedrock has cost, from the file of the embedded store or the
+    proxy that holds it.
 
     Environment, with the [default] of each variable:
 

@@ -33,5 +33,6 @@ mod shared;
 mod start;
 mod streams;
 mod translation;
+mod usage;
 mod versions;
 mod waiting;

@@ -37,15 +37,13 @@ async fn every_call_of_bedrock_says_who_has_asked_and_why() {
 async fn whatever_a_client_calls_its_session_no_letter_of_it_goes_to_aws() {
     let world = World::start();
     world.anthropic.always(limited(120));
-    for session in ["\"},{", "ü", &"s".repeat(8000), ""] {
+    for session in ["\"},{x", "ü", &"s".repeat(8000), ""] {
         let call = Call::message().header("x-claude-code-session-id", session);
         assert_eq!(world.call(call).await.upstream(), "bedrock");
         let said = told(&world);
         assert_eq!(said.get("user"), None);
-        match said.get("session") {
-            Some(digest) => assert!(is_of_aws(digest), "{said}"),
-            None => assert_eq!(session, ""),
-        }
+        assert!(said.as_object().expect("an object").values().all(is_of_aws), "{said}");
+        assert!(session.is_empty() || !said.to_string().contains(session), "{said}");
     }
     world.anthropic.always(overloaded());
     world.call(Call::message()).await;

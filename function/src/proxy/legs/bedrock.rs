@@ -236,7 +236,7 @@ async fn message(
         response::message(&answer, &ask.asked.model).map_err(|_| content::broke_off())?;
     let mut response = Response::new(content::full(message));
     let charged = meter::charge(ask, usage, tariff.as_ref(), response.headers_mut());
-    ledger.allowance.charge(charged, usage);
+    ledger.allowance.charge(charged);
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     Ok(response)

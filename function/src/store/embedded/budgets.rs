@@ -23,6 +23,31 @@ enum Trouble {
     Unreadable(#[from] serde_json::Error),
 }
 
+impl EmbeddedStore {
+    /// All subjects and what is known of their month.
+    ///
+    /// # Errors
+    ///
+    /// Where any of it cannot be read.
+    pub fn months(&self, month: &str) -> Result<Vec<(String, Month)>, StoreError> {
+        let read = || -> Result<Vec<(String, Month)>, Trouble> {
+            let transaction = self.database.begin_read().map_err(redb::Error::from)?;
+            let table = transaction.open_table(MONTHS).map_err(redb::Error::from)?;
+            let mut months = Vec::new();
+            for row in table.range((month, "")..).map_err(redb::Error::from)? {
+                let (key, json) = row.map_err(redb::Error::from)?;
+                let (its, subject) = key.value();
+                if its != month {
+                    break;
+                }
+                months.push((subject.to_owned(), serde_json::from_str(json.value())?));
+            }
+            Ok(months)
+        };
+        read().map_err(failed("read the budgets"))
+    }
+}
+
 impl Budgets for EmbeddedStore {
     async fn change(&self, account: &Account<'_>, change: &Change) -> Result<Changed, StoreError> {
         const ACTION: &str = "keep the budget";

@@ -8,10 +8,9 @@ use function::money::Period;
 use function::money::budget::{
     ASSUMED, Bill, COMMITTED, Caps, Change, Changed, DEPLOYMENT, Entry, Month, REQUESTS, SPENT,
 };
-use function::money::{Cost, MicroDollars};
+use function::money::{Cost, MicroDollars, Tokens};
 use function::store::Store;
 use function::store::budgets::{Account, Budgets};
-use function::wire::usage::Usage;
 use jiff::tz::TimeZone;
 use tokio::task::JoinSet;
 
@@ -421,16 +420,10 @@ fn entry(id: &str, amount: u64) -> Entry {
 }
 
 fn bill(cost: u64) -> Bill {
-    let usage = Usage {
-        input: Some(4),
-        output: Some(812),
-        cache_read: Some(7),
-        cache_write: Some(5),
-        cache_write_5m: Some(2),
-        cache_write_1h: Some(3),
-    };
+    let tokens =
+        Tokens { input: 4, output: 812, cache_read: 7, cache_write_5m: 2, cache_write_1h: 3 };
     let cost = Cost { amount: MicroDollars(cost), assumed: true };
-    Bill { cost, usage, class: "opus".to_owned(), saved: 120 }
+    Bill { cost, tokens, class: "opus".to_owned(), saved: 120 }
 }
 
 fn month(cap: u64) -> Caps {
