@@ -58,6 +58,7 @@ list::resources! {
 pub const ROLE_POLICY: PolicyName = PolicyName::new("BedrockAndDynamoDB");
 /// Items of the table go after the moment in it.
 pub const EXPIRY: Attribute = Attribute::new("expires_at");
+const UNCOMPARED: &str = "the dashboard and the alarms, if there are any, stay as they are";
 /// Strangers may knock in `organization` mode: so many at once may be answered.
 const STRANGERS: Concurrency = Concurrency::new(50);
 
@@ -78,7 +79,7 @@ pub struct Declaration {
     /// Why the settings cannot be put into a policy: then the role's stays as it is.
     pub trouble: Option<PolicyError>,
     /// What the plan and the ending have to say besides.
-    pub note: Option<String>,
+    pub notes: Vec<String>,
 }
 
 impl Stack {
@@ -117,7 +118,7 @@ impl Stack {
     #[must_use]
     pub fn unwanted(self) -> Declaration {
         let (spec, environment) = (StackSpec::default(), BTreeMap::new());
-        Declaration { stack: self, spec, environment, trouble: None, note: None }
+        Declaration { stack: self, spec, environment, trouble: None, notes: Vec::new() }
     }
 }
 
@@ -187,7 +188,8 @@ pub fn declare(
         fallback_alarm: watched,
         error_alarm: watched,
     };
-    Declaration { stack, spec, environment, trouble, note: None }
+    let notes = there.unknown.iter().map(|why| format!("{UNCOMPARED}: {why}")).collect();
+    Declaration { stack, spec, environment, trouble, notes }
 }
 
 /// What the function runs with once `insisted` is written over what is there.

@@ -11,6 +11,7 @@ use crate::aws::{Cloud, CloudError, Kind, Writer};
 use crate::engine::plan::Style;
 use crate::engine::{Address, Foreign, Resource as _, walk};
 use crate::proxy::items::Items;
+use crate::resources::log_group::LogGroup;
 use crate::stack::{Declaration, Observed, Stack};
 use crate::view::{number, removal};
 
@@ -50,7 +51,7 @@ pub(super) async fn run(session: &mut Session) -> Result<Exit, Failure> {
     let scope = session.scope(&cloud);
     printer.text(removal::gone(&deleted, &remaining, &scope, printer.stdout_style()).trim_end());
     session.report = report(&deleted, &kept, &remaining);
-    conclude(remaining, failed, &writer)
+    conclude(&declared.stack.log_group, remaining, failed, &writer)
 }
 
 /// What was found at one moment.
@@ -60,12 +61,23 @@ struct Located {
     foreign: Vec<(Address, Foreign)>,
 }
 
+/// Lambda may have made it for whichever function once had the name.
+const BARE: &str = "it carries no tags, and nothing else of the stack is here";
+
 impl Located {
-    fn of(declared: &Declaration, there: Observed) -> Self {
-        let foreign = declared.foreign(&there);
+    /// What was `known` to be ours a moment ago may have been the last that told whose a log group
+    /// without tags is.
+    fn of(declared: &Declaration, there: Observed, known: &[Address]) -> Self {
+        let mut foreign = declared.foreign(&there);
         let survey = declared.survey(&there).into_iter();
         let ours = survey.filter(|found| found.state.is_some() && found.foreign.is_none());
-        let ours = ours.map(|found| found.address).collect();
+        let mut ours: Vec<Address> = ours.map(|found| found.address).collect();
+        let group = declared.stack.log_group.address();
+        let bare = there.log_group.as_ref().is_some_and(|live| live.tags.is_empty());
+        if bare && known.is_empty() && ours == [group.clone()] {
+            ours.clear();
+            foreign.push((group, Foreign::Unfit(BARE)));
+        }
         Self { there, ours, foreign }
     }
 
@@ -82,8 +94,8 @@ async fn locate(
 ) -> Result<Located, Failure> {
     let reader = cloud.reader();
     let looking = async {
-        let there = session.observe(&declared.stack, &reader).await?;
-        let found = Located::of(declared, there);
+        let there = session.observe(&declared.stack, &reader).await?.whole()?;
+        let found = Located::of(declared, there, &[]);
         let mut held = Vec::new();
         for part in declared.parts(&found.there) {
             let address = part.address();
@@ -144,6 +156,7 @@ fn refuse_strangers(ours: &[Address], foreign: &[(Address, Foreign)]) -> Result<
 
 /// Says what is left, and what to do about it.
 fn conclude(
+    group: &LogGroup,
     remaining: Vec<Address>,
     failed: Vec<CloudError>,
     writer: &Writer,
@@ -163,8 +176,16 @@ fn conclude(
         Some(error) => Failure::at(Failure::from(error.clone()).exit, ATTEMPT, error),
         None => Failure::new(Exit::Partly, "not all of it is gone"),
     };
-    let hint = failure.hint.clone();
-    let hint = hint.unwrap_or_else(|| "run it again: it finishes the job".to_owned());
+    // Without tags it is nobody's, once all else is gone.
+    let comes_back = first.is_none() && remaining.iter().all(|address| *address == group.address());
+    let hint = match failure.hint.clone() {
+        Some(hint) => hint,
+        None if comes_back => format!(
+            "something still writes into it: aws logs delete-log-group --log-group-name {}",
+            group.name
+        ),
+        None => "run it again: it finishes the job".to_owned(),
+    };
     let resource = failure.resource.clone().or_else(|| remaining.into_iter().next());
     Err(Failure { resource, ..failure }.hint(hint))
 }
@@ -221,9 +242,9 @@ async fn again(
     cloud: &Writer,
     failed: &mut Vec<CloudError>,
 ) -> BTreeSet<Address> {
-    let look = async || declared.stack.observe(cloud.reader()).await;
+    let look = async || declared.stack.observe(cloud.reader()).await?.whole();
     let group = declared.stack.log_group.address();
-    let mut found = look().await.map(|there| Located::of(declared, there));
+    let mut found = look().await.map(|there| Located::of(declared, there, ours));
     let resurrected = found.as_ref().is_ok_and(|found| found.ours.contains(&group));
     if let Ok(now) = &found
         && resurrected
@@ -234,7 +255,7 @@ async fn again(
             failed.extend(walk::delete(&parts, part.as_ref(), cloud).await.err());
         }
         drop(parts);
-        found = look().await.map(|there| Located::of(declared, there));
+        found = look().await.map(|there| Located::of(declared, there, ours));
     }
     match found {
         Ok(found) => found.ours.into_iter().collect(),

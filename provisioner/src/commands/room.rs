@@ -37,7 +37,7 @@ pub(super) async fn fitted(
         return Err(Failure::new(Exit::Usage, message).hint(hint));
     }
     function.concurrency = live.and_then(|live| live.to_string().parse().ok());
-    declared.note = Some(without(number));
+    declared.notes.push(without(number));
     Ok(declared)
 }
 

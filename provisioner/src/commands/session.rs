@@ -167,6 +167,7 @@ impl Session {
         self.unless_stopped(async {
             let stack = Stack::named(&settings.name, &cloud.account);
             let there = self.observe(&stack, &reader).await?;
+            let there = if settings.dashboard.is_some() { there.whole()? } else { there };
             let declared = stack::declare(settings, &cloud.account, &there, image.clone());
             let declared = room::fitted(declared, &there, settings, &reader).await?;
             Ok((declared, there))
@@ -183,6 +184,7 @@ impl Session {
         let reader = cloud.reader();
         let stack = Stack::named(&settings.name, &cloud.account);
         let there = self.unless_stopped(async { Ok(stack.observe(&reader).await?) }).await?;
+        let there = if settings.dashboard.is_some() { there.whole()? } else { there };
         let declared = stack::declare(settings, &cloud.account, &there, ImageSpec::NotCompared);
         Ok((declared, there))
     }
@@ -222,8 +224,7 @@ pub(super) fn shown(planned: &Planned, printer: Printer, style: Style) -> String
     let new = plan.pending().any(|c| c.address == function && c.action == Action::Create);
     let cost = Estimate::of(declared).filter(|_| new);
     let cost = cost.map(|cost| format!("Costs, estimated: {cost}.\n(Bedrock's tokens apart.)\n"));
-    let note = declared.note.as_ref().map(|note| format!("\nnote: {note}\n")).unwrap_or_default();
-    format!("{text}{}{note}", cost.unwrap_or_default())
+    format!("{text}{}{}", cost.unwrap_or_default(), declared.noted())
 }
 
 /// What a plan is for.

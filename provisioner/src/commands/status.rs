@@ -19,6 +19,9 @@ pub(super) async fn run(session: &mut Session, args: StatusArgs) -> Result<Exit,
         let why = format!("its settings are wrong, so rights are not compared: {trouble}");
         session.printer.progress(&why);
     }
+    if !declared.notes.is_empty() {
+        session.printer.progress(declared.noted().trim());
+    }
     let survey = declared.survey(&there);
     let resources: Vec<Value> = survey.iter().map(resource).collect();
     session.report.insert("resources".to_owned(), resources.into());

@@ -3,7 +3,7 @@
 
 use super::plan::{Action, Change, Deleted, Fields};
 use super::resource::{Later, Resource, State, remove, settle};
-use super::{Address, CloudError, Foreign, Ownership, Reader, Writer, made_for};
+use super::{Address, CloudError, Foreign, Kind, Ownership, Reader, Writer, made_for};
 
 /// What is known of one resource that may or may not be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +144,23 @@ pub async fn read<C, R: Resource<C>>(
     let address = resource.address();
     let read = made_for(address.clone(), Box::pin(resource.read(cloud))).await;
     read.map_err(|error| error.at(&address))
+}
+
+/// As [`read()`]; `Err` inside where nobody can tell, and all else can do without.
+///
+/// # Errors
+///
+/// If what is needed cannot be read.
+pub async fn look<C, R: Resource<C>>(
+    resource: &R,
+    cloud: &Reader<C>,
+) -> Result<Result<Option<R::Live>, CloudError>, CloudError> {
+    match read(resource, cloud).await {
+        Err(error) if R::OPTIONAL && matches!(error.kind, Kind::Denied | Kind::Unreachable) => {
+            Ok(Err(error))
+        }
+        ended => ended.map(Ok),
+    }
 }
 
 /// Why `part` is not ours, if it is not. What belongs to another of `parts` is whose that is.

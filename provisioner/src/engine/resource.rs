@@ -14,6 +14,9 @@ pub trait Resource<C> {
     /// What is there now.
     type Live: Clone;
 
+    /// Whether all else can do without knowing what is there of it.
+    const OPTIONAL: bool = false;
+
     fn address(&self) -> Address;
 
     /// Judges whose `live` is.

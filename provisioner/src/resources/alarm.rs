@@ -110,7 +110,7 @@ impl Alarm {
     fn differences(&self, live: &AlarmLive) -> Fields {
         let fields = self.fields().into_iter().fold(Fields::new(), |fields, (key, after)| {
             let before = live.fields.get(&key).cloned().unwrap_or_default();
-            if is_as_spec(&before, &after) { fields } else { fields.field(key, before, after) }
+            if is_as_told(&before, &after) { fields } else { fields.field(key, before, after) }
         });
         fields.at_least("Tags", &live.tags, self.tags.pairs())
     }
@@ -126,17 +126,17 @@ impl Alarm {
 
 /// Whether what AWS gives back is what it was told: more than that may stand in it, metrics may
 /// come in another order, and a whole number as a fraction.
-fn is_as_spec(there: &Value, wanted: &Value) -> bool {
+fn is_as_told(there: &Value, wanted: &Value) -> bool {
     match (there, wanted) {
         (Value::Object(there), Value::Object(wanted)) => {
             let is = |(key, value): (&String, &Value)| {
-                there.get(key).is_some_and(|there| is_as_spec(there, value))
+                there.get(key).is_some_and(|there| is_as_told(there, value))
             };
             wanted.iter().all(is)
         }
         (Value::Array(there), Value::Array(wanted)) => {
             there.len() == wanted.len()
-                && wanted.iter().all(|one| there.iter().any(|there| is_as_spec(there, one)))
+                && wanted.iter().all(|one| there.iter().any(|there| is_as_told(there, one)))
         }
         (Value::Number(there), Value::Number(wanted)) => there.as_f64() == wanted.as_f64(),
         (there, wanted) => there == wanted,
@@ -147,6 +147,7 @@ impl Resource<Clients> for Alarm {
     /// That it is there.
     type Spec = ();
     type Live = AlarmLive;
+    const OPTIONAL: bool = true;
 
     fn address(&self) -> Address {
         Address::new("alarm", self.name())
@@ -239,7 +240,7 @@ mod tests {
             {"Id": "b", "Label": "x", "ReturnData": true},
             {"Id": "a", "Period": 300.0, "AccountId": "1"},
         ]);
-        assert!(is_as_spec(&there, &wanted));
+        assert!(is_as_told(&there, &wanted));
         for other in [
             json!([{"Id": "a", "Period": 300}]),
             json!([{"Id": "a", "Period": 60}, {"Id": "b", "Label": "x"}]),
@@ -247,7 +248,7 @@ mod tests {
             json!([{"Id": "a", "Period": 300}, {"Id": "b", "Label": "x"}, {"Id": "c"}]),
             json!(null),
         ] {
-            assert!(!is_as_spec(&other, &wanted), "{other}");
+            assert!(!is_as_told(&other, &wanted), "{other}");
         }
     }
 }

@@ -160,6 +160,7 @@ impl Resource<Clients> for Dashboard {
     /// That it is there.
     type Spec = ();
     type Live = DashboardLive;
+    const OPTIONAL: bool = true;
 
     fn address(&self) -> Address {
         Address::new("dashboard", &self.name)

@@ -15,6 +15,8 @@ macro_rules! resources {
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
         pub struct Observed {
             $(pub $field: Option<<$Kind as engine::Resource<Clients>>::Live>,)+
+            /// Why nobody can tell what is there of all that is optional.
+            pub unknown: Option<CloudError>,
         }
 
         /// What is wanted of each; what is not wanted is to be gone.
@@ -30,8 +32,16 @@ macro_rules! resources {
             ///
             /// The first answer that could not be had: what is unknown is not taken for absent.
             pub async fn observe(&self, cloud: &Reader) -> Result<Observed, CloudError> {
-                let ($($field,)+) = tokio::try_join!($(engine::part::read(&self.$field, cloud)),+)?;
-                Ok(Observed { $($field),+ })
+                let ($($field,)+) = tokio::try_join!($(engine::part::look(&self.$field, cloud)),+)?;
+                let unknown = [$($field.as_ref().err().cloned()),+].into_iter().flatten().next();
+                // What is optional is known as a whole, or not at all.
+                let knows = |optional: bool| !(optional && unknown.is_some());
+                Ok(Observed {
+                    $($field: $field.ok().flatten().filter(|_| {
+                        knows(<$Kind as engine::Resource<Clients>>::OPTIONAL)
+                    }),)+
+                    unknown,
+                })
             }
 
             /// Each resource in the order of creation.

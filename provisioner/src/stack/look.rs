@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Declaration, Found, Observed, Part, Stack};
-use crate::aws::Clients;
+use crate::aws::{Clients, CloudError};
 use crate::engine::plan::Plan;
 use crate::engine::{Address, Foreign, part};
 
@@ -20,6 +20,12 @@ impl Declaration {
     pub fn plan(&self, there: &Observed) -> Plan {
         let parts = self.parts(there).into_iter().filter(|part| part.matters());
         Plan { changes: parts.map(|part| part.diff()).collect() }
+    }
+
+    /// What there is to say besides.
+    #[must_use]
+    pub fn noted(&self) -> String {
+        self.notes.iter().map(|note| format!("\nnote: {note}\n")).collect()
     }
 
     /// Whether the function is to answer nobody: so many requests at once are reserved for it, and
@@ -44,6 +50,20 @@ impl Declaration {
     #[must_use]
     pub fn survey(&self, there: &Observed) -> Vec<Found> {
         part::survey(&self.parts(there))
+    }
+}
+
+impl Observed {
+    /// For whoever cannot do without what is optional.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not known.
+    pub fn whole(self) -> Result<Self, CloudError> {
+        match self.unknown {
+            Some(why) => Err(why),
+            None => Ok(self),
+        }
     }
 }
 

@@ -30,7 +30,6 @@ pub fn text(
         true => "  stopped: --reserved-concurrency 0 lets it answer nobody".to_owned(),
         false => health,
     };
-    let note = declared.note.as_ref().map(|note| format!("\nnote: {note}\n")).unwrap_or_default();
     let Access { sentence, command, header } = access(declared, scope);
     let command = command.map(|command| format!("\n  {command}\n")).unwrap_or_default();
     let lines = [
@@ -45,7 +44,7 @@ pub fn text(
             "Costs, estimated from list prices (us-east-1, {AS_OF}), Bedrock's tokens apart:"
         )),
         Estimate::of(declared).map(|estimate| format!("  {estimate}")).unwrap_or_default(),
-        note,
+        declared.noted(),
     ];
     lines.join("\n")
 }

@@ -32,10 +32,10 @@ pub fn list(ours: &[Address], stack: &Stack, there: &Observed, style: Style) -> 
     }
     text.push('\n');
     let danger = |text: &str| format!("{}\n", style.paint("1;31", format!("! {text}")));
-    if there.url.is_some() {
+    if ours.contains(&stack.url.address()) {
         text += &danger("clients that are configured with the URL stop working, for good");
     }
-    if there.table.is_some() || there.log_group.is_some() {
+    if ours.contains(&stack.table.address()) || ours.contains(&stack.log_group.address()) {
         text += &danger(&Danger::LosesData.to_string());
     }
     text

@@ -7,7 +7,8 @@ use provisioner::stack::Stack;
 use provisioner::stack::names::Name;
 use serde_json::{Value, json};
 use testing::aws::emulator::Emulator::{MiniStack, Moto};
-use testing::aws::world::World;
+use testing::aws::proxy::Refusal;
+use testing::aws::world::{Ended, World};
 
 use crate::logs::real_lines;
 
@@ -98,6 +99,50 @@ fn what_is_not_ours_is_neither_changed_nor_deleted() {
         world.run(&["down", "--yes"]).expect(0);
         let kept = world.proxy.cloudwatch("GetDashboard", &json!({"DashboardName": name}));
         assert_eq!(kept["DashboardBody"], body);
+    }
+}
+
+/// Most stacks have none: whoever may not look, or cannot, goes without, and is told so.
+#[test]
+fn whoever_cannot_see_a_dashboard_neither_misses_nor_touches_it() {
+    for emulator in [MiniStack, Moto] {
+        let world = World::new(emulator);
+        world.up(&["--dashboard"]).expect(0);
+        let run = |words: &[&str]| world.run(words);
+        let away = |words: &[&str]| {
+            let mut command = world.command(words);
+            command.env("AWS_ENDPOINT_URL_CLOUDWATCH", "http://127.0.0.1:1");
+            world.finish(command)
+        };
+        let binary = world.path("one");
+        let plan = ["plan", "--binary", &binary, "--exit-code"];
+        for name in ["cloudwatch.GetDashboard", "cloudwatch.DescribeAlarms", "nothing"] {
+            let run: &dyn Fn(&[&str]) -> Ended = if name == "nothing" { &away } else { &run };
+            world.proxy.refuse(name, Refusal::denied());
+            world.proxy.take_journal();
+            let planned = run(&plan);
+            planned.expect(0);
+            assert!(planned.stdout.contains("note: the dashboard and"), "{}", planned.stdout);
+            run(&["up", "--binary", &binary, "--no-probe", "--yes"]).expect(0);
+            run(&["up", "--binary", &binary, "--no-probe", "--yes", "--memory", "512"]).expect(0);
+            run(&["up", "--binary", &binary, "--no-probe", "--yes", "--memory", "default"])
+                .expect(0);
+            let status = run(&["status", "--no-probe"]);
+            status.expect(0);
+            assert!(status.stderr.contains("note: the dashboard and"), "{}", status.stderr);
+            assert!(!world.proxy.take_journal().iter().any(|call| call.starts_with("cloudwatch")));
+            // Who asks for it has to be told, and what is removed has to be seen gone.
+            for flag in ["--dashboard", "--no-dashboard"] {
+                let asked = run(&["up", "--binary", &binary, "--no-probe", "--yes", flag]);
+                asked.expect(4);
+                assert!(asked.error().contains("CloudWatch"), "{}", asked.stderr);
+            }
+            run(&["down", "--yes"]).expect(4);
+            assert_eq!(world.proxy.take_journal(), [""; 0], "{emulator:?} {name}");
+            world.proxy.relent();
+        }
+        assert_eq!(world.states().values().filter(|state| *state == "ready").count(), 12);
+        assert!(world.plan().is_empty());
     }
 }
 

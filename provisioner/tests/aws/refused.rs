@@ -26,6 +26,11 @@ fn every_call_of_up_that_is_denied_is_explained() {
             ended.expect(0);
             continue;
         }
+        if name.starts_with("cloudwatch.") {
+            // Nobody has asked for a dashboard.
+            ended.expect(0);
+            continue;
+        }
         ended.expect(if changed {
             5
         } else if tags {

@@ -494,6 +494,7 @@ fn live(declared: &Declaration) -> Observed {
         fallback_alarm: None,
         error_alarm: None,
         surplus: None,
+        unknown: None,
     }
 }
 

@@ -228,7 +228,7 @@ impl Function {
         cloud: &Writer,
     ) -> Result<(), CloudError> {
         match spec.concurrency {
-            spec if spec.map(Concurrency::get) == live.concurrency => Ok(()),
+            number if number.map(Concurrency::get) == live.concurrency => Ok(()),
             Some(number) => Self::guarantee(&self.name, number, cloud).await,
             None => {
                 let lambda = &cloud.clients().lambda;
