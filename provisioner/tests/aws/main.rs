@@ -15,6 +15,7 @@ mod dashboard;
 mod doctor;
 mod drift;
 mod edges;
+mod failing;
 mod lifecycle;
 mod limits;
 mod logs;

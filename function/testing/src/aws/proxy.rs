@@ -82,6 +82,19 @@ struct State {
     alarms: BTreeMap<String, Value>,
     /// Path beginnings, and what is said to them in the emulator's place.
     canned: Vec<(&'static str, u16, Value)>,
+    /// What is made of the answers to the calls of these names.
+    twists: BTreeMap<String, Twist>,
+}
+
+/// What is made of an answer.
+#[derive(Debug, Clone, Copy)]
+enum Twist {
+    /// The call is not made, and this is said.
+    Instead(fn(&Value) -> Value),
+    /// The call is made, and its answer changed.
+    Changed(fn(&mut Value)),
+    /// The call is made, and a server fails over its answer.
+    Lost(u16),
 }
 
 /// Somebody who does something once: before the first call after so many mutating ones.
@@ -232,6 +245,26 @@ impl Proxy {
         self.state().canned.insert(0, (path, status, answer));
     }
 
+    /// Makes no call of this name, and answers it with what `say` makes of its body.
+    pub fn instead(&self, name: &str, say: fn(&Value) -> Value) {
+        self.state().twists.insert(name.to_owned(), Twist::Instead(say));
+    }
+
+    /// Changes every answer to calls of this name.
+    pub fn rewrite(&self, name: &str, change: fn(&mut Value)) {
+        self.state().twists.insert(name.to_owned(), Twist::Changed(change));
+    }
+
+    /// Makes calls of this name, and answers every one of them that a server has failed.
+    pub fn fail_after(&self, name: &str, status: u16) {
+        self.state().twists.insert(name.to_owned(), Twist::Lost(status));
+    }
+
+    /// Leaves answers alone again.
+    pub fn untwist(&self) {
+        self.state().twists.clear();
+    }
+
     /// Asks the emulator's CloudWatch behind the tool's back.
     pub fn cloudwatch(&self, action: &str, ask: &Value) -> Value {
         use std::io::{Read as _, Write as _};
@@ -284,6 +317,8 @@ async fn serve(listener: TcpListener, wire: Wire) {
         });
     }
 }
+
+const JSON: &str = "application/x-amz-json-1.1";
 
 struct Wire {
     emulator: Emulator,
@@ -449,10 +484,27 @@ impl Wire {
         if let Some(refusal) = self.refusal(call) {
             return Ok(call.refused(&refusal));
         }
+        let twist = self.state().twists.get(&call.name).copied();
+        if let Some(Twist::Instead(say)) = twist {
+            let answer = Full::from(say(&call.json()).to_string());
+            return Ok(Response::builder().header("content-type", JSON).body(answer).unwrap());
+        }
         if self.emulator == Emulator::Moto && call.is_registry() {
             return self.registry(call).await;
         }
-        let (mut head, body) = self.send(call.head.clone(), call.body.clone()).await?;
+        let (mut head, mut body) = self.send(call.head.clone(), call.body.clone()).await?;
+        match twist {
+            Some(Twist::Changed(change)) if head.status.is_success() => {
+                let mut answer = serde_json::from_slice(&body).unwrap();
+                change(&mut answer);
+                body = answer.to_string().into();
+            }
+            Some(Twist::Lost(status)) => {
+                let failure = Refusal::new(status, "InternalFailure", "something failed");
+                return Ok(call.refused(&failure));
+            }
+            Some(Twist::Instead(_) | Twist::Changed(_)) | None => {}
+        }
         let body = self.settle(call, head.status, body);
         let haunting = self.state().strict.as_mut().and_then(|strict| strict.haunts(call));
         if let Some(table) = haunting {
