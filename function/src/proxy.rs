@@ -24,6 +24,7 @@ mod own;
 mod refusals;
 mod renewals;
 mod subject;
+mod tallies;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 
 use self::admit::Admitted;
-pub use self::admit::busy;
 use self::ask::Ask;
 pub use self::body::Body;
 use self::cached_store::CachedStore;
@@ -40,9 +40,10 @@ use self::content::Content;
 use self::early::EarlyHead;
 use self::ledger::{Ledger, Right};
 use self::lessons::Lessons;
-pub use self::own::is_health;
+pub use self::own::{is_health, turned_away};
 use self::refusals::Refusals;
 use self::renewals::Renewals;
+use self::tallies::Tallies;
 use crate::caller::{self, Endpoint};
 use crate::drill::is_asked;
 use crate::failover::Upstream;
@@ -68,6 +69,7 @@ pub struct Proxy {
     renewals: Renewals,
     refusals: Refusals,
     lessons: Lessons,
+    tallies: Tallies,
 }
 
 impl Proxy {
@@ -77,7 +79,8 @@ impl Proxy {
         let store = Arc::new(CachedStore::new(store, settings.store_patience));
         let (renewals, refusals) = (Renewals::default(), Refusals::default());
         let lessons = Lessons::default();
-        Self { settings, anthropic, bedrock, store, renewals, refusals, lessons }
+        let tallies = Tallies::default();
+        Self { settings, anthropic, bedrock, store, renewals, refusals, lessons, tallies }
     }
 
     /// What the operator decided.
@@ -145,6 +148,9 @@ impl Proxy {
             return own::healthz(head.uri.query());
         }
         caller::seal(&mut head.headers);
+        if own::is_notice(&head) {
+            return Box::pin(self.notice(&head, body, held)).await;
+        }
         let record = head.extensions.get().cloned().unwrap_or_else(Record::begin);
         if is_asked(&head.method, head.uri.path()) {
             return Box::pin(self.drill(head, body, record)).await;
@@ -208,13 +214,14 @@ impl Proxy {
         mut admitted: Admitted,
         record: Record,
     ) -> Response<Body> {
-        if let Err(failure) = self.look_up(&mut admitted, (None, None)).await {
-            return self.refuse(failure, record);
+        let known = match self.look_up(&mut admitted, (None, None)).await {
+            Ok(known) => known,
+            Err(failure) => return self.refuse(failure, record),
+        };
+        if admitted.target.path_and_query.path().starts_with("/_proxy/") {
+            return Box::pin(self.tell(admitted, known, record)).await;
         }
         let Admitted { head, target, body, .. } = admitted;
-        if target.path_and_query.path().starts_with("/_proxy/") {
-            return self.refuse(own::nothing_here(), record);
-        }
         let user = target.user.as_ref().map(|user| user.as_str());
         record.asked("other", user, None);
         record.attempt(Upstream::Anthropic, None);

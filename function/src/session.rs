@@ -5,6 +5,10 @@
 //! digest is kept. What is kept changes where the side changes, and nowhere else: as long as the
 //! same side answers, there is nothing to be written.
 
+pub mod funds;
+pub mod report;
+pub mod words;
+
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +108,18 @@ impl Spending {
         let written = short.saturating_add(hour);
         Self { month, spent: item.counter(SPENT), input, read, written }
     }
+
+    /// Together with what was spent in an earlier month, and counted from there.
+    #[must_use]
+    pub fn plus(self, earlier: &Self) -> Self {
+        Self {
+            month: self.month,
+            spent: self.spent.saturating_add(earlier.spent),
+            input: self.input.saturating_add(earlier.input),
+            read: self.read.saturating_add(earlier.read),
+            written: self.written.saturating_add(earlier.written),
+        }
+    }
 }
 
 /// An answer, as far as it says who answers.
@@ -146,8 +162,9 @@ impl Session {
             Some(known) => (known.since, known.told),
             None => (now, None),
         };
-        let before = known.filter(|_| same).and_then(|known| known.before.clone());
-        let before = before.or(answered.before).or_else(|| known?.before.clone());
+        let begins = answered.side == Upstream::Bedrock && !same;
+        let before =
+            if begins { answered.before } else { known.and_then(|known| known.before.clone()) };
         Some(Self {
             subject,
             user,
@@ -175,6 +192,12 @@ impl Session {
     pub fn is_on_bedrock(&self, now: Timestamp) -> bool {
         let over = self.limit.as_ref().is_some_and(|limit| limit.until <= now);
         self.side == Upstream::Bedrock && !over
+    }
+
+    /// Whether the budget has kept Bedrock from answering.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.side == Upstream::Anthropic && self.reason.as_deref() == Some("budget")
     }
 
     /// Whether nobody was told yet of the change of this moment.
@@ -315,7 +338,7 @@ mod tests {
             until.map(|until| Limit { until: at(until), window: "5h".to_owned(), account: false });
         let (reason, class) = (reason.map(str::to_owned), class.to_owned());
         let answered = Answered { side, reason, class, limit, before: None };
-        let fingerprint = digest(b"sk-ant").expect("it is a text");
+        let fingerprint = digest(b"sk-ant")?;
         let whose = || Whose { subject: "ada".to_owned(), user: None, fingerprint };
         Session::after(known, answered, whose, at(second))
     }

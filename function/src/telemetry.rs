@@ -5,6 +5,7 @@
 
 pub mod metrics;
 mod reading;
+mod tally;
 mod writer;
 
 #[cfg(feature = "proxy")]
@@ -29,6 +30,7 @@ use crate::money::{Cost, MicroDollars};
 use crate::wire::usage::Usage;
 
 pub use reading::{LoggedTokens, RequestLine};
+pub use tally::Tally;
 use writer::Stderr;
 
 /// What a line looks like.
@@ -108,6 +110,8 @@ struct Entries {
     tries: TryEntries,
     answer: AnswerEntries,
     costs: CostEntries,
+    /// Where the request is counted when it is over.
+    tallies: Vec<Arc<Tally>>,
 }
 
 /// What was asked for, and by whom.
@@ -149,6 +153,15 @@ struct CostEntries {
     reserved: Option<MicroDollars>,
     total_used: Option<u64>,
     unsettled: bool,
+}
+
+impl Entries {
+    /// Counts the request, once.
+    fn count(&mut self) {
+        for tally in self.tallies.drain(..) {
+            tally.add(self.answer.upstream, self.costs.cost);
+        }
+    }
 }
 
 impl AnswerEntries {
@@ -263,9 +276,17 @@ impl Record {
         self.note(|entries| entries.answer.fault = Some(fault));
     }
 
+    /// Counts the request there, too, when it is over.
+    pub fn count_in(&self, tally: Arc<Tally>) {
+        self.note(|entries| entries.tallies.push(tally));
+    }
+
     /// Notes that the whole answer has been handed over.
     pub fn complete(&self) {
-        self.note(|entries| entries.answer.complete = true);
+        self.note(|entries| {
+            entries.answer.complete = true;
+            entries.count();
+        });
     }
 
     fn note(&self, change: impl FnOnce(&mut Entries)) {
@@ -297,8 +318,9 @@ impl Id {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let entries =
+        let mut entries =
             std::mem::take(self.entries.get_mut().unwrap_or_else(PoisonError::into_inner));
+        entries.count();
         // Nothing was asked: a look at `/healthz`.
         if !entries.request.call.is_empty() {
             write_line(self.id.as_str(), self.began.elapsed(), &entries);

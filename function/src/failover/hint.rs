@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
+use jiff::SignedDuration;
 
 pub use self::value::{RETRY_AFTER_MS, retry_after_seconds};
 use self::value::{items, moment, number, retry_after_end};
@@ -20,6 +21,9 @@ use crate::messages::ApiError;
 use crate::wire::names;
 
 const PREFIX: &str = "anthropic-ratelimit-";
+/// What says when to come back, and nothing of a window.
+const RETRY_AFTER: &str = "retry-after";
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// A model's name is kept up to this length, in characters.
 const LONGEST_NAME: usize = 128;
 /// More windows than this are not looked at.
@@ -262,13 +266,16 @@ impl Windows {
                 Stops::Family | Stops::Class => &mut limited.class,
                 Stops::Nothing => continue,
             };
-            let name = name.strip_prefix("unified-").unwrap_or(name);
-            keep_later(slot, window.reset, name, now);
+            let name = match name.strip_prefix("unified-") {
+                None if name == "unified" => claimed(&claim),
+                name_of_plan => name_of_plan.unwrap_or(name).to_owned(),
+            };
+            keep_later(slot, window.reset, &name, now);
         }
         if account {
-            keep_later(&mut limited.account, self.retry_after, "retry-after", now);
+            keep_later(&mut limited.account, self.retry_after, RETRY_AFTER, now);
         } else if !family {
-            keep_later(&mut limited.class, self.retry_after, "retry-after", now);
+            keep_later(&mut limited.class, self.retry_after, RETRY_AFTER, now);
         }
         limited
     }
@@ -279,13 +286,24 @@ fn claim(headers: &HeaderMap) -> String {
     word(headers, "anthropic-ratelimit-unified-representative-claim")
 }
 
+/// The name of the window that the aggregate speaks of; its own where it does not say.
+fn claimed(claim: &str) -> String {
+    let short = [("five_hour", "5h"), ("seven_day", "7d")];
+    let rest = short.iter().find_map(|(long, short)| Some((short, claim.strip_prefix(long)?)));
+    rest.map_or_else(|| "unified".to_owned(), |(short, rest)| format!("{short}{rest}"))
+}
+
 fn keep_later(slot: &mut Option<End>, until: Option<Timestamp>, reason: &str, now: Timestamp) {
-    let later = |end: &End| until.is_some_and(|until| until > end.until);
-    if let Some(until) = until.filter(|until| *until >= now)
-        && slot.as_ref().is_none_or(later)
-    {
-        *slot = Some(End { until, reason: reason.chars().take(64).collect() });
-    }
+    let Some(until) = until.filter(|until| *until >= now) else { return };
+    let reason = match slot {
+        Some(end) if until <= end.until => return,
+        // The same moment, told in seconds from now: the window's name says more.
+        Some(end) if reason == RETRY_AFTER && until.duration_since(end.until) <= SECOND => {
+            std::mem::take(&mut end.reason)
+        }
+        Some(_) | None => reason.chars().take(64).collect(),
+    };
+    *slot = Some(End { until, reason });
 }
 
 fn stops_alone(name: &str, class: &ModelClass) -> bool {

@@ -361,6 +361,6 @@ fn whole(amount: MicroDollars) -> i64 {
 }
 
 /// A counter as an amount; one that is nonsense is nothing.
-pub(super) fn micro(amount: i64) -> MicroDollars {
+pub(crate) fn micro(amount: i64) -> MicroDollars {
     MicroDollars(amount.try_into().unwrap_or(0))
 }

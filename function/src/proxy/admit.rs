@@ -178,7 +178,7 @@ pub(super) fn refusal(failure: Failure, record: &Record) -> Response<Bytes> {
 
 /// Sends a request away for which there is no room.
 #[must_use]
-pub fn busy(full: Full) -> Response<Body> {
+pub(super) fn busy(full: Full) -> Response<Body> {
     let record = Record::begin();
     let answer = refusal(crowded(full), &record);
     record.answered(answer.status(), None);
@@ -207,14 +207,14 @@ fn sentence(cause: &impl std::fmt::Display) -> String {
     format!("{first}{}.", letters.as_str())
 }
 
-fn no_key() -> Failure {
+pub(super) fn no_key() -> Failure {
     let message = "This proxy needs a proxy key, and this request has none that is valid: send \
                    yours in the header x-claude-proxy-key, or use the base URL https://HOST/k/KEY. \
                    Whoever runs the proxy can give you one.";
     Failure::new(ErrorKind::Authentication, message)
 }
 
-fn unread_key() -> Failure {
+pub(super) fn unread_key() -> Failure {
     let message = "The proxy cannot check your proxy key at this moment. Try again soon.";
     let failure = Failure::new(ErrorKind::Unavailable, message);
     Failure { retry_after: Some(KEY_AGAIN), ..failure }

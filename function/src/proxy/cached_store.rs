@@ -200,6 +200,27 @@ impl CachedStore {
         self.within(self.patience, Box::pin(self.store.month(subject, month))).await
     }
 
+    /// The same, for whoever looks to the time and says what is wrong.
+    pub(super) async fn month_of(&self, subject: &str, month: &str) -> Result<Month, StoreError> {
+        self.store.month(subject, month).await.inspect_err(|error| self.warn(error))
+    }
+
+    /// What is kept of a session.
+    pub(super) async fn session(
+        &self,
+        digest: &Fingerprint,
+        now: Timestamp,
+    ) -> Result<Option<Session>, StoreError> {
+        self.store.session(digest, now).await.inspect_err(|error| self.warn(error))
+    }
+
+    /// Whether nobody has told of the change of this moment yet.
+    pub(super) async fn tell(&self, digest: &Fingerprint, since: Timestamp) -> bool {
+        let first = self.store.tell(digest, since).await.inspect_err(|error| self.warn(error));
+        self.sessions.told(digest, since);
+        first.unwrap_or(false)
+    }
+
     /// What is known of a session without asking anybody.
     pub(super) fn known_session(&self, digest: &Fingerprint) -> Option<Session> {
         self.sessions.known(digest)

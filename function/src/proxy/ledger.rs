@@ -298,13 +298,16 @@ impl Ledger {
     /// Takes note of who answers the session, where that has changed.
     pub(super) fn sided<B>(&mut self, ask: &Ask, answer: &Response<B>) {
         let (Some(digest), Some(subject)) = (ask.session, &ask.subject) else { return };
+        let Some(Holder { subject: name, user, .. }) = self.holder(ask) else { return };
+        if !self.proxy.store.is_shared() {
+            ask.record.count_in(self.proxy.tallies.of(digest, &name));
+        }
         let Some(side) = labels::upstream(answer.headers()) else { return };
         let reason = labels::reason(answer.headers()).map(str::to_owned);
         let refused = side == Upstream::Anthropic && reason.is_some();
         if !answer.status().is_success() && !refused {
             return;
         }
-        let Some(Holder { subject: name, user, .. }) = self.holder(ask) else { return };
         let fingerprint = subject.fingerprint;
         let whose = || Whose { subject: name, user, fingerprint };
         let class = subject.class.as_str().to_owned();

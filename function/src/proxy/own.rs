@@ -1,6 +1,9 @@
 //! The proxy's own endpoints, side by side. Below `/_proxy/` nothing else answers.
 
+mod caller;
 pub(super) mod drill;
+mod me;
+mod notice;
 mod usage;
 
 use std::time::Duration;
@@ -8,11 +11,14 @@ use std::time::Duration;
 use async_stream::stream;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, header};
 use http_body::Frame;
 
+use super::admit::busy;
 use super::body::Body;
 use crate::reply::{ErrorKind, Failure};
+use crate::room::Full;
 
 /// Where to ask whether the proxy is up.
 pub(super) const HEALTH: &str = "/healthz";
@@ -21,6 +27,20 @@ pub(super) const HEALTH: &str = "/healthz";
 #[must_use]
 pub fn is_health<B>(request: &Request<B>) -> bool {
     request.uri().path() == HEALTH
+}
+
+/// Whether a hook of a client asks, which is to be answered whatever happens.
+pub(super) fn is_notice(head: &Parts) -> bool {
+    notice::is_asked(&head.method, head.uri.path())
+}
+
+/// What a request reads for which there is no room: a hook reads nothing at all.
+#[must_use]
+pub fn turned_away<B>(request: &Request<B>, full: Full) -> Response<Body> {
+    if notice::is_asked(request.method(), request.uri().path()) {
+        return notice::silence();
+    }
+    busy(full)
 }
 
 /// Says that the proxy is up; with `?stream=1` in two chunks, so that streaming can be proved.

@@ -142,7 +142,7 @@ where
     let client = room.client(&caller::told_apart_by(request.uri(), request.headers()));
     match room.enter(client) {
         Ok(permit) => proxy.answer(request, Some(permit)).await,
-        Err(full) => proxy::busy(full),
+        Err(full) => proxy::turned_away(&request, full),
     }
 }
 
@@ -239,7 +239,7 @@ async fn turn_away(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<Bo
     if proxy::is_health(&request) {
         return proxy.answer(request, None).await;
     }
-    proxy::busy(Full::All)
+    proxy::turned_away(&request, Full::All)
 }
 
 /// Serves a connection to its end, which gives its slot back.

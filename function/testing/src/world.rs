@@ -161,8 +161,7 @@ impl World {
 
     /// Ends the proxy and starts it again with the same store.
     pub fn restart(&mut self) {
-        self.proxy.terminate();
-        self.proxy.wait(Duration::from_secs(30));
+        self.proxy.end();
         self.proxy = Proxy::start(&self.settings, self.home.path(), None, None);
     }
 

@@ -72,7 +72,7 @@ impl<'a> UserRow<'a> {
             limit_usd: statement.limit.and_then(dollars),
             requests: statement.requests,
             tokens: Counts::of(statement.tokens),
-            cache_share: statement.tokens.cache_share().and_then(|share| number(&fraction(share))),
+            cache_share: statement.tokens.cache_share().and_then(share),
             waiting_avoided_s: statement.waiting_avoided,
             assumed_usd: dollars(statement.assumed),
             unsettled_usd: dollars(statement.unsettled),
@@ -89,12 +89,18 @@ impl Counts {
     }
 }
 
-fn dollars(amount: MicroDollars) -> Option<Number> {
+/// Dollars as JSON, with at most six decimals.
+pub(crate) fn dollars(amount: MicroDollars) -> Option<Number> {
     number(&amount.number())
 }
 
 fn number(text: &str) -> Option<Number> {
     RawValue::from_string(text.to_owned()).ok()
+}
+
+/// Ten-thousandths as JSON, from 0 to 1.
+pub(crate) fn share(share: u64) -> Option<Box<RawValue>> {
+    number(&fraction(share))
 }
 
 /// Ten-thousandths as a number from 0 to 1.

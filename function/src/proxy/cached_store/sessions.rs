@@ -59,6 +59,15 @@ impl SessionCache {
         self.seen().get(digest)?.session.clone()
     }
 
+    /// Its client has been told of the change of this moment.
+    pub(super) fn told(&self, digest: &Fingerprint, since: Timestamp) {
+        let mut seen = self.seen();
+        let session = seen.get_mut(digest).and_then(|seen| seen.session.as_mut());
+        if let Some(session) = session.filter(|session| session.since == since) {
+            session.told = Some(since);
+        }
+    }
+
     /// Takes in what `after` makes of a session, and returns it if that is anything else.
     pub(super) fn change(
         &self,

@@ -32,7 +32,9 @@ macro_rules! every_rule {
             a_proof_is_no_entry_24_hours_after_it_was_given
             a_forgotten_proof_leaves_the_limits
             an_extended_limit_outlives_its_first_end
-            a_session_is_kept_for_24_hours_and_changes_with_its_side
+            a_session_is_kept_for_24_hours
+            the_first_who_meets_a_change_of_a_session_counts
+            of_thirty_one_tells_of_a_change
             a_change_is_told_once
             ]
             $($more)*
@@ -214,42 +216,35 @@ pub(crate) async fn an_extended_limit_outlives_its_first_end(store: Store) {
     assert_eq!(seen(&store, "a", 301).await.class, Some(until(600)));
 }
 
-pub(crate) async fn a_session_is_kept_for_24_hours_and_changes_with_its_side(store: Store) {
-    let digest = credential("a session");
-    let seen = async |second| {
-        let query = Query { session: Some(&digest), ..Query::default() };
-        let along = store.look_up(&query, at(second)).await.unwrap().session;
-        let alone = store.session(&digest, at(second)).await.unwrap();
-        assert_eq!(along.as_deref(), alone.as_ref());
-        alone
-    };
-    assert_eq!(seen(0).await, None);
-    store.change_session(&digest, &on_bedrock(1)).await.unwrap();
-    assert_eq!(seen(2).await, Some(on_bedrock(1)));
-    // Others that have met the same change come later.
-    store.change_session(&digest, &on_bedrock(3)).await.unwrap();
-    assert_eq!(seen(4).await, Some(on_bedrock(1)));
+pub(crate) async fn a_session_is_kept_for_24_hours(store: Store) {
+    assert_eq!(kept(&store, 0).await, None);
+    change(&store, &on_bedrock(1)).await;
+    assert_eq!(kept(&store, 2).await, Some(on_bedrock(1)));
+    assert!(kept(&store, DAY).await.is_some());
+    assert_eq!(kept(&store, DAY + 1).await, None);
+    change(&store, &on_bedrock(2 * DAY)).await;
+    assert_eq!(kept(&store, 2 * DAY).await, Some(on_bedrock(2 * DAY)));
+}
+
+pub(crate) async fn the_first_who_meets_a_change_of_a_session_counts(store: Store) {
+    change(&store, &on_bedrock(1)).await;
+    change(&store, &on_bedrock(3)).await;
+    assert_eq!(kept(&store, 4).await, Some(on_bedrock(1)));
     let longer = Limit { until: at(9000), window: "7d".to_owned(), account: true };
     let longer = Session { limit: Some(longer), ..on_bedrock(1) };
-    store.change_session(&digest, &longer).await.unwrap();
-    assert_eq!(seen(5).await, Some(longer));
+    change(&store, &longer).await;
+    assert_eq!(kept(&store, 5).await, Some(longer));
     for reason in [None, Some("budget"), None] {
         let reason = reason.map(str::to_owned);
         let back = Session { side: Upstream::Anthropic, reason, limit: None, ..on_bedrock(60) };
-        store.change_session(&digest, &back).await.unwrap();
-        assert_eq!(seen(61).await, Some(back));
+        change(&store, &back).await;
+        assert_eq!(kept(&store, 61).await, Some(back));
     }
-    assert!(seen(DAY + 59).await.is_some());
-    assert_eq!(seen(DAY + 60).await, None);
-    store.change_session(&digest, &on_bedrock(2 * DAY)).await.unwrap();
-    assert_eq!(seen(2 * DAY).await, Some(on_bedrock(2 * DAY)));
 }
 
-pub(crate) async fn a_change_is_told_once(store: Store) {
+pub(crate) async fn of_thirty_one_tells_of_a_change(store: Store) {
+    change(&store, &on_bedrock(1)).await;
     let (digest, store) = (credential("a session"), Arc::new(store));
-    assert!(!store.tell(&digest, at(1)).await.unwrap(), "nothing has changed");
-    store.change_session(&digest, &on_bedrock(1)).await.unwrap();
-    assert!(!store.tell(&digest, at(2)).await.unwrap(), "it has changed at another moment");
     let mut tellers = JoinSet::new();
     for _ in 0..30 {
         let store = Arc::clone(&store);
@@ -257,12 +252,36 @@ pub(crate) async fn a_change_is_told_once(store: Store) {
     }
     let first = tellers.join_all().await;
     assert_eq!(first.into_iter().filter(|first| *first).count(), 1);
-    let told = store.session(&digest, at(3)).await.unwrap().unwrap();
-    assert_eq!(told, Session { told: Some(at(1)), ..on_bedrock(1) });
-    let back = Session { side: Upstream::Anthropic, ..on_bedrock(60) };
-    store.change_session(&digest, &back).await.unwrap();
-    assert!(store.tell(&digest, at(60)).await.unwrap(), "there is something new");
-    assert!(!store.tell(&digest, at(60)).await.unwrap());
+    let told = Session { told: Some(at(1)), ..on_bedrock(1) };
+    assert_eq!(kept(&store, 3).await, Some(told));
+}
+
+pub(crate) async fn a_change_is_told_once(store: Store) {
+    assert!(!tell(&store, 1).await, "nothing has changed");
+    change(&store, &on_bedrock(1)).await;
+    assert!(!tell(&store, 2).await, "it has changed at another moment");
+    assert!(tell(&store, 1).await);
+    change(&store, &Session { side: Upstream::Anthropic, ..on_bedrock(60) }).await;
+    assert!(tell(&store, 60).await, "there is something new");
+    assert!(!tell(&store, 60).await);
+}
+
+/// What is kept of the one session, read in both ways.
+async fn kept(store: &Store, second: i64) -> Option<Session> {
+    let digest = credential("a session");
+    let query = Query { session: Some(&digest), ..Query::default() };
+    let along = store.look_up(&query, at(second)).await.unwrap().session;
+    let alone = store.session(&digest, at(second)).await.unwrap();
+    assert_eq!(along.as_deref(), alone.as_ref());
+    alone
+}
+
+async fn change(store: &Store, session: &Session) {
+    store.change_session(&credential("a session"), session).await.unwrap();
+}
+
+async fn tell(store: &Store, second: i64) -> bool {
+    store.tell(&credential("a session"), at(second)).await.unwrap()
 }
 
 /// A session that Bedrock answers from this second on.
