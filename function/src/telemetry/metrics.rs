@@ -138,27 +138,37 @@ mod tests {
     use super::*;
     use crate::failover::{Reason, Upstream};
     use crate::money::{Cost, MicroDollars};
+    use crate::telemetry::{AnswerEntries, CostEntries, RequestEntries, TryEntries};
     use crate::wire::usage::Usage;
 
     #[test]
     fn a_fallback_is_one_line_with_its_metrics() {
         let entries = Entries {
-            call: "messages",
-            user: Some("alice".to_owned()),
-            model: Some("claude-opus-5-5".to_owned()),
-            stream: true,
-            upstream: Some(Upstream::Bedrock),
-            reason: Some(Reason::RateLimited),
-            status: Some(StatusCode::OK),
-            attempts: 2,
-            cooldown: Some(Duration::from_secs(120)),
-            first_byte: Some(Duration::from_millis(16)),
-            usage: Usage { input: Some(12), output: Some(7), ..Usage::default() },
-            cost: Some(Cost { amount: MicroDollars(12_345), assumed: true }),
-            bedrock_errors: 1,
-            complete: true,
-            total_used: Some(81),
-            ..Entries::default()
+            request: RequestEntries {
+                call: "messages",
+                user: Some("alice".to_owned()),
+                model: Some("claude-opus-5-5".to_owned()),
+                stream: true,
+            },
+            tries: TryEntries {
+                attempts: 2,
+                bedrock_errors: 1,
+                cooldown: Some(Duration::from_secs(120)),
+            },
+            answer: AnswerEntries {
+                upstream: Some(Upstream::Bedrock),
+                reason: Some(Reason::RateLimited),
+                status: Some(StatusCode::OK),
+                first_byte: Some(Duration::from_millis(16)),
+                complete: true,
+                ..AnswerEntries::default()
+            },
+            costs: CostEntries {
+                usage: Usage { input: Some(12), output: Some(7), ..Usage::default() },
+                cost: Some(Cost { amount: MicroDollars(12_345), assumed: true }),
+                total_used: Some(81),
+                ..CostEntries::default()
+            },
         };
         let line = written(&entries);
         assert_eq!(
@@ -189,7 +199,9 @@ mod tests {
 
     #[test]
     fn every_metric_and_every_dimension_that_is_declared_is_there() {
-        let bare = Entries { upstream: Some(Upstream::Anthropic), ..Entries::default() };
+        let upstream = Some(Upstream::Anthropic);
+        let answer = AnswerEntries { upstream, ..AnswerEntries::default() };
+        let bare = Entries { answer, ..Entries::default() };
         for entries in [Entries::default(), bare] {
             let line = written(&entries);
             for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
@@ -206,8 +218,11 @@ mod tests {
     #[test]
     fn no_name_of_a_person_or_model_is_a_dimension() {
         let entries = Entries {
-            user: Some("alice".to_owned()),
-            model: Some("claude-opus-5-5".to_owned()),
+            request: RequestEntries {
+                user: Some("alice".to_owned()),
+                model: Some("claude-opus-5-5".to_owned()),
+                ..RequestEntries::default()
+            },
             ..Entries::default()
         };
         let declared = written(&entries)["_aws"].to_string();

@@ -76,12 +76,15 @@ mod tests {
     use super::*;
     use crate::failover::{Reason, Upstream};
     use crate::money::{Cost, MicroDollars};
-    use crate::telemetry::{Entries, metrics, write_event};
+    use crate::telemetry::{
+        AnswerEntries, CostEntries, Entries, RequestEntries, TryEntries, metrics, write_event,
+    };
     use crate::wire::usage::Usage;
 
     #[test]
     fn both_forms_of_a_line_read_the_same() {
-        for entries in [everything(), Entries { call: "refused", ..Entries::default() }] {
+        let request = RequestEntries { call: "refused", ..RequestEntries::default() };
+        for entries in [everything(), Entries { request, ..Entries::default() }] {
             let [metric, event] = both(&entries);
             let (metric, event) = (RequestLine::parse(&metric), RequestLine::parse(&event));
             assert!(event.is_some());
@@ -133,27 +136,37 @@ mod tests {
     /// Without its end, so that there is a fault to tell.
     fn everything() -> Entries {
         Entries {
-            call: "messages",
-            user: Some("alice".to_owned()),
-            model: Some("claude-opus-5-5".to_owned()),
-            stream: true,
-            upstream: Some(Upstream::Bedrock),
-            reason: Some(Reason::RateLimited),
-            status: Some(StatusCode::OK),
-            attempts: 2,
-            cooldown: Some(Duration::from_secs(120)),
-            first_byte: Some(Duration::from_millis(16)),
-            usage: Usage {
-                input: Some(12),
-                output: Some(7),
-                cache_read: Some(3000),
-                cache_write: Some(400),
-                ..Usage::default()
+            request: RequestEntries {
+                call: "messages",
+                user: Some("alice".to_owned()),
+                model: Some("claude-opus-5-5".to_owned()),
+                stream: true,
             },
-            cost: Some(Cost { amount: MicroDollars(12_345), assumed: true }),
-            budget: Some("ok"),
-            reserved: Some(MicroDollars(20_000)),
-            ..Entries::default()
+            tries: TryEntries {
+                attempts: 2,
+                cooldown: Some(Duration::from_secs(120)),
+                ..TryEntries::default()
+            },
+            answer: AnswerEntries {
+                upstream: Some(Upstream::Bedrock),
+                reason: Some(Reason::RateLimited),
+                status: Some(StatusCode::OK),
+                first_byte: Some(Duration::from_millis(16)),
+                ..AnswerEntries::default()
+            },
+            costs: CostEntries {
+                usage: Usage {
+                    input: Some(12),
+                    output: Some(7),
+                    cache_read: Some(3000),
+                    cache_write: Some(400),
+                    ..Usage::default()
+                },
+                cost: Some(Cost { amount: MicroDollars(12_345), assumed: true }),
+                budget: Some("ok"),
+                reserved: Some(MicroDollars(20_000)),
+                ..CostEntries::default()
+            },
         }
     }
 
