@@ -120,13 +120,15 @@ pub struct Limits {
     pub head: Duration,
     /// How long a client may leave untaken what was sent to it. Only Linux keeps an eye on that.
     pub untaken: Duration,
+    /// How often connections to Anthropic that have grown old are closed.
+    pub tidy: Duration,
 }
 
 impl Limits {
     /// What this process may do, after asking for all that it may ask for.
     #[must_use]
     pub fn of_this_process() -> Self {
-        Self { files: files(), head: HEAD_WITHIN, untaken: UNTAKEN }
+        Self { files: files(), head: HEAD_WITHIN, untaken: UNTAKEN, tidy: TIDY_EVERY }
     }
 }
 
@@ -153,12 +155,13 @@ pub async fn serve(
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) {
+    let mut tidy = tokio::time::interval(limits.tidy);
     let server = Server::new(proxy, limits);
     let mut stop = std::pin::pin!(stop);
-    let mut tidy = tokio::time::interval(TIDY_EVERY);
     let mut settling = None;
     loop {
         let accepted = tokio::select! {
+            // In this order: where clients never stop coming, the rest would never have its turn.
             biased;
             () = &mut stop => break,
             _ = tidy.tick() => {
@@ -197,7 +200,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(proxy: Arc<Proxy>, Limits { files, head, untaken }: Limits) -> Self {
+    fn new(proxy: Arc<Proxy>, Limits { files, head, untaken, .. }: Limits) -> Self {
         Self {
             proxy,
             timeouts: ClientTimeouts { head, untaken },

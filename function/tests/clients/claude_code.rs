@@ -1,6 +1,11 @@
 //! Does Claude Code work on, whoever answers? The rules that its users rely on, one test each.
 
-use std::{fs, thread, time::Duration};
+use std::{
+    fs,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
 use function::{
     clock,
@@ -319,6 +324,52 @@ fn a_subscription_is_served_by_both_upstreams() {
     assert_answered(&claude.asks("three"), "bedrock heard: three");
     assert_eq!(world.anthropic.messages().len(), 2);
     assert_all_well(&world, 3, SUBSCRIPTION);
+}
+
+/// A subscription's markers last an hour, which not every model of Bedrock takes: what one turn has
+/// learnt, the next one does without.
+#[test]
+fn a_tool_turn_whose_markers_bedrock_refuses_is_served_and_the_next_turn_costs_one_call() {
+    let world = World::start();
+    world.anthropic.always(window("5h", 3600));
+    world.bedrock.play(bash());
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&sent);
+    world.bedrock.direct(Arc::new(move |request| {
+        let body = request.json();
+        let marked = marked_for_an_hour(&body);
+        noted.lock().unwrap().push(body);
+        marked.map(|place| {
+            let place = format!("{place}.cache_control.ephemeral.ttl");
+            let said = format!("{place}: Extra inputs are not permitted");
+            refused(400, "ValidationException", &said)
+        })
+    }));
+    let session = Claude::of(&world)
+        .with("ANTHROPIC_API_KEY", "")
+        .with("CLAUDE_CODE_OAUTH_TOKEN", SUBSCRIPTION)
+        .arguments(&["--allowedTools", "Bash"])
+        .asks("use a tool");
+    assert_answered(&session, "bedrock heard: ");
+    let sent = sent.lock().unwrap();
+    let refused = sent.iter().filter(|body| marked_for_an_hour(body).is_some()).count();
+    assert_eq!((refused, sent.len()), (1, 3), "one mend, two turns");
+    assert_eq!(tool_result(&sent[2]), "tool-42-ran");
+    assert!(sent[2].to_string().contains("\"ephemeral\""), "the prompt is still cached");
+    assert!(lines(&world, 2).iter().all(|line| line.contains("status=200")), "{}", world.log());
+}
+
+/// Where the first text block of a message stands whose marker has a time of its own.
+fn marked_for_an_hour(body: &Value) -> Option<String> {
+    let turns = body["messages"].as_array()?.iter().enumerate();
+    let mut blocks = turns.flat_map(|(turn, message)| {
+        let blocks = message["content"].as_array().into_iter().flatten().enumerate();
+        blocks.map(move |(index, block)| (turn, index, block))
+    });
+    let (turn, index, block) =
+        blocks.find(|(_, _, block)| !block["cache_control"]["ttl"].is_null())?;
+    let kind = block["type"].as_str()?;
+    Some(format!("messages.{turn}.content.{index}.{kind}"))
 }
 
 /// Runs a session for one model of each line, side by side.

@@ -12,9 +12,11 @@ use function::telemetry::RequestLine;
 use serde_json::Value;
 use testing::{
     answer::limited,
+    anthropic::FakeAnthropic,
     client::{ALICE, Call},
     deployed::Deployed,
     runtime::Rules,
+    tls::Door,
 };
 use tokio::{
     io::copy_bidirectional,
@@ -101,6 +103,38 @@ async fn the_first_request_finds_a_connection_to_anthropic() {
         assert_eq!(reply.text(), "anthropic heard: hello");
     }
     assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+/// The start does not wait for a slow handshake, and the first request does not begin another one.
+#[tokio::test]
+async fn the_first_request_goes_on_with_a_handshake_that_is_slower_than_the_start() {
+    let anthropic = FakeAnthropic::start();
+    let door = Door::open(anthropic.address(), "http/1.1");
+    let home = tempfile::tempdir().unwrap();
+    let trusted = home.path().join("trusted.pem");
+    std::fs::write(&trusted, &door.certificate).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let (port, mut tasks) = (door.port, JoinSet::new());
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            connections.spawn(async move {
+                sleep(Duration::from_secs(2)).await;
+                let mut behind = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                drop(copy_bidirectional(&mut socket, &mut behind).await);
+            });
+        }
+    });
+    let trusted = trusted.display().to_string();
+    let settings = [("ANTHROPIC_UPSTREAM_URL", url.as_str()), ("SSL_CERT_FILE", &trusted)];
+    let deployed = Deployed::under(Rules::default(), &settings);
+    deployed.lambda.is_idle(1).await;
+    assert_eq!(anthropic.connections(), 0, "nobody has waited for it");
+    for _ in 0..3 {
+        assert_eq!(deployed.call(Call::message()).await.text(), "anthropic heard: hello");
+    }
+    assert_eq!(anthropic.connections(), 1);
 }
 
 #[tokio::test]

@@ -195,6 +195,22 @@ async fn a_removed_key_is_not_brought_back_by_a_read_that_ends_late() {
     assert_eq!(world.call(by_header(&alices())).await.status, 401);
 }
 
+/// What is still under way at the start is seen to its end by whoever comes first, let in or not.
+#[tokio::test]
+async fn who_is_not_let_in_waits_for_what_is_under_way_too() {
+    let fake = FakeDynamo::start();
+    break_all(&fake, &ok().head_after(Duration::from_secs(10)));
+    let world = keyed(&fake.url()).with("RATE_LIMIT_STORE_TIMEOUT_MS", "10000").start();
+    // The start itself waits for half a second.
+    world.fallback();
+    let first = world.call(by_header("ccp_short")).await;
+    let second = world.call(by_header("ccp_short")).await;
+    assert_eq!((first.status, second.status), (401, 401));
+    assert_eq!(first.body, second.body);
+    assert!(first.took > Duration::from_secs(2), "{:?}", first.took);
+    assert!(second.took < first.took, "{:?}", second.took);
+}
+
 #[tokio::test]
 async fn a_table_that_comes_back_is_asked_again() {
     let (fake, world) = alone();

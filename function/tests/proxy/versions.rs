@@ -143,7 +143,7 @@ async fn an_answer_over_http_2_is_finished_before_the_end() {
 }
 
 async fn house(head: Duration, untaken: Duration, files: usize) -> House {
-    House::within(&[], Timeouts::default(), Limits { files, head, untaken }).await
+    House::within(&[], Timeouts::default(), Limits { files, head, untaken, tidy: untaken }).await
 }
 
 fn message(said: &str) -> String {

@@ -2,6 +2,7 @@
 //! sends or takes nothing, not a stranger.
 
 use std::{
+    io::{Read, Write},
     net::SocketAddr,
     pin::Pin,
     sync::{
@@ -9,6 +10,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    thread,
     time::Duration,
 };
 
@@ -49,6 +51,8 @@ use crate::streams::assert_one_error_at_the_end;
 
 /// What an upstream waits that has fallen silent: longer than any test.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(120);
+/// A front door that waits as long.
+const LIMITS: Limits = Limits { files: 1024, head: FOR_EVER, untaken: FOR_EVER, tidy: FOR_EVER };
 /// Enough for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 const CAROL: &str = "sk-ant-api03-test-carol";
@@ -102,7 +106,7 @@ async fn an_answer_that_falls_silent_is_not_waited_for() {
 #[tokio::test]
 async fn a_client_that_takes_nothing_gives_its_place_back() {
     // So many files make four requests.
-    let limits = Limits { files: 80, head: FOR_EVER, untaken: Duration::from_secs(6) };
+    let limits = Limits { files: 80, head: FOR_EVER, untaken: Duration::from_secs(6), ..LIMITS };
     let house = House::within(&[], Timeouts::default(), limits).await;
     let long = "x".repeat(12 << 20);
     let mut stalled = Vec::new();
@@ -117,6 +121,45 @@ async fn a_client_that_takes_nothing_gives_its_place_back() {
         sleep(Duration::from_millis(200)).await;
     }
     drop(stalled);
+}
+
+/// While clients never stop coming, what has grown old is closed all the same.
+#[tokio::test]
+async fn a_crowd_at_the_door_keeps_nothing_old_open() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let url = format!("http://{}", listener.local_addr().expect("a bound socket has an address"));
+    let upstream = thread::spawn(move || {
+        let (mut socket, _) = listener.accept().expect("the proxy connects");
+        drop(socket.read(&mut [0; 4096]));
+        drop(socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"));
+        // Until the proxy closes it.
+        while socket.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {}
+    });
+    let kept_for = Duration::from_millis(200);
+    let limits = Limits { tidy: kept_for, ..LIMITS };
+    let timeouts = Timeouts { kept_for, ..Timeouts::default() };
+    let house = House::within(&[("ANTHROPIC_UPSTREAM_URL", &url)], timeouts, limits).await;
+    let address = house.address;
+    let open = Arc::new(AtomicUsize::new(1));
+    let crowd: Vec<_> = (0..2)
+        .map(|_| {
+            let open = Arc::clone(&open);
+            thread::spawn(move || {
+                while open.load(Ordering::Relaxed) > 0 {
+                    drop(std::net::TcpStream::connect(address));
+                }
+            })
+        })
+        .collect();
+    let reply = house.call(Call::new("GET", "/v1/models")).await;
+    let begun = Instant::now();
+    while !upstream.is_finished() && begun.elapsed() < SOON {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let closed = upstream.is_finished();
+    open.store(0, Ordering::Relaxed);
+    crowd.into_iter().for_each(|thread| thread.join().expect("it only connects"));
+    assert_eq!((reply.status, closed), (200, true));
 }
 
 #[tokio::test]
@@ -164,7 +207,7 @@ async fn a_head_may_have_32_kib_whoever_sends_it() {
         .map(|_| {
             let mut socket =
                 std::net::TcpStream::connect(world.address()).expect("the proxy listens");
-            drop(std::io::Write::write_all(&mut socket, unfinished));
+            drop(socket.write_all(unfinished));
             socket
         })
         .collect();
@@ -265,8 +308,7 @@ pub(crate) struct House {
 
 impl House {
     async fn start(vars: &[(&str, &str)], timeouts: Timeouts) -> Self {
-        Self::within(vars, timeouts, Limits { files: 1024, head: FOR_EVER, untaken: FOR_EVER })
-            .await
+        Self::within(vars, timeouts, LIMITS).await
     }
 
     pub(crate) async fn within(vars: &[(&str, &str)], timeouts: Timeouts, limits: Limits) -> Self {

@@ -4,6 +4,7 @@
 //! clients themselves fail at random. A model says which answer is right. `scripts/soak` runs it for
 //! ten minutes; `scripts/check full` for some seconds. The seed is printed, and counts at the end.
 
+mod following;
 mod model;
 mod plan;
 
@@ -174,7 +175,7 @@ impl Caller<'_> {
         let body = "x".repeat(self.rng.usize(..9000));
         let reply = self.send(&Call::new("POST", "/v1/files").body(body.clone())).await;
         assert_eq!((reply.status, reply.body == body.as_bytes()), (200, true), "{}", self.name);
-        let reply = self.soak.world.call(Call::new("GET", "/healthz")).await;
+        let reply = self.send(&Call::new("GET", "/healthz")).await;
         assert_eq!(reply.body, "ok\n");
         self.soak.count("passed through");
     }
@@ -190,20 +191,25 @@ impl Caller<'_> {
         }
         let begun = Instant::now();
         let reply = match call.try_open(self.soak.world.address()).await {
-            Err(_) => None,
-            Ok(live) if plan.patience == Patience::ReadsSlowly => Some(slowly(live).await),
-            Ok(live) => Some(live.finish().await),
+            Err(error) => Err(error),
+            Ok(live) if plan.patience == Patience::ReadsSlowly => Ok(slowly(live).await),
+            Ok(live) => Ok(live.finish().await),
         };
         let asked = self.soak.plans.end(number);
         // Where the limit may be lost, whoever was asked first tells what the proxy knew.
         let certain = limited.filter(|limited| self.soak.certain || !limited);
         let right = right(&plan, certain.unwrap_or(asked.first() == Some(&"bedrock")));
-        if let Some(reply) = &reply {
-            self.check(&plan, &right, (reply, &asked, number));
-        } else {
+        match &reply {
+            Ok(reply) => self.check(&plan, &right, (reply, &asked, number)),
             // What breaks at once may take its head along.
-            assert_eq!(right.end, End::Broken, "{number} of {}: no answer", self.name);
-            self.soak.count("broke before its head");
+            Err(_) if right.end == End::Broken => self.soak.count("broke before its head"),
+            Err(error) => {
+                let why = self.no_answer(error);
+                panic!(
+                    "{number} of {}: {plan:?}\n right: {right:?}\n asked: {asked:?}\n{why}",
+                    self.name
+                );
+            }
         }
         self.learn(right.limit, begun);
         if right.status == 401 {
@@ -258,7 +264,16 @@ impl Caller<'_> {
     }
 
     async fn send(&self, call: &Call) -> Reply {
-        call.clone().by(&self.name).send(self.soak.world.address()).await
+        match call.clone().by(&self.name).try_open(self.soak.world.address()).await {
+            Ok(live) => live.finish().await,
+            Err(error) => panic!("{}: {}", self.name, self.no_answer(&error)),
+        }
+    }
+
+    /// Why a connection may have ended without a head: the log has it if the proxy knows.
+    fn no_answer(&self, error: &dyn std::error::Error) -> String {
+        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+        format!("no answer: {error} {cause}\n the log:\n{}", self.soak.world.log())
     }
 
     /// Compares an answer with the right one.
