@@ -52,7 +52,9 @@ impl Caps {
     fn room(&self, amount: i64, period: Period) -> Option<Vec<(String, i64)>> {
         let caps = [(COMMITTED.to_owned(), self.month), (period.day(), self.day)];
         let caps = caps.into_iter().filter_map(|(counter, cap)| Some((counter, whole(cap?))));
-        caps.map(|(counter, cap)| (cap >= amount).then_some((counter, cap - amount))).collect()
+        // A cap of nothing lets nothing through, not even what costs nothing.
+        let fits = |cap: i64| cap > 0 && cap >= amount;
+        caps.map(|(counter, cap)| fits(cap).then_some((counter, cap - amount))).collect()
     }
 
     /// How much of the fuller cap is committed, in percent; `None` without a cap.
@@ -78,7 +80,8 @@ impl Caps {
     ) -> Option<UsedUp> {
         let stands = |counter: &str, cap: Option<MicroDollars>, is_month| {
             let (limit, used) = (cap?, month.map(|month| month.counter(counter)));
-            let fits = used.unwrap_or(0).saturating_add(whole(amount)) <= whole(limit);
+            let fits =
+                limit.0 > 0 && used.unwrap_or(0).saturating_add(whole(amount)) <= whole(limit);
             (!fits).then_some(UsedUp { used: used.map(micro), limit, is_month })
         };
         stands(COMMITTED, self.month, true).or_else(|| stands(&at.day(), self.day, false))

@@ -18,7 +18,7 @@ const BYTES_FOR_TWO: u64 = 5;
 /// No image has more tokens, however large it is.
 const LARGEST_IMAGE: u64 = 5000;
 
-/// How far before its data the kind of a file is written.
+/// How far before or behind its data the kind of a file is written.
 const KIND_WITHIN: usize = 128;
 
 /// What is reserved for a request before Bedrock is asked; `max_tokens` is the most that it allows.
@@ -42,15 +42,23 @@ pub fn topped_up(tariff: &Tariff, prompt: &Usage) -> MicroDollars {
     MicroDollars(with(MORE_OUTPUT) - with(0))
 }
 
+/// What stands in a text that is the value of the key before.
+fn text_behind(rest: &[u8]) -> Option<&[u8]> {
+    let value = rest.trim_ascii_start().strip_prefix(b":")?;
+    value.trim_ascii_start().strip_prefix(b"\"")
+}
+
 /// An upper bound for the tokens of code and prose; dense text may have a quarter more.
 fn prompt_tokens(body: &[u8]) -> u64 {
     let (mut images, mut image_bytes) = (0_u64, 0_u64);
-    let data = b"\"data\":\"";
-    for at in memchr::memmem::find_iter(body, data) {
-        let (before, rest) = (&body[at.saturating_sub(KIND_WITHIN)..at], &body[at + data.len()..]);
-        if memchr::memmem::find(before, b"image/").is_some() {
+    for at in memchr::memmem::find_iter(body, b"\"data\"") {
+        let Some(rest) = text_behind(&body[at + 6..]) else { continue };
+        let data = memchr::memchr(b'"', rest).unwrap_or(rest.len());
+        let before = &body[at.saturating_sub(KIND_WITHIN)..at];
+        let after = &rest[data..rest.len().min(data + KIND_WITHIN)];
+        if [before, after].iter().any(|near| memchr::memmem::find(near, b"image/").is_some()) {
             images += 1;
-            image_bytes += memchr::memchr(b'"', rest).unwrap_or(rest.len()) as u64;
+            image_bytes += data as u64;
         }
     }
     let text = (body.len() as u64).saturating_sub(image_bytes);

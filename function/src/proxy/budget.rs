@@ -15,7 +15,6 @@ use crate::failover::identity::ModelClass;
 use crate::money::Period;
 use crate::money::budget::{Bill, Change, Changed, DEPLOYMENT, Entry, UsedUp};
 use crate::money::{Cost, MicroDollars, Tariff, Tokens, estimate};
-use crate::reply::ErrorKind;
 use crate::session::Spending;
 use crate::settings::Budget;
 use crate::store::StoreError;
@@ -116,7 +115,7 @@ pub(super) struct Holder {
 
 /// What one request has reserved and spent. Settled when it is dropped, if not before.
 pub(super) struct Tab {
-    store: Arc<CachedStore>,
+    pub(super) store: Arc<CachedStore>,
     owner: Holder,
     class: String,
     /// What is known to be reserved.
@@ -125,8 +124,10 @@ pub(super) struct Tab {
     everybodys: Option<MicroDollars>,
     /// The output tokens that are reserved.
     reserved_output: u64,
-    /// Bedrock has been asked, and nothing is known of what that costs.
+    /// Bedrock has been asked, and nothing is known yet of what that costs.
     asked: bool,
+    /// Nothing will ever be known of what a call before that has cost.
+    lost: bool,
     bill: Option<Bill>,
     settled: bool,
     record: Record,
@@ -141,6 +142,7 @@ impl Tab {
             self.bill.get_or_insert_with(|| Bill { class: self.class.clone(), ..Bill::default() });
         bill.cost = bill.cost.plus(cost);
         bill.tokens = bill.tokens.plus(tokens);
+        self.asked = false;
     }
 
     /// Puts what was spent in the place of what was reserved; nothing more is counted afterwards.
@@ -151,8 +153,8 @@ impl Tab {
 
     fn settlement(&mut self, record: Option<Record>) -> Option<Write> {
         let over = std::mem::replace(&mut self.settled, true);
-        let unknown = self.asked && self.bill.is_none();
-        if over || unknown || (self.entries.is_empty() && self.bill.is_none()) {
+        let is_nothing = self.entries.is_empty() && self.everybodys.is_none();
+        if over || (self.bill.is_none() && (is_nothing || self.asked || self.lost)) {
             return None;
         }
         let (store, owner) = (Arc::clone(&self.store), self.owner.clone());
@@ -160,9 +162,16 @@ impl Tab {
         if let (Some(bill), Some(met)) = (&mut bill, owner.met) {
             bill.saved = store.bridged(&owner.subject, met);
         }
-        let own = Change::settle(owner.at, &self.entries, bill.as_ref());
-        let everybodys =
-            self.everybodys.map(|reserved| Change::book(owner.at, reserved, bill.as_ref()));
+        // What was reserved stays for the call of which nothing is known.
+        let stays = self.asked || self.lost;
+        let own = match stays {
+            true => Change::book(owner.at, MicroDollars(0), bill.as_ref()),
+            false => Change::settle(owner.at, &self.entries, bill.as_ref()),
+        };
+        let everybodys = self.everybodys.map(|reserved| {
+            let reserved = if stays { MicroDollars(0) } else { reserved };
+            Change::book(owner.at, reserved, bill.as_ref())
+        });
         Some(Box::pin(async move {
             let (own, all) = store.change_both(&owner, &own, everybodys.as_ref()).await;
             if own.is_err() || all.is_some_and(|done| done.is_err()) {
@@ -244,6 +253,7 @@ impl Allowance {
     /// Bedrock is asked now.
     pub(super) fn asks(&mut self) {
         if let Self::Granted(tab) = self {
+            tab.lost |= tab.asked;
             tab.asked = true;
         }
     }
@@ -251,7 +261,7 @@ impl Allowance {
     /// Takes note that a call has failed. One of which nothing was heard may have been answered.
     pub(super) fn spared(&mut self, failure: &BedrockFailure) {
         if let Self::Granted(tab) = self
-            && failure.kind() != ErrorKind::Timeout
+            && !matches!(failure, BedrockFailure::Unheard { .. })
         {
             tab.asked = false;
         }
@@ -281,6 +291,7 @@ impl Tab {
             everybodys: None,
             reserved_output: estimate::FIRST_OUTPUT,
             asked: false,
+            lost: false,
             bill: None,
             settled: false,
             record,

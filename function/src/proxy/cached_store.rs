@@ -32,7 +32,7 @@ use crate::translate::mend::Lesson;
 /// Between two warnings.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 /// What may be waiting to be seen to its end.
-const MOST_LATE: usize = 64;
+const MOST_LATE: usize = 1024;
 /// So many subjects may be bridged over a limit at a time; for more it is not counted how long.
 const MOST_BRIDGED: usize = 10_000;
 /// A look-up that came too late is seen to its end this often at most.

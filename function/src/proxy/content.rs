@@ -203,19 +203,20 @@ pub(super) fn said(failure: BedrockFailure) -> Failure {
         BedrockFailure::Client { message } => Failure::new(ErrorKind::InvalidRequest, message),
         BedrockFailure::Refused { message } => Failure::new(ErrorKind::Api, message),
         BedrockFailure::Transient { kind, message }
+        | BedrockFailure::Unheard { kind, message }
         | BedrockFailure::Permanent { kind, message } => Failure::new(kind, message),
     }
 }
 
 pub(super) fn fell_silent() -> BedrockFailure {
-    BedrockFailure::Transient {
+    BedrockFailure::Unheard {
         kind: ErrorKind::Timeout,
         message: "Bedrock fell silent in the middle of the answer.".to_owned(),
     }
 }
 
 pub(super) fn broke_off() -> BedrockFailure {
-    BedrockFailure::Transient {
+    BedrockFailure::Unheard {
         kind: ErrorKind::Api,
         message: "Bedrock's stream ended before the answer was complete.".to_owned(),
     }

@@ -285,6 +285,9 @@ impl Ledger {
     pub(super) fn allowed(&mut self, mut allowance: Allowance) {
         if let Allowance::Granted(tab) = &mut allowance {
             self.before = tab.before.take();
+        } else {
+            // What was reserved in vain is given back beside this very answer.
+            self.writes.extend(self.proxy.store.take_late());
         }
         self.allowance = allowance;
     }
@@ -331,6 +334,15 @@ impl Ledger {
             Allowance::Refused(_) | Allowance::Open => None,
         };
         self.write(settlement);
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        // The client has not waited for all of it: somebody else sees to the rest.
+        for write in self.writes.drain(..) {
+            self.proxy.store.leave(write);
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! What an answer of Bedrock costs, told to whoever asks and to the request's record.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
 
 use futures_util::future::OptionFuture;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -8,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::Proxy;
 use super::ask::Ask;
 use super::budget::{Allowance, Tab, TopUp};
+use super::cached_store::{CachedStore, Write};
 use crate::clock;
 use crate::money::price::asks_for_an_hour;
 use crate::money::{Cost, Invoked, Tariff, Tokens};
@@ -44,7 +48,8 @@ pub(super) fn charge(
     head: &mut HeaderMap,
 ) -> Option<(Cost, Tokens)> {
     ask.record.used(usage);
-    let tariff = tariff?;
+    // An answer that does not say what it has used costs nobody knows what.
+    let tariff = tariff.filter(|_| usage.input.is_some())?;
     let (cost, tokens) = (tariff.cost(&usage), tariff.tokens(&usage));
     ask.record.cost(cost);
     let dollars = HeaderValue::from_str(&cost.amount.to_string()).ok();
@@ -60,6 +65,8 @@ pub(super) struct Metered {
     pub(super) record: Record,
     tab: Option<Box<Tab>>,
     topping_up: Option<TopUp>,
+    settling: Option<Write>,
+    store: Option<Arc<CachedStore>>,
 }
 
 impl Metered {
@@ -70,7 +77,8 @@ impl Metered {
             Allowance::Open | Allowance::Refused(_) => None,
         };
         let record = ask.record.clone();
-        Self { translation, tariff, record, tab, topping_up: None }
+        let store = tab.as_ref().map(|tab| Arc::clone(&tab.store));
+        Self { translation, tariff, record, tab, topping_up: None, settling: None, store }
     }
 
     /// The call has failed: another one may go on with what is reserved.
@@ -86,9 +94,9 @@ impl Metered {
         if let (Some(tab), Some(tariff), None) = (&mut self.tab, &self.tariff, &self.topping_up) {
             self.topping_up = tab.top_up(tariff, &self.translation.billed());
         }
-        std::future::poll_fn(|cx| {
+        poll_fn(|cx| {
             let done = self.topping_up.as_mut().map(|topping_up| topping_up.as_mut().poll(cx));
-            if let (Some(std::task::Poll::Ready(done)), Some(tab)) = (done, &mut self.tab) {
+            if let (Some(Poll::Ready(done)), Some(tab)) = (done, &mut self.tab) {
                 self.topping_up = None;
                 tab.topped_up(done);
             }
@@ -100,11 +108,23 @@ impl Metered {
     /// Notes what the stream has cost, and settles it.
     pub(super) async fn settle(&mut self) {
         self.note();
+        self.begin_to_settle();
+        poll_fn(|cx| {
+            self.settling.as_mut().map_or(Poll::Ready(()), |write| write.as_mut().poll(cx))
+        })
+        .await;
+        self.settling = None;
+    }
+
+    fn begin_to_settle(&mut self) {
+        let topping_up = self.topping_up.take();
         let Some(mut tab) = self.tab.take() else { return };
-        if let Some(done) = OptionFuture::from(self.topping_up.take()).await {
-            tab.topped_up(done);
-        }
-        OptionFuture::from(tab.settle()).await;
+        self.settling = Some(Box::pin(async move {
+            if let Some(done) = OptionFuture::from(topping_up).await {
+                tab.topped_up(done);
+            }
+            OptionFuture::from(tab.settle()).await;
+        }));
     }
 
     /// Notes what the stream has cost, once. One that has not begun costs nobody knows what.
@@ -126,5 +146,12 @@ impl Metered {
 impl Drop for Metered {
     fn drop(&mut self) {
         self.note();
+        // What is on its way is seen to its end, though nobody waits for this stream any more.
+        if self.topping_up.is_some() {
+            self.begin_to_settle();
+        }
+        if let (Some(write), Some(store)) = (self.settling.take(), &self.store) {
+            store.leave(write);
+        }
     }
 }

@@ -29,6 +29,9 @@ pub enum BedrockFailure {
     Refused { message: String },
     /// It passes with time: another region may answer now, this one later.
     Transient { kind: ErrorKind, message: String },
+    /// Nobody knows what became of it: the answer never came, or broke off. It may have been made,
+    /// and be paid for. Otherwise it is as one that passes.
+    Unheard { kind: ErrorKind, message: String },
     /// It stays until the operator has changed something.
     Permanent { kind: ErrorKind, message: String },
 }
@@ -39,7 +42,9 @@ impl BedrockFailure {
         match self {
             Self::Client { .. } => ErrorKind::InvalidRequest,
             Self::Refused { .. } => ErrorKind::Api,
-            Self::Transient { kind, .. } | Self::Permanent { kind, .. } => *kind,
+            Self::Transient { kind, .. }
+            | Self::Unheard { kind, .. }
+            | Self::Permanent { kind, .. } => *kind,
         }
     }
 
@@ -49,8 +54,15 @@ impl BedrockFailure {
             Self::Client { message }
             | Self::Refused { message }
             | Self::Transient { message, .. }
+            | Self::Unheard { message, .. }
             | Self::Permanent { message, .. } => message,
         }
+    }
+
+    /// The same failure where it is not known whether Bedrock has answered.
+    #[must_use]
+    pub fn unheard(self) -> Self {
+        Self::Unheard { kind: self.kind(), message: self.message().to_owned() }
     }
 
     /// Whether it is the request as it was sent that Bedrock does not take, so that another one may
@@ -58,7 +70,7 @@ impl BedrockFailure {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Client { .. } | Self::Refused { .. } => true,
-            Self::Transient { .. } | Self::Permanent { .. } => false,
+            Self::Transient { .. } | Self::Unheard { .. } | Self::Permanent { .. } => false,
         }
     }
 }

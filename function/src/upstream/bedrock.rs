@@ -233,6 +233,7 @@ impl Events {
 
 fn timed_out() -> BedrockFailure {
     error::judge(Some(408), Some("ModelTimeoutException"), "Bedrock did not answer in time.")
+        .unheard()
 }
 
 fn no_region() -> BedrockFailure {
@@ -253,7 +254,7 @@ where
     }
     if let SdkError::ResponseError(response) = error {
         let status = response.raw().status().as_u16();
-        return error::judge(Some(status), None, "Bedrock's answer could not be read.");
+        return error::judge(Some(status), None, "Bedrock's answer could not be read.").unheard();
     }
     not_reached(error)
 }
@@ -262,7 +263,7 @@ where
 fn not_reached<E, R>(error: &SdkError<E, R>) -> BedrockFailure
 where
     E: std::error::Error + 'static,
-    R: fmt::Debug,
+    R: fmt::Debug + 'static,
 {
     let by_network = match error {
         SdkError::TimeoutError(_) => true,
@@ -273,7 +274,8 @@ where
         | _ => false,
     };
     if by_network {
-        return error::judge(Some(503), None, "Bedrock could not be reached.");
+        let failure = error::judge(Some(503), None, "Bedrock could not be reached.");
+        return if is_of_connecting(error) { failure } else { failure.unheard() };
     }
     tracing::debug!(error = %error::scrub(&DisplayErrorContext(error).to_string()), "no AWS call");
     BedrockFailure::Permanent {
@@ -282,11 +284,21 @@ where
     }
 }
 
+/// Whether no connection could be made, so that nothing was sent.
+fn is_of_connecting(error: &(dyn std::error::Error + 'static)) -> bool {
+    let of_connecting = |error: &(dyn std::error::Error + 'static)| {
+        error.downcast_ref::<hyper_util::client::legacy::Error>().map(|error| error.is_connect())
+    };
+    std::iter::successors(Some(error), |error| error.source())
+        .find_map(of_connecting)
+        .unwrap_or(false)
+}
+
 /// The failure of a stream that had begun.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK forbids naming its catch-all variant")]
 fn broken_off<R>(error: &SdkError<ResponseStreamError, R>) -> BedrockFailure {
     let SdkError::ServiceError(service) = error else {
-        return error::judge(Some(500), None, "Bedrock's stream broke off.");
+        return error::judge(Some(500), None, "Bedrock's stream broke off.").unheard();
     };
     let failure = service.err();
     // The SDK knows the variant of a modelled exception in a stream, but not its code.

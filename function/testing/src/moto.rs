@@ -44,9 +44,14 @@ pub async fn config(url: &str) -> aws_config::SdkConfig {
 
 /// Makes a table as the contract has it, and returns its name.
 pub async fn table() -> String {
+    table_at(url()).await
+}
+
+/// The same on any server.
+pub async fn table_at(url: &str) -> String {
     static TABLES: AtomicU32 = AtomicU32::new(0);
     let name = format!("limits-{}", TABLES.fetch_add(1, Ordering::Relaxed));
-    let client = Client::new(&config(url()).await);
+    let client = Client::new(&config(url).await);
     let mut creation =
         client.create_table().table_name(&name).billing_mode(BillingMode::PayPerRequest);
     for (key, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {

@@ -529,7 +529,9 @@ fn meaning_of(failure: &BedrockFailure) -> Meaning {
     match failure {
         BedrockFailure::Client { .. } => Clients,
         BedrockFailure::Refused { .. } => BedrocksAlone,
-        BedrockFailure::Transient { kind, .. } => Passing(*kind),
+        BedrockFailure::Transient { kind, .. } | BedrockFailure::Unheard { kind, .. } => {
+            Passing(*kind)
+        }
         BedrockFailure::Permanent { kind, .. } => Lasting(*kind),
     }
 }

@@ -213,6 +213,12 @@ fn an_image_counts_as_an_image_and_not_as_a_text() {
     let tokens = |body: &str| reserved(&opus(false), body.as_bytes(), Some(0)).0 * 10 / 44;
     assert!((5000..5100).contains(&tokens(&file("image/png"))));
     assert!((400_000..400_100).contains(&tokens(&file("application/pdf"))));
+    let spaced = file("image/png").replace(':', " : ").replace(',', ", ");
+    assert!((5000..5100).contains(&tokens(&spaced)), "as other clients write it");
+    let last = format!(r#"{{"data":"{data}","media_type":"image/png"}}"#);
+    assert!((5000..5100).contains(&tokens(&last)), "its kind comes behind it");
+    let text = format!(r#"{{"text":"image/png \"data\":\"{data}"}}"#);
+    assert!(tokens(&text) > 400_000, "a text that only looks like one");
     let cut = file("image/png");
     assert!(tokens(&cut[..500_000]) < 5100, "a body that breaks off");
 }

@@ -29,6 +29,7 @@ mod overload;
 mod passthrough;
 mod proof;
 mod refusals;
+mod reservations;
 mod secrets;
 mod sessions;
 mod shared;

@@ -118,7 +118,9 @@ impl Leg {
             }
             // It is the request: no other region would take it.
             BedrockFailure::Refused { .. } => Served::Untranslatable,
-            BedrockFailure::Transient { .. } => Served::Unserved { passes: true },
+            BedrockFailure::Transient { .. } | BedrockFailure::Unheard { .. } => {
+                Served::Unserved { passes: true }
+            }
             BedrockFailure::Permanent { .. } => Served::Unserved { passes: false },
         };
         ask.record.bedrock_failed();
