@@ -126,6 +126,12 @@ impl Cloud {
         provider.provide_credentials().await.ok()?.expiry()
     }
 
+    /// Where AWS keeps its public list of prices.
+    #[must_use]
+    pub fn price_list(&self) -> String {
+        endpoint::price_list(&self.config, &self.account.partition)
+    }
+
     /// A way in that refuses to send anything but questions.
     #[must_use]
     pub fn reader(&self) -> Reader {

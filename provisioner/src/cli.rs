@@ -1,5 +1,7 @@
 //! What can be typed. The doc comments here are the help text.
 
+pub mod money;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -11,6 +13,8 @@ use crate::image::{Architecture, Digest};
 use crate::proxy::logs::Since;
 use crate::stack::names::Name;
 use crate::stack::options::Choice;
+
+pub use money::{BudgetCommand, BudgetSet, PricesArgs, UsageArgs};
 
 /// Create, show and remove claude-proxy in an AWS account
 #[derive(Debug, Parser)]
@@ -93,6 +97,17 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Show what Bedrock has cost in a month, by user, model class or day
+    Usage(UsageArgs),
+    /// Show and change what may be spent on Bedrock, and by whom
+    Budget {
+        #[command(subcommand)]
+        command: BudgetCommand,
+    },
+    /// Compare the prices that answers are booked at with those that AWS asks
+    ///
+    /// Asks for the account's own offers, else for the public list. Nothing changes by itself.
+    Prices(PricesArgs),
     /// Prove that Bedrock answers when Anthropic says 429, before it does
     ///
     /// The function answers one tiny request (16 output tokens, a fraction of a cent) as if
@@ -106,7 +121,9 @@ impl Command {
     #[must_use]
     pub const fn only_reads(&self) -> bool {
         match self {
-            Self::Plan(_) | Self::Status(_) | Self::Logs(_) => true,
+            Self::Plan(_) | Self::Status(_) | Self::Logs(_) | Self::Usage(_) => true,
+            Self::Budget { command } => matches!(command, BudgetCommand::List),
+            Self::Prices(args) => !args.write,
             Self::User { command } => matches!(command, UserCommand::List),
             Self::Limits { command } => command.is_none(),
             Self::Config { command } => matches!(command, ConfigCommand::List),

@@ -1,5 +1,6 @@
 //! What each command does, and how it ends: read, plan, show, ask, apply.
 
+mod budget;
 mod config;
 mod deployed;
 mod doctor;
@@ -10,11 +11,13 @@ mod limits;
 mod logs;
 mod manual;
 mod plan;
+mod prices;
 mod refuse;
 mod room;
 mod session;
 mod status;
 mod up;
+mod usage;
 mod user;
 mod watch;
 
@@ -43,7 +46,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, words.iter().any(|word| word == "--json")),
+        Err(error) => return wrong_usage(&error, words.iter().any(|word| word == "--json")),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("the system gives a new process a runtime");
@@ -60,7 +63,7 @@ pub fn tell_of_a_fault() {
     Printer::new(true, true).data(json!({"error": failure.json()}));
 }
 
-fn usage(error: &clap::Error, json: bool) -> ExitCode {
+fn wrong_usage(error: &clap::Error, json: bool) -> ExitCode {
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if json && !asked {
         let text = error.to_string();
@@ -95,6 +98,9 @@ async fn run(cli: Cli) -> Exit {
             Command::User { command } => user::run(&mut session, command).await,
             Command::Limits { command } => limits::run(&mut session, command).await,
             Command::Config { command } => config::run(&mut session, command).await,
+            Command::Usage(args) => usage::run(&mut session, args).await,
+            Command::Budget { command } => budget::run(&mut session, command).await,
+            Command::Prices(args) => prices::run(&mut session, args).await,
             Command::Drill(args) => drill::run(&mut session, args).await,
         }
     };

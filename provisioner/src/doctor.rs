@@ -6,6 +6,7 @@
 pub mod account;
 pub mod bedrock;
 pub mod deployed;
+pub mod money;
 pub mod rights;
 pub(crate) mod tools;
 

@@ -20,7 +20,7 @@ use crate::aws::values::{Attribute, Concurrency, PolicyName};
 use crate::aws::{Account, Clients, CloudError, Reader};
 use crate::engine::{self, Ownership, Resource as _};
 use crate::resources::alarm::{Alarm, Watches};
-use crate::resources::dashboard::Dashboard;
+use crate::resources::dashboard::{Dashboard, DashboardSpec};
 use crate::resources::function::{Function, FunctionSpec};
 use crate::resources::image::{Image, ImageSpec};
 use crate::resources::log_group::{LogGroup, LogGroupSpec};
@@ -51,6 +51,8 @@ list::resources! {
     dashboard: Dashboard;
     fallback_alarm: Alarm;
     error_alarm: Alarm;
+    near_cap_alarm: Alarm;
+    used_up_alarm: Alarm;
     surplus: Surplus;
 }
 
@@ -96,7 +98,8 @@ impl Stack {
             tags: tags.clone(),
         };
         let allow = |grant| Permission { function: names.function.clone(), grant };
-        let [fallback_alarm, error_alarm] = Watches::ALL.map(|watch| Alarm::of(&function, watch));
+        let [fallback_alarm, error_alarm, near_cap_alarm, used_up_alarm] =
+            Watches::ALL.map(|watch| Alarm::of(&function, watch));
         Self {
             repository: Repository { name: names.repository.clone(), tags: tags.clone() },
             image: Image { repository: names.repository.clone() },
@@ -105,10 +108,12 @@ impl Stack {
             call_url: allow(Grant::CallUrl),
             call_lambda: allow(Grant::CallFunction),
             url: Url { function: names.function.clone() },
-            dashboard: Dashboard::of(&function, account, [&fallback_alarm, &error_alarm]),
+            dashboard: Dashboard::of(&function, account),
             surplus: Surplus { repository: names.repository, function: names.function },
             fallback_alarm,
             error_alarm,
+            near_cap_alarm,
+            used_up_alarm,
             role,
             function,
         }
@@ -140,7 +145,6 @@ pub fn declare(
         Ok(policy) => (Some(policy), None),
         Err(trouble) => (None, Some(trouble)),
     };
-
     let role = RoleSpec {
         trust: rights::trust(),
         policy_name: ROLE_POLICY,
@@ -150,9 +154,9 @@ pub fn declare(
         marks: options.of_role(),
         about: rights::in_words(account, &environment),
     };
-    let repository = rights::repository(account, &names)
-        .ok()
-        .map(|policy| RepositorySpec { policy, lifecycle: rights::lifecycle() });
+    let repository = rights::repository(account, &names).ok();
+    let repository =
+        repository.map(|policy| RepositorySpec { policy, lifecycle: rights::lifecycle() });
     let function = FunctionSpec {
         image: image.digest().cloned(),
         architecture: architecture(asked, there),
@@ -170,6 +174,7 @@ pub fn declare(
         had_another: there.call_lambda.is_some() && there.url.is_none(),
     };
     let watched = asked.dashboard.unwrap_or_else(|| has_dashboard(&stack, there)).then_some(());
+    let of_cap = watched.filter(|()| settings::is_capped(&environment));
     let spec = StackSpec {
         role: Some(role),
         repository,
@@ -184,12 +189,23 @@ pub fn declare(
         call_url: Some(()),
         call_lambda: Some(()),
         url: Some(url),
-        dashboard: watched,
+        dashboard: watched.map(|()| shown(&stack, account, of_cap.is_some())),
         fallback_alarm: watched,
         error_alarm: watched,
+        near_cap_alarm: of_cap,
+        used_up_alarm: of_cap,
     };
     let notes = there.unknown.iter().map(|why| format!("{UNCOMPARED}: {why}")).collect();
     Declaration { stack, spec, environment, trouble, notes }
+}
+
+/// What a dashboard shows: two alarms more where there is a cap on all users.
+fn shown(stack: &Stack, account: &Account, capped: bool) -> DashboardSpec {
+    let Stack { fallback_alarm, error_alarm, near_cap_alarm, used_up_alarm, .. } = stack;
+    let alarms = [fallback_alarm, error_alarm].into_iter();
+    let alarms = alarms.chain([near_cap_alarm, used_up_alarm].into_iter().filter(|_| capped));
+    let arn = |alarm: &Alarm| account.arn("cloudwatch", &format!("alarm:{}", alarm.name()));
+    DashboardSpec { alarms: alarms.map(arn).collect() }
 }
 
 /// What the function runs with once `insisted` is written over what is there.

@@ -5,6 +5,7 @@
 
 pub mod columns;
 pub mod ending;
+pub mod money;
 pub mod printer;
 pub mod removal;
 pub mod screen;

@@ -8,7 +8,7 @@ use super::{CloudError, Kind};
 use crate::engine::words::quoted;
 
 /// All services that are asked, by the names of their settings (`AWS_ENDPOINT_URL_<ID>`).
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     "STS",
     "IAM",
     "ECR",
@@ -18,6 +18,7 @@ const SERVICES: [&str; 9] = [
     "CloudWatch",
     "Bedrock",
     "Bedrock Runtime",
+    "Pricing",
 ];
 
 /// A service that is asked without a client of its own.
@@ -35,6 +36,14 @@ pub(super) fn of(config: &SdkConfig, place: &ServiceEndpoint<'_>) -> String {
         let (fips, dual) = (config.use_fips(), config.use_dual_stack());
         at_aws(place, fips.unwrap_or_default(), dual.unwrap_or_default())
     })
+}
+
+/// Where the public list of prices is, which China has its own of.
+pub(super) fn price_list(config: &SdkConfig, partition: &str) -> String {
+    let region = if partition == "aws-cn" { "cn-northwest-1" } else { "us-east-1" };
+    let (id, partition) = ("Pricing", if partition == "aws-cn" { partition } else { "aws" });
+    let place = ServiceEndpoint { id, host: "pricing", region, partition };
+    named(config, id).unwrap_or_else(|| at_aws(&place, false, false))
 }
 
 /// AWS's own address.

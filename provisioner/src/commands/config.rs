@@ -28,7 +28,7 @@ use crate::view::columns::columns;
 use crate::view::printer::Printer;
 
 /// Variables by name.
-type Variables = BTreeMap<String, String>;
+pub(super) type Variables = BTreeMap<String, String>;
 
 /// What decides which models the role may ask, and where.
 const RIGHTS: [&str; 3] = ["BEDROCK_REGIONS", "BEDROCK_PROFILE_PREFIX", "BEDROCK_MODEL_MAP"];
@@ -206,7 +206,7 @@ async fn rights_change(
 
 /// Before and after of each variable that differs, and what is reserved anew; what may be a secret
 /// is not shown.
-fn settings_change(
+pub(super) fn settings_change(
     function: &str,
     (before, after): (&Variables, &Variables),
     reserved: Option<Concurrency>,

@@ -3,6 +3,10 @@
 //! Whatever a command is about to read or change by name is looked at first: a stranger's table of
 //! our name is not ours.
 
+use std::collections::BTreeMap;
+
+use function::settings::Settings as FunctionSettings;
+
 use super::{Exit, Failure, Session};
 use crate::aws::{Clients, Cloud, CloudError, Reader, Writer};
 use crate::engine::Address;
@@ -12,6 +16,7 @@ use crate::proxy::items::Items;
 use crate::resources::function::{Function, FunctionLive};
 use crate::stack::Stack;
 use crate::stack::names::Names;
+use crate::stack::settings::Environment;
 
 /// The stack of the session's name, as the account has it.
 pub(super) struct Deployed {
@@ -52,6 +57,21 @@ impl Deployed {
             Ownership::Ours => Ok(live),
             Ownership::Foreign(why) => Err(foreign(&address, &why.to_string())),
         }
+    }
+
+    /// What the function is set to, as it would read it itself.
+    pub(super) async fn settings(&self) -> Result<FunctionSettings, Failure> {
+        Self::settings_of(&self.function().await?.environment)
+    }
+
+    /// As [`Self::settings`], of variables that were read already.
+    pub(super) fn settings_of(
+        environment: &BTreeMap<String, String>,
+    ) -> Result<FunctionSettings, Failure> {
+        Environment::read_whole(environment).map_err(|problems| {
+            Failure::new(Exit::Failed, problems.join("\n"))
+                .hint("the function cannot start with these settings: `config set` mends them")
+        })
     }
 
     /// Where clients reach the function, without a slash at its end.

@@ -7,7 +7,7 @@ use super::{Exit, Failure, Session, up};
 use crate::aws::Cloud;
 use crate::cli::DoctorArgs;
 use crate::doctor::bedrock::{self, Route};
-use crate::doctor::{Check, account, deployed, rights, summary, tools};
+use crate::doctor::{Check, account, deployed, money, rights, summary, tools};
 use crate::engine::plan;
 use crate::engine::walk;
 use crate::resources::image::ImageSpec;
@@ -49,7 +49,13 @@ async fn check(session: &Session, cloud: &Cloud, settings: &Settings, spend: boo
     let bought = async { if spend { Some(bedrock::spend(&route, &writer).await) } else { None } };
     let deployed = async {
         match &observed {
-            Ok((declared, there)) => deployed::checks(declared, there).await,
+            Ok((declared, there)) => {
+                let (stack, money) = tokio::join!(
+                    deployed::checks(declared, there),
+                    money::checks(declared, there, &reader),
+                );
+                [stack, money].concat()
+            }
             Err(failure) => {
                 let cure = failure.hint.clone().unwrap_or_else(|| "run it again".to_owned());
                 vec![Check::fail("stack", failure.message.clone(), cure)]

@@ -9,6 +9,7 @@ use function::failover::cooldown::{Cooldown, Timestamp};
 use function::failover::identity::{LimitKey, LimitScope, ModelClass};
 use function::money::prices::CHECKED_ON;
 use function::money::{Cost, Invoked, Prices};
+use function::settings::Settings as FunctionSettings;
 use function::store::dynamo::item;
 use function::translate::model::Model;
 use jiff::tz::TimeZone;
@@ -21,7 +22,6 @@ use crate::cli::DrillArgs;
 use crate::proxy::drill::{self, DrillAnswer};
 use crate::proxy::items::Items;
 use crate::proxy::when;
-use crate::stack::settings::Environment;
 use crate::view::columns::columns;
 
 pub(super) async fn run(session: &mut Session, args: DrillArgs) -> Result<Exit, Failure> {
@@ -32,7 +32,8 @@ pub(super) async fn run(session: &mut Session, args: DrillArgs) -> Result<Exit, 
     let deployed = Deployed::connect(session).await?;
     let items = deployed.items().await?;
     let live = deployed.function().await?;
-    refuse_if_off(&live.environment)?;
+    let settings = Deployed::settings_of(&live.environment)?;
+    refuse_if_off(&settings)?;
     let url = deployed.url().await?;
     let writer = deployed.writer(session);
     let drill = Drill { model: args.model, expires_at: in_whole_seconds(clock::now() + GOOD_FOR) };
@@ -58,10 +59,11 @@ pub(super) async fn run(session: &mut Session, args: DrillArgs) -> Result<Exit, 
         Failure::new(Exit::Failed, format!("the function did not answer: {why}"))
             .hint("`status` looks at the URL; what was written for the drill is removed")
     })?;
-    session.report = report(&drill.model, &heard, &found);
+    let priced = (drill.model.as_str(), cost(&settings.prices, &drill.model, &heard));
+    session.report = report(priced, &heard, &found);
     judge(&heard, &found)?;
     let (now, zone) = (clock::now(), TimeZone::try_system().unwrap_or(TimeZone::UTC));
-    session.printer.text(text(&drill.model, &heard, &found, (now, &zone)));
+    session.printer.text(text(priced.1, &heard, &found, (now, &zone)));
     Ok(Exit::Done)
 }
 
@@ -100,16 +102,12 @@ impl Staged {
 }
 
 /// A function that will not take part need not be asked.
-fn refuse_if_off(environment: &std::collections::BTreeMap<String, String>) -> Result<(), Failure> {
-    match Environment::read_whole(environment) {
-        Ok(settings) if !settings.drill => {
-            Err(Failure::new(Exit::Failed, "DRILL_ENABLED is false: the function takes no drill")
-                .hint("`config unset DRILL_ENABLED` lets it"))
-        }
-        Ok(_) => Ok(()),
-        Err(problems) => Err(Failure::new(Exit::Failed, problems.join("\n"))
-            .hint("the function cannot start with these settings: `config set` mends them")),
+fn refuse_if_off(settings: &FunctionSettings) -> Result<(), Failure> {
+    if settings.drill {
+        return Ok(());
     }
+    Err(Failure::new(Exit::Failed, "DRILL_ENABLED is false: the function takes no drill")
+        .hint("`config unset DRILL_ENABLED` lets it"))
 }
 
 /// The table keeps whole seconds.
@@ -156,22 +154,27 @@ fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What the answer costs by the list; `None` where it does not say what it has used.
-fn cost(model: &str, heard: &DrillAnswer) -> Option<Cost> {
+/// What the answer costs by the function's own prices; `None` where it does not say what it has
+/// used.
+fn cost(prices: &Prices, model: &str, heard: &DrillAnswer) -> Option<Cost> {
     heard.usage.output?;
     let id = heard.label("bedrock-model")?;
     let model = Model::resolve(id).or_else(|| Model::resolve(model))?;
     let region = heard.label("region").unwrap_or_default();
     let invoked = Invoked { model: &model, id, region, hour: false };
-    Some(Prices::default().tariff(&invoked, clock::now()).cost(&heard.usage))
+    Some(prices.tariff(&invoked, clock::now()).cost(&heard.usage))
 }
 
 fn usd(cost: Cost) -> Option<f64> {
     cost.amount.to_string().parse().ok()
 }
 
-fn report(model: &str, heard: &DrillAnswer, found: &Leftovers) -> Map<String, Value> {
-    let cost = cost(model, heard).map(|cost| {
+fn report(
+    (model, cost): (&str, Option<Cost>),
+    heard: &DrillAnswer,
+    found: &Leftovers,
+) -> Map<String, Value> {
+    let cost = cost.map(|cost| {
         let prices_of = CHECKED_ON.to_string();
         json!({
             "usd": usd(cost), "estimate": true, "assumed": cost.assumed, "prices_of": prices_of,
@@ -200,7 +203,7 @@ fn report(model: &str, heard: &DrillAnswer, found: &Leftovers) -> Map<String, Va
 
 /// What a person reads when all went well.
 fn text(
-    model: &str,
+    cost: Option<Cost>,
     heard: &DrillAnswer,
     found: &Leftovers,
     (now, zone): (Timestamp, &TimeZone),
@@ -208,7 +211,7 @@ fn text(
     let label = |name| heard.label(name).unwrap_or("?");
     let tokens = |count: Option<u64>| count.map_or_else(|| "?".to_owned(), |n| n.to_string());
     let (input, output) = (tokens(heard.usage.input), tokens(heard.usage.output));
-    let cost = cost(model, heard).map_or_else(
+    let cost = cost.map_or_else(
         || "what it costs is not known".to_owned(),
         |cost| {
             let prices = if cost.assumed { "prices of its family" } else { "list prices" };

@@ -14,6 +14,7 @@ use crate::cli::LimitsCommand;
 use crate::proxy::answers;
 use crate::proxy::limits::{HEADS, Limit, in_force};
 use crate::view::columns::columns;
+use crate::view::money;
 
 pub(super) async fn run(
     session: &mut Session,
@@ -56,11 +57,7 @@ async fn count(deployed: &Deployed, limits: &mut [Limit]) -> Result<(), CloudErr
     };
     let all = answers::of_bedrock(&deployed.names.log_group, since, &deployed.reader).await?;
     for limit in limits {
-        limit.served = limit
-            .cooldown
-            .user
-            .is_some()
-            .then(|| all.iter().filter(|answer| limit.covers(answer)).count());
+        limit.detour = limit.cooldown.user.is_some().then(|| limit.detour(&all));
     }
     Ok(())
 }
@@ -68,12 +65,14 @@ async fn count(deployed: &Deployed, limits: &mut [Limit]) -> Result<(), CloudErr
 /// What a person reads.
 fn table(limits: &[Limit], now: Timestamp, zone: &TimeZone) -> String {
     let [user, credential, class, until, why] = HEADS;
-    let head = [user, credential, class, until, why, "SERVED BY BEDROCK"];
+    let head = [user, credential, class, until, why, "BY BEDROCK", "USD"];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(limits.iter().map(|limit| {
         let [user, credential, class, until, why] = limit.row(now, zone);
-        let served = limit.served.map_or_else(|| "–".to_owned(), |number| number.to_string());
-        [user, credential, class, until, why, served]
+        let none = || "–".to_owned();
+        let answers = limit.detour.map_or_else(none, |detour| detour.answers.to_string());
+        let cost = limit.detour.map_or_else(none, |detour| detour.cost.cents());
+        [money::short(&user), credential, class, until, why, answers, cost]
     }));
     columns(&rows).trim_end().to_owned()
 }
@@ -124,18 +123,21 @@ mod tests {
     use function::failover::identity::{Fingerprint, LimitKey, LimitScope, ModelClass};
     use jiff::SignedDuration;
 
+    use function::money::MicroDollars;
+
     use super::*;
     use crate::proxy::answers::Answer;
+    use crate::proxy::limits::Detour;
 
     #[test]
     fn a_table_says_who_what_until_when_and_why() {
         let mut limits = [limit(Some("alice"), "sonnet", 0), limit(None, "*", 1)];
-        limits[0].served = Some(12);
+        limits[0].detour = Some(Detour { answers: 12, cost: MicroDollars(3_480_000) });
         let zone = TimeZone::fixed(jiff::tz::offset(9));
         insta::assert_snapshot!(table(&limits, now(), &zone), @r"
-        USER   CREDENTIAL    CLASS   UNTIL                 WHY          SERVED BY BEDROCK
-        alice  5feceb66ffc8  sonnet  14:03 +09, in 41 min  retry-after  12
-        –      6b86b273ff34  all     14:03 +09, in 41 min  retry-after  –
+        USER   CREDENTIAL    CLASS   UNTIL                 WHY          BY BEDROCK  USD
+        alice  5feceb66ffc8  sonnet  14:03 +09, in 41 min  retry-after  12          3.48
+        –      6b86b273ff34  all     14:03 +09, in 41 min  retry-after  –           –
         ");
     }
 
@@ -146,8 +148,13 @@ mod tests {
             user: Some(user.to_owned()),
             model: Some(model.to_owned()),
             at: now() + SignedDuration::from_secs(seconds),
+            cost: MicroDollars(10),
         };
         assert!(limit_of.covers(&answer("alice", "claude-sonnet-4-6", 0)));
+        let theirs =
+            [answer("alice", "claude-sonnet-4-6", 0), answer("bob", "claude-sonnet-4-6", 0)];
+        let detour = Detour { answers: 1, cost: MicroDollars(10) };
+        assert_eq!(limit_of.detour(&theirs), detour);
         for other in [
             answer("bob", "claude-sonnet-4-6", 0),
             answer("alice", "claude-opus-5-5", 0),
@@ -190,6 +197,6 @@ mod tests {
             model: "claude-sonnet-4-6".to_owned(),
             user: user.map(str::to_owned),
         };
-        Limit { key: LimitKey { fingerprint, scope }, cooldown, served: None }
+        Limit { key: LimitKey { fingerprint, scope }, cooldown, detour: None }
     }
 }

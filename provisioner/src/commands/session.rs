@@ -1,6 +1,6 @@
 //! What every command works with: who asks, may it be done, is it time to stop.
 
-use std::io::{self, BufRead as _, Write as _};
+use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -35,6 +35,9 @@ pub(super) struct Session {
     /// The object that `--json` prints, as far as it is known.
     pub(super) report: Map<String, Value>,
 }
+
+/// As much of an answer is read, in bytes.
+const LONGEST_ANSWER: u64 = 1024;
 
 /// Where the image comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,10 +96,19 @@ impl Session {
             let message = "nobody is there to say yes: this is no terminal, so nothing was changed";
             return Err(Failure::new(Exit::Refused, message).hint("--yes says it beforehand"));
         }
-        drop(write!(io::stderr(), "\n{question} [y/N] "));
+        let line = self.ask(&format!("{question} [y/N] ")).await?;
+        match line.trim().to_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(Failure::new(Exit::Refused, "nothing was changed: the answer was not yes")),
+        }
+    }
+
+    /// Asks somebody who is there. The answer has its end of line, unless nothing more will come.
+    pub(super) async fn ask(&self, question: &str) -> Result<String, Failure> {
+        drop(write!(io::stderr(), "\n{question}"));
         let line = tokio::task::spawn_blocking(|| {
             let mut line = String::new();
-            io::stdin().lock().read_line(&mut line).map(|_| line)
+            io::stdin().lock().take(LONGEST_ANSWER).read_line(&mut line).map(|_| line)
         });
         let read = async { Ok(line.await.ok().and_then(Result::ok).unwrap_or_default()) };
         self.asking.store(true, Relaxed);
@@ -110,10 +122,7 @@ impl Session {
             // The question stays to be read.
             drop(writeln!(io::stderr()));
         }
-        match line.trim().to_lowercase().as_str() {
-            "y" | "yes" => Ok(()),
-            _ => Err(Failure::new(Exit::Refused, "nothing was changed: the answer was not yes")),
-        }
+        Ok(line)
     }
 
     pub(super) fn settings(&self, args: &StackArgs) -> Result<Settings, Failure> {

@@ -1,5 +1,8 @@
 //! `up`: makes the account what is wanted, and proves that the URL answers.
 
+use std::collections::BTreeMap;
+
+use function::settings::dollars;
 use serde_json::Value;
 
 use super::refuse::{held, refuse_foreign, refuse_held, refuse_missing_image, refuse_settings};
@@ -7,11 +10,12 @@ use super::session::shown as as_text;
 use super::{Exit, Failure, Session, heading, image_source};
 use crate::aws::{Cloud, CloudError, Kind, Reader, Writer};
 use crate::cli::Up;
+use crate::engine::Resource as _;
 use crate::engine::plan::{self, Change, Plan};
 use crate::engine::walk::{self, Applied};
 use crate::proxy::probe::{self, Health};
 use crate::resources::image::ImageSpec;
-use crate::stack::settings::Settings;
+use crate::stack::settings::{Settings, is_uncapped};
 use crate::stack::{Declaration, Observed};
 use crate::view::ending;
 
@@ -23,13 +27,13 @@ pub(super) struct Planned {
 }
 
 pub(super) async fn run(session: &mut Session, args: Up) -> Result<Exit, Failure> {
-    let settings = session.settings(&args.stack)?;
+    let mut settings = session.settings(&args.stack)?;
     let image_source = image_source(&args.image, false, session.printer).await?;
     let cloud = session.connect().await?;
     let image = session.image(&cloud, &settings, image_source).await?;
     let mut planned = planned(session, &cloud, &settings, &image).await?;
     if !planned.plan.is_empty() {
-        planned = agree(session, &cloud, &settings, &image, planned).await?;
+        planned = agree(session, &cloud, &mut settings, &image, planned).await?;
     }
     let printer = session.printer;
     if planned.plan.is_empty() {
@@ -78,16 +82,30 @@ pub(super) async fn planned(
 async fn agree(
     session: &mut Session,
     cloud: &Cloud,
-    settings: &Settings,
+    settings: &mut Settings,
     image: &ImageSpec,
     mut shown: Planned,
 ) -> Result<Planned, Failure> {
     let (printer, account) = (session.printer, &cloud.account);
     let question = format!("Do this in account {}, region {}?", account.id, account.region);
+    let mut capped = false;
     loop {
         let style = printer.stderr_style();
         printer.progress(&format!("{}\n", heading(&session.scope(cloud), style)));
         printer.progress(as_text(&shown, printer, style).trim_end());
+        if !std::mem::replace(&mut capped, true)
+            && let Some(cap) = cap(session, &shown.declared.environment).await?
+        {
+            settings.environment.set(CAP, &cap);
+            let now = Box::pin(planned(session, cloud, settings, image)).await?;
+            printer.progress(&format!("{CAP}={cap} goes with it."));
+            let function = shown.declared.stack.function.address().to_string();
+            let others = changed(&shown.plan, &now.plan).iter().any(|one| *one != function);
+            shown = now;
+            if others {
+                continue;
+            }
+        }
         session.consent(&question).await?;
         let mut now = Box::pin(planned(session, cloud, settings, image)).await?;
         if now.plan == shown.plan {
@@ -105,14 +123,57 @@ async fn agree(
     }
 }
 
+/// What caps each user, and what is suggested.
+const CAP: &str = "BUDGET_USER_MONTH_USD";
+const SUGGESTED: &str = "50";
+
+/// How often somebody may answer what is no answer.
+const ANSWERS: usize = 5;
+
+/// Asks for a cap where there is none, and somebody is there to say one.
+async fn cap(
+    session: &Session,
+    environment: &BTreeMap<String, String>,
+) -> Result<Option<String>, Failure> {
+    if session.global.yes || !session.printer.can_ask() || !is_uncapped(environment) {
+        return Ok(None);
+    }
+    let question = format!(
+        "Cap Bedrock at how many dollars a month for each user? [{SUGGESTED}] (none: no cap) "
+    );
+    for _ in 0..ANSWERS {
+        let line = session.ask(&question).await?;
+        match (line.trim(), line.ends_with('\n')) {
+            ("", true) => return Ok(Some(SUGGESTED.to_owned())),
+            ("", false) => break,
+            (text, _) if text.eq_ignore_ascii_case("none") => return Ok(None),
+            (text, _) => {
+                let text = text.strip_prefix('$').unwrap_or(text);
+                match dollars(text) {
+                    Ok(_) => return Ok(Some(text.to_owned())),
+                    Err(why) => session.printer.progress(&format!("That {why}; or none.")),
+                }
+            }
+        }
+    }
+    Err(Failure::new(Exit::Refused, "nothing was changed: no cap was said").hint(
+        "an amount such as 50, or none; or say it beforehand: --env BUDGET_USER_MONTH_USD=50",
+    ))
+}
+
 /// What somebody else has changed between two plans.
 fn since(before: &Plan, now: &Plan) -> String {
+    let changed = changed(before, now).join(", ");
+    format!("Since the plan was made somebody else has changed {changed}.")
+}
+
+fn changed(before: &Plan, now: &Plan) -> Vec<String> {
     let old = |change: &Change| before.changes.iter().find(|old| old.address == change.address);
     let new = now.changes.iter().filter(|change| old(change) != Some(*change));
     let gone = before.pending().filter(|old| now.changes.iter().all(|c| c.address != old.address));
     let mut changed: Vec<_> = new.chain(gone).map(|change| change.address.to_string()).collect();
     changed.dedup();
-    format!("Since the plan was made somebody else has changed {}.", changed.join(", "))
+    changed
 }
 
 /// Says what was done and what was not, if not all was.

@@ -6,19 +6,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use function::access::ProxyKey;
+use function::access::{AccessMode, ProxyKey};
 use function::caller::User;
 use function::clock;
-use function::store::dynamo::item::{self, StoredKey};
+use function::settings::Settings as FunctionSettings;
+use function::store::dynamo::item::{self, Item, StoredKey};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::deployed::{Deployed, partly};
 use super::{Exit, Failure, Session, random_bytes};
-use crate::aws::{CloudError, Reader};
+use crate::aws::{CloudError, Reader, Writer};
 use crate::cli::{UserAdd, UserCommand};
 use crate::proxy::claude_settings::{ClientConfig, file};
+use crate::proxy::exceptions::{self, KeyItem};
 use crate::proxy::items::Items;
 use crate::proxy::when;
 use crate::view::columns::columns;
@@ -44,14 +46,7 @@ async fn add(session: &mut Session, args: UserAdd) -> Result<Exit, Failure> {
         file::check(path, access).map_err(|why| Failure::new(Exit::Failed, why.to_string()))?;
     }
     let writer = deployed.writer(session);
-    let stored = item::owner_item(&key.digest(), &user, clock::now());
-    items.put(&stored, &writer).await.map_err(|error| {
-        let failure = partly(error, &writer);
-        let left = "should the key be in `user list` nevertheless, nobody has it: `user remove`";
-        let hint =
-            failure.hint.as_deref().map_or_else(|| left.to_owned(), |h| format!("{h}; {left}"));
-        failure.hint(hint)
-    })?;
+    let stored = Box::pin(keep(session, (&key, &user), &items, &writer)).await?;
     let mut report = json!({
         "user": user.as_str(), "key": key.reveal(), "settings": access.document(),
     });
@@ -83,6 +78,67 @@ async fn add(session: &mut Session, args: UserAdd) -> Result<Exit, Failure> {
         }
         Ok(()) | Err(_) => Ok(Exit::Done),
     }
+}
+
+/// Puts a new key into the table, with what its owner's other keys say: that holds for all of them.
+async fn keep(
+    session: &Session,
+    (key, user): (&ProxyKey, &User),
+    items: &Items,
+    writer: &Writer,
+) -> Result<Item, Failure> {
+    let mut stored = item::owner_item(&key.digest(), user, clock::now());
+    let first = async { Ok(first_key(user, items, writer.reader()).await?) };
+    let first = session.unless_stopped(first).await?;
+    stored.extend(first.iter().flat_map(KeyItem::attributes));
+    items.put(&stored, writer).await.map_err(|error| {
+        let failure = partly(error, writer);
+        let left = "should the key be in `user list` nevertheless, nobody has it: `user remove`";
+        let hint =
+            failure.hint.as_deref().map_or_else(|| left.to_owned(), |h| format!("{h}; {left}"));
+        failure.hint(hint)
+    })?;
+    if let Err(error) = agree(key, user, items, writer).await {
+        let taken_back = items.remove(&stored, writer).await;
+        let failure = partly(error, writer);
+        return Err(Failure { exit: Exit::Failed, ..failure }.hint(whose(taken_back.is_ok())));
+    }
+    Ok(stored)
+}
+
+/// The oldest key of a user, which speaks for all of them.
+async fn first_key(
+    user: &User,
+    items: &Items,
+    cloud: &Reader,
+) -> Result<Option<KeyItem>, CloudError> {
+    let all = exceptions::keys(items, cloud).await?;
+    Ok(all.into_iter().find(|key| key.stored.user == *user))
+}
+
+/// Looks again: who has changed the user's other keys meanwhile did not see the new one.
+async fn agree(
+    key: &ProxyKey,
+    user: &User,
+    items: &Items,
+    writer: &Writer,
+) -> Result<(), CloudError> {
+    let mut theirs = exceptions::keys(items, writer.reader()).await?;
+    theirs.retain(|one| one.stored.user == *user);
+    let new = theirs.iter().find(|one| one.stored.digest == key.digest());
+    let (Some(first), Some(new)) = (theirs.first(), new) else { return Ok(()) };
+    exceptions::align(new, first, items, writer).await
+}
+
+/// Why what stands with keys holds for nobody, where nobody is asked for one.
+pub(super) fn without_keys(settings: &FunctionSettings) -> Option<String> {
+    let mode = match settings.access {
+        AccessMode::Key(_) => return None,
+        AccessMode::Open => "open",
+        AccessMode::Organization(_) => "organization",
+    };
+    let note = format!("note: ACCESS_MODE is {mode}: nobody is asked for a key, so the caps for");
+    Some(format!("{note} everybody hold"))
 }
 
 /// What became of a key that could not be handed over.

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use function::clock;
+use function::money::Period;
+use function::settings::Budget;
 use jiff::tz::TimeZone;
 
 use super::deployed::Deployed;
@@ -15,14 +17,20 @@ use crate::aws::{CloudError, Kind};
 use crate::proxy::events::{self, Lines};
 use crate::proxy::items::Items;
 use crate::proxy::limits::{self, Limit};
+use crate::proxy::months;
 use crate::proxy::traffic::{PATTERN, Traffic, UserTraffic};
+use crate::view::money::Spent;
 use crate::view::screen::Screen;
 use crate::view::watch::{self, Person, Sight, Trouble, WatchOptions};
 
 pub(super) async fn run(session: &Session, every: u32) -> Result<Exit, Failure> {
     let deployed = Deployed::connect(session).await?;
-    let mut watcher =
-        Watcher { deployed: &deployed, items: None, traffic: Traffic::before(clock::now()) };
+    let mut watcher = Watcher {
+        deployed: &deployed,
+        items: None,
+        budget: None,
+        traffic: Traffic::before(clock::now()),
+    };
     let options = WatchOptions { every, zone: TimeZone::try_system().unwrap_or(TimeZone::UTC) };
     let scope = session.scope(&deployed.cloud);
     let mut screen = Screen::new(session.printer);
@@ -70,20 +78,28 @@ struct Watcher<'a> {
     deployed: &'a Deployed,
     /// Once the table was seen to be there, and ours.
     items: Option<Items>,
+    /// The caps, once they were read.
+    budget: Option<Budget>,
     traffic: Traffic,
 }
 
 /// How long one look may take. What takes longer is said, and tried again.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the table tells: how many keys somebody has, and who is limited.
-type Told = (BTreeMap<String, usize>, Vec<Limit>);
+/// What the table tells.
+struct Told {
+    /// How many keys somebody has.
+    keys: BTreeMap<String, usize>,
+    limits: Vec<Limit>,
+    /// `None` where nobody knows by whose clock a day begins.
+    spent: Option<Spent>,
+}
 
 impl Watcher<'_> {
     async fn refresh(&mut self) -> Sight {
-        let Self { deployed, items, traffic } = self;
+        let Self { deployed, items, budget, traffic } = self;
         let (told, read) = tokio::join!(
-            in_time("the table", table(deployed, items)),
+            in_time("the table", table(deployed, items, budget)),
             in_time("the log", log(deployed, traffic))
         );
         let now = clock::now();
@@ -92,10 +108,14 @@ impl Watcher<'_> {
         let mut note = |failure: Failure| {
             troubles.push(Trouble { what: failure.sentence(), hint: failure.hint });
         };
-        let (keys, limits) = told.map_err(&mut note).ok().unzip();
+        let told = told.map_err(&mut note).ok();
+        let told = told.map(|Told { keys, limits, spent }| (keys, (limits, spent)));
+        let (keys, told) = told.unzip();
+        let (limits, spent) = told.unzip();
+        let spent = spent.flatten();
         read.unwrap_or_else(note);
         let users = people(keys, traffic.users());
-        Sight { at: now, rates: traffic.rates(now), limits, users, troubles }
+        Sight { at: now, rates: traffic.rates(now), spent, limits, users, troubles }
     }
 }
 
@@ -109,7 +129,11 @@ async fn in_time<T>(
     })
 }
 
-async fn table(deployed: &Deployed, known: &mut Option<Items>) -> Result<Told, Failure> {
+async fn table(
+    deployed: &Deployed,
+    known: &mut Option<Items>,
+    budget: &mut Option<Budget>,
+) -> Result<Told, Failure> {
     let items = match known {
         Some(items) => items,
         None => known.insert(deployed.items().await?),
@@ -117,7 +141,18 @@ async fn table(deployed: &Deployed, known: &mut Option<Items>) -> Result<Told, F
     let holders = user::holders(items, &deployed.reader).await?;
     let keys = holders.into_iter().map(|(user, held)| (user.to_string(), held.keys));
     let limits = limits::in_force(items, clock::now(), &deployed.reader).await?;
-    Ok((keys.collect(), limits))
+    if budget.is_none() {
+        *budget = deployed.settings().await.ok().map(|settings| settings.budget);
+    }
+    let spent = match budget {
+        Some(Budget { user: each, total, zone, message: _ }) => {
+            let at = Period::at(clock::now(), zone);
+            let used = months::read_committed(items, at, &deployed.reader).await?;
+            Some(Spent { month: at.month(), used, total: *total, each: *each })
+        }
+        None => None,
+    };
+    Ok(Told { keys: keys.collect(), limits, spent })
 }
 
 async fn log(deployed: &Deployed, traffic: &mut Traffic) -> Result<(), Failure> {

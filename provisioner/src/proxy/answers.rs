@@ -1,6 +1,7 @@
 //! What has Bedrock answered? Read from the function's log, one JSON line for each request.
 
 use function::failover::cooldown::Timestamp;
+use function::money::MicroDollars;
 use function::telemetry::RequestLine;
 
 use crate::aws::{CloudError, Reader};
@@ -15,6 +16,8 @@ pub struct Answer {
     pub model: Option<String>,
     /// When its line was written, which is when it had ended.
     pub at: Timestamp,
+    /// What Bedrock charges for it; nothing where its line does not say so.
+    pub cost: MicroDollars,
 }
 
 /// All answers of Bedrock since a moment.
@@ -35,9 +38,10 @@ pub async fn of_bedrock(
 
 /// Reads a line; `None` where it is about something else. `at` is in milliseconds since 1970.
 fn read(line: &str, at: i64) -> Option<Answer> {
-    let RequestLine { user, model, upstream, .. } = RequestLine::parse(line)?;
-    let at = Timestamp::from_millisecond(at).ok()?;
-    (upstream.as_deref() == Some("bedrock")).then_some(Answer { user, model, at })
+    let RequestLine { user, model, upstream, cost_microusd, .. } = RequestLine::parse(line)?;
+    let (at, cost) = (Timestamp::from_millisecond(at).ok()?, cost_microusd.unwrap_or_default());
+    let cost = MicroDollars(cost);
+    (upstream.as_deref() == Some("bedrock")).then_some(Answer { user, model, at, cost })
 }
 
 #[cfg(test)]

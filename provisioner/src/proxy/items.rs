@@ -3,8 +3,12 @@
 //! What an item looks like is decided by the function, in [`function::store::dynamo::item`]; here
 //! items only come and go. A read is never an old one.
 
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
-use function::store::dynamo::item::Item;
+use function::money::budget::Change;
+use function::store::budgets::Account;
+use function::store::dynamo::budgets;
+use function::store::dynamo::item::{self, Item};
 
 use crate::aws::{CloudError, Reader, Writer, call};
 use crate::engine::Address;
@@ -28,10 +32,38 @@ impl Items {
     ///
     /// If one page cannot be read: half of them would look like all.
     pub async fn of_kind(&self, kind: &str, cloud: &Reader) -> Result<Vec<Item>, CloudError> {
+        self.scan(None, kind, cloud).await
+    }
+
+    /// As [`Self::of_kind`], but only those with this sort key.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn of_kind_at(
+        &self,
+        kind: &str,
+        at: &str,
+        cloud: &Reader,
+    ) -> Result<Vec<Item>, CloudError> {
+        self.scan(Some(at), kind, cloud).await
+    }
+
+    async fn scan(
+        &self,
+        at: Option<&str>,
+        kind: &str,
+        cloud: &Reader,
+    ) -> Result<Vec<Item>, CloudError> {
+        let filter = match at {
+            Some(_) => "begins_with(pk, :kind) AND sk = :at",
+            None => "begins_with(pk, :kind)",
+        };
+        let text = |text: &str| AttributeValue::S(text.to_owned());
         let scan = cloud.clients().dynamodb.scan().table_name(&self.table).consistent_read(true);
-        let scan = scan
-            .filter_expression("begins_with(pk, :kind)")
-            .expression_attribute_values(":kind", AttributeValue::S(kind.to_owned()));
+        let scan = scan.filter_expression(filter).expression_attribute_values(":kind", text(kind));
+        let scan =
+            at.into_iter().fold(scan, |scan, at| scan.expression_attribute_values(":at", text(at)));
         let items = scan.into_paginator().items().send().collect::<Result<Vec<_>, _>>();
         call("DynamoDB", "Scan", items).await.map_err(|error| self.at(error))
     }
@@ -61,6 +93,50 @@ impl Items {
         cloud.persist(put).await.map(drop).map_err(|error| self.at(error))
     }
 
+    /// Replaces the attributes `names` of an item by those of `new`, if they and its user are still
+    /// as they were `read`; `false` where they are not, or it is gone. Done twice, the second time
+    /// is too late.
+    ///
+    /// # Errors
+    ///
+    /// If it is not known whether it was changed.
+    pub async fn replace(
+        &self,
+        read: &Item,
+        names: &[&str],
+        new: &Item,
+        cloud: &Writer,
+    ) -> Result<bool, CloudError> {
+        let update = ItemUpdate::of(read, names, new);
+        let change = async || {
+            let to = cloud.clients().dynamodb.update_item().table_name(&self.table);
+            let to = update.put_into(to.set_key(Some(self.key_of(read))));
+            held(call("DynamoDB", "UpdateItem", to.send()).await)
+        };
+        cloud.persist(change).await.map_err(|error| self.at(error))
+    }
+
+    /// Does what the function's own rules say with the month of an account; `false` where their
+    /// condition does not hold.
+    ///
+    /// # Errors
+    ///
+    /// If it is not known whether it was done.
+    pub async fn apply(
+        &self,
+        account: &Account<'_>,
+        change: &Change,
+        cloud: &Writer,
+    ) -> Result<bool, CloudError> {
+        let key = item::budget_key(account.subject, &account.at.month());
+        let change = async || {
+            let to = cloud.clients().dynamodb.update_item().table_name(&self.table);
+            let to = budgets::update_of(to.set_key(Some(key.clone())), account, change);
+            held(call("DynamoDB", "UpdateItem", to.send()).await)
+        };
+        cloud.persist(change).await.map_err(|error| self.at(error))
+    }
+
     /// Removes the item that stands where `item` does; what is not there is removed.
     ///
     /// # Errors
@@ -86,3 +162,84 @@ impl Items {
         error.at(&Address::new("dynamodb", &self.table))
     }
 }
+
+/// Whether a change was made, and not refused because its condition did not hold.
+fn held<T>(answer: Result<T, CloudError>) -> Result<bool, CloudError> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if error.code.as_deref() == Some("ConditionalCheckFailedException") => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A change of some attributes that happens only while they are as they were read.
+#[derive(Debug, Default)]
+struct ItemUpdate {
+    set: Vec<String>,
+    remove: Vec<String>,
+    only_if: Vec<String>,
+    names: Vec<(String, String)>,
+    values: Vec<(String, AttributeValue)>,
+}
+
+impl ItemUpdate {
+    fn of(read: &Item, names: &[&str], new: &Item) -> Self {
+        let mut update = Self::default();
+        let more = new.keys().map(String::as_str).filter(|name| !names.contains(name));
+        let changed: Vec<&str> = names.iter().copied().chain(more).collect();
+        for name in &changed {
+            let place = update.name(name);
+            match new.get(*name) {
+                Some(value) => {
+                    let value = update.value(value);
+                    update.set.push(format!("{place} = {value}"));
+                }
+                None => update.remove.push(place),
+            }
+        }
+        for name in changed.into_iter().chain([OWNER]) {
+            let place = update.name(name);
+            let condition = match read.get(name) {
+                Some(value) => format!("{place} = {}", update.value(value)),
+                None => format!("attribute_not_exists({place})"),
+            };
+            update.only_if.push(condition);
+        }
+        update
+    }
+
+    fn name(&mut self, name: &str) -> String {
+        let known = self.names.iter().find(|(_, known)| known == name);
+        if let Some((place, _)) = known {
+            return place.clone();
+        }
+        let place = format!("#n{}", self.names.len());
+        self.names.push((place.clone(), name.to_owned()));
+        place
+    }
+
+    fn value(&mut self, value: &AttributeValue) -> String {
+        let place = format!(":v{}", self.values.len());
+        self.values.push((place.clone(), value.clone()));
+        place
+    }
+
+    fn put_into(&self, update: UpdateItemFluentBuilder) -> UpdateItemFluentBuilder {
+        let parts = [("SET", &self.set), ("REMOVE", &self.remove)].into_iter();
+        let parts = parts.filter(|(_, parts)| !parts.is_empty());
+        let parts: Vec<String> =
+            parts.map(|(verb, parts)| format!("{verb} {}", parts.join(", "))).collect();
+        let update = update.update_expression(parts.join(" "));
+        let update = update.condition_expression(self.only_if.join(" AND "));
+        let update = self
+            .names
+            .iter()
+            .fold(update, |update, (place, name)| update.expression_attribute_names(place, name));
+        self.values.iter().fold(update, |update, (place, value)| {
+            update.expression_attribute_values(place, value.clone())
+        })
+    }
+}
+
+/// Whose an item is.
+const OWNER: &str = "user";

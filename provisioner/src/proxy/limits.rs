@@ -4,6 +4,7 @@
 
 use function::failover::cooldown::{Cooldown, Timestamp};
 use function::failover::identity::{LimitKey, LimitScope, ModelClass};
+use function::money::MicroDollars;
 use function::store::dynamo::item;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -18,8 +19,15 @@ use crate::proxy::when;
 pub struct Limit {
     pub key: LimitKey,
     pub cooldown: Cooldown,
-    /// How often Bedrock has answered since; `None` where nobody can say.
-    pub served: Option<usize>,
+    /// What Bedrock has stood in for since; `None` where nobody can say.
+    pub detour: Option<Detour>,
+}
+
+/// How often Bedrock has answered, and what that has cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Detour {
+    pub answers: usize,
+    pub cost: MicroDollars,
 }
 
 /// How many digits of a fingerprint are shown.
@@ -42,7 +50,7 @@ pub async fn in_force(
     let all = all.iter().filter_map(item::stored_limit);
     let mut limits: Vec<Limit> = all
         .filter(|(_, cooldown)| cooldown.is_in_force(now))
-        .map(|(key, cooldown)| Limit { key, cooldown, served: None })
+        .map(|(key, cooldown)| Limit { key, cooldown, detour: None })
         .collect();
     limits.sort_by(|a, b| (&a.cooldown.user, &a.key).cmp(&(&b.cooldown.user, &b.key)));
     Ok(limits)
@@ -62,24 +70,36 @@ impl Limit {
         class && answer.user == self.cooldown.user && answer.at >= since
     }
 
+    /// What Bedrock has stood in for since this limit began.
+    #[must_use]
+    pub fn detour(&self, all: &[Answer]) -> Detour {
+        all.iter().filter(|answer| self.covers(answer)).fold(Detour::default(), |sum, answer| {
+            let cost = MicroDollars(sum.cost.0.saturating_add(answer.cost.0));
+            Detour { answers: sum.answers + 1, cost }
+        })
+    }
+
     /// What a machine reads.
     #[must_use]
     pub fn json(&self) -> Value {
-        let Self { key, cooldown, served } = self;
+        let Self { key, cooldown, detour } = self;
+        let cost = detour.map(|detour| detour.cost.number());
+        let cost = cost.and_then(|cost| serde_json::from_str::<Value>(&cost).ok());
         json!({
             "user": cooldown.user,
             "class": key.scope.as_str(),
             "until": cooldown.until.to_string(),
             "reason": cooldown.reason,
             "fingerprint": key.fingerprint.to_string(),
-            "served_by_bedrock": served,
+            "served_by_bedrock": detour.map(|detour| detour.answers),
+            "cost_usd": cost,
         })
     }
 
     /// What a person reads. Somebody without a name is known by the credential's fingerprint.
     #[must_use]
     pub fn row(&self, now: Timestamp, zone: &TimeZone) -> [String; 5] {
-        let Self { key, cooldown, served: _ } = self;
+        let Self { key, cooldown, detour: _ } = self;
         [
             cooldown.user.clone().unwrap_or_else(|| "–".to_owned()),
             key.fingerprint.to_string()[..FINGERPRINT_DIGITS].to_owned(),

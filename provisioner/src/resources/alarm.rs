@@ -21,11 +21,16 @@ pub enum Watches {
     FallbackShare,
     /// Bedrock failed more than five times in five minutes.
     BedrockErrors,
+    /// So many percent of the cap on all users, of the month or the day, are used.
+    ///
+    /// An alarm sees seven days at most; the function itself says how full a month is.
+    BudgetUsed(u8),
 }
 
 impl Watches {
-    /// Each has an alarm.
-    pub const ALL: [Self; 2] = [Self::FallbackShare, Self::BedrockErrors];
+    /// Each has an alarm; those on a cap only where there is one.
+    pub const ALL: [Self; 4] =
+        [Self::FallbackShare, Self::BedrockErrors, Self::BudgetUsed(80), Self::BudgetUsed(100)];
 }
 
 /// The alarm of this function on that; what it is like follows from it.
@@ -60,8 +65,9 @@ impl Alarm {
     #[must_use]
     pub fn name(&self) -> String {
         let what = match self.watches {
-            Watches::FallbackShare => "fallbacks",
-            Watches::BedrockErrors => "bedrock-errors",
+            Watches::FallbackShare => "fallbacks".to_owned(),
+            Watches::BedrockErrors => "bedrock-errors".to_owned(),
+            Watches::BudgetUsed(percent) => format!("budget-{percent}"),
         };
         format!("{}-{what}", self.function)
     }
@@ -69,6 +75,9 @@ impl Alarm {
     /// What `PutMetricAlarm` is told, but for tags and actions.
     #[must_use]
     pub fn fields(&self) -> Map<String, Value> {
+        if let Watches::BudgetUsed(percent) = self.watches {
+            return self.budget(percent);
+        }
         let common = |description: &str, periods: u32, threshold: f64| {
             json!({
                 "AlarmName": self.name(), "AlarmDescription": description,
@@ -91,12 +100,30 @@ impl Alarm {
                     },
                 ]),
             ),
-            Watches::BedrockErrors => (
+            Watches::BedrockErrors | Watches::BudgetUsed(_) => (
                 common("Bedrock failed more than five times in five minutes", 1, 5.0),
                 json!([self.metric("errors", "BedrockErrors", true)]),
             ),
         };
         fields["Metrics"] = metrics;
+        fields.as_object().cloned().unwrap_or_default()
+    }
+
+    /// It stays as it is while nobody falls back: a cap that is used up is not free again because
+    /// nobody asks.
+    fn budget(&self, percent: u8) -> Map<String, Value> {
+        let mut metric = self.metric("used", "TotalBudgetUsed", true);
+        metric["MetricStat"]["Stat"] = "Maximum".into();
+        let description = match percent {
+            100 => "The cap on what all users may spend on Bedrock is used up".to_owned(),
+            percent => format!("{percent} % of what all users may spend on Bedrock is used"),
+        };
+        let fields = json!({
+            "AlarmName": self.name(), "AlarmDescription": description,
+            "EvaluationPeriods": 1, "DatapointsToAlarm": 1,
+            "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+            "Threshold": f64::from(percent), "TreatMissingData": "ignore", "Metrics": [metric],
+        });
         fields.as_object().cloned().unwrap_or_default()
     }
 

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use function::telemetry::metrics::NAMESPACE;
 use serde_json::{Value, json};
 
-use super::alarm::Alarm;
 use super::function::Function;
 use crate::aws::Account;
 use crate::aws::direct::{Ask, CLOUDWATCH};
@@ -26,9 +25,14 @@ pub struct Dashboard {
     pub name: String,
     pub function: String,
     pub region: String,
-    /// The ARNs of the alarms that it shows.
-    pub alarms: Vec<String>,
     pub tags: Tags,
+}
+
+/// What it is to show besides its graphs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DashboardSpec {
+    /// The ARNs of alarms.
+    pub alarms: Vec<String>,
 }
 
 /// What is there: its body.
@@ -36,22 +40,20 @@ pub struct Dashboard {
 pub struct DashboardLive(pub Value);
 
 impl Dashboard {
-    /// The dashboard of `function`, with `alarms` on it.
+    /// The dashboard of `function`.
     #[must_use]
-    pub fn of(function: &Function, account: &Account, alarms: [&Alarm; 2]) -> Self {
-        let alarms = alarms.map(Alarm::name);
+    pub fn of(function: &Function, account: &Account) -> Self {
         Self {
             name: format!("{}-{}", function.name, account.region),
             function: function.name.clone(),
             region: account.region.clone(),
-            alarms: alarms.map(|name| account.arn("cloudwatch", &format!("alarm:{name}"))).into(),
             tags: function.tags.clone(),
         }
     }
 
     /// What is on the page. Widgets are placed on a grid of 24 columns.
     #[must_use]
-    pub fn body(&self) -> Value {
+    pub fn body(&self, spec: &DashboardSpec) -> Value {
         let (half, full) = (12, 24);
         let graphs = [
             ("Requests in 5 minutes", self.requests()),
@@ -59,6 +61,8 @@ impl Dashboard {
             ("First byte, median and 90 %, in ms", self.first_byte()),
             ("Tokens in 5 minutes", self.tokens()),
             ("Limits remembered, errors of Bedrock", self.trouble()),
+            ("Dollars in 5 minutes", self.dollars()),
+            ("Bedrock not asked for want of budget", self.refusals()),
         ];
         let graph = |(number, (title, metrics)): (usize, (&str, Value))| {
             json!({
@@ -75,8 +79,8 @@ impl Dashboard {
             "properties": {"markdown": self.heading()},
         });
         let alarms = json!({
-            "type": "alarm", "x": half, "y": 14, "width": half, "height": 6,
-            "properties": {"title": "Alarms", "alarms": self.alarms},
+            "type": "alarm", "x": half, "y": 20, "width": half, "height": 6,
+            "properties": {"title": "Alarms", "alarms": spec.alarms},
         });
         let graphs = graphs.into_iter().enumerate().map(graph);
         let widgets: Vec<_> = [text].into_iter().chain(graphs).chain([alarms]).collect();
@@ -111,6 +115,29 @@ impl Dashboard {
             .map(|reason| self.metric("Fallbacks", &["reason", reason], json!({"label": reason})))
             .into_iter()
             .collect()
+    }
+
+    /// By nobody's name: a metric has no person in it.
+    fn dollars(&self) -> Value {
+        let hidden =
+            |name: &str, id: &str| self.metric(name, &[], json!({"id": id, "visible": false}));
+        let shown = |id: &str, label: &str| {
+            let expression = format!("{id} / 1000000");
+            json!([{"expression": expression, "label": label}])
+        };
+        json!([
+            hidden("BedrockCostMicroUSD", "all"),
+            hidden("AssumedCostMicroUSD", "assumed"),
+            shown("all", "Bedrock"),
+            shown("assumed", "of it priced by assumption"),
+        ])
+    }
+
+    fn refusals(&self) -> Value {
+        let of = |budget: &str, label: &str| {
+            self.metric("BudgetRefusals", &["budget", budget], json!({"label": label}))
+        };
+        json!([of("used_up", "used up"), of("unavailable", "table not to be read")])
     }
 
     fn first_byte(&self) -> Value {
@@ -157,8 +184,7 @@ fn marks(body: &Value) -> BTreeMap<String, String> {
 }
 
 impl Resource<Clients> for Dashboard {
-    /// That it is there.
-    type Spec = ();
+    type Spec = DashboardSpec;
     type Live = DashboardLive;
     const OPTIONAL: bool = true;
 
@@ -166,7 +192,7 @@ impl Resource<Clients> for Dashboard {
         Address::new("dashboard", &self.name)
     }
 
-    fn refers_to(&self, (): &()) -> Vec<Address> {
+    fn refers_to(&self, _: &DashboardSpec) -> Vec<Address> {
         vec![Function::address_of(&self.function)]
     }
 
@@ -174,8 +200,8 @@ impl Resource<Clients> for Dashboard {
         self.tags.judge(&marks(&live.0))
     }
 
-    fn diff(&self, (): &(), live: Option<&DashboardLive>) -> Change {
-        let fields = |before: Value| Fields::new().field("DashboardBody", before, self.body());
+    fn diff(&self, spec: &DashboardSpec, live: Option<&DashboardLive>) -> Change {
+        let fields = |before: Value| Fields::new().field("DashboardBody", before, self.body(spec));
         match live {
             None => Change::create(self.address(), fields(Value::Null)),
             Some(live) => Change::compare(self.address(), fields(live.0.clone())),
@@ -193,11 +219,12 @@ impl Resource<Clients> for Dashboard {
 
     async fn apply(
         &self,
-        (): &(),
+        spec: &DashboardSpec,
         _live: Option<DashboardLive>,
         cloud: &Writer,
     ) -> Result<(), CloudError> {
-        let body = json!({"DashboardName": self.name, "DashboardBody": self.body().to_string()});
+        let body = self.body(spec).to_string();
+        let body = json!({"DashboardName": self.name, "DashboardBody": body});
         let put = async || {
             let ask = Ask::action(CLOUDWATCH, "PutDashboard", &body);
             cloud.clients().direct.call(ask).await

@@ -141,10 +141,28 @@ impl Environment {
         insisted
     }
 
+    /// Sets one of the function's variables to a value that was checked.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_owned(), value.to_owned());
+    }
+
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
+}
+
+/// Whether nothing bounds what Bedrock may cost, as far as the function can read its settings.
+#[must_use]
+pub fn is_uncapped(environment: &BTreeMap<String, String>) -> bool {
+    let settings = Environment::read_whole(environment);
+    settings.is_ok_and(|read| read.budget.user.are_none() && read.budget.total.are_none())
+}
+
+/// Whether there is a cap on what all users together may spend.
+#[must_use]
+pub fn is_capped(environment: &BTreeMap<String, String>) -> bool {
+    Environment::read_whole(environment).is_ok_and(|read| !read.budget.total.are_none())
 }
 
 /// Whether the role's policy would be too long with these, wherever the stack is: in the region of

@@ -7,6 +7,7 @@ use crate::engine::plan::Style;
 use crate::engine::words::clean;
 use crate::proxy::probe::Health;
 use crate::stack::cost::{AS_OF, Estimate};
+use crate::stack::settings::is_uncapped;
 use crate::stack::{Declaration, Observed};
 use crate::view::state;
 
@@ -32,6 +33,10 @@ pub fn text(
     };
     let Access { sentence, command, header } = access(declared, scope);
     let command = command.map(|command| format!("\n  {command}\n")).unwrap_or_default();
+    let uncapped = is_uncapped(&declared.environment).then(|| {
+        let command = scope.command("config set BUDGET_USER_MONTH_USD=50");
+        format!("{}\n\n  {command}\n", title("No cap is set on what Bedrock may cost. To set one:"))
+    });
     let lines = [
         format!("\n{}  {}{health}\n", title("URL"), style.paint("36", url)),
         lines.concat(),
@@ -43,7 +48,8 @@ pub fn text(
         title(&format!(
             "Costs, estimated from list prices (us-east-1, {AS_OF}), Bedrock's tokens apart:"
         )),
-        Estimate::of(declared).map(|estimate| format!("  {estimate}")).unwrap_or_default(),
+        Estimate::of(declared).map(|estimate| format!("  {estimate}\n")).unwrap_or_default(),
+        uncapped.unwrap_or_default(),
         declared.noted(),
     ];
     lines.join("\n")

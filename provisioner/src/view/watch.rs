@@ -13,12 +13,15 @@ use crate::proxy::logs::{milliseconds, printable};
 use crate::proxy::traffic::{MINUTES, Rate, UserTraffic};
 use crate::proxy::when;
 use crate::view::columns::columns;
+use crate::view::money::Spent;
 
 /// What one look found.
 #[derive(Debug, Clone)]
 pub struct Sight {
     pub at: Timestamp,
     pub rates: Vec<Rate>,
+    /// `None` where it cannot be read.
+    pub spent: Option<Spent>,
     /// `None` where it cannot be read.
     pub limits: Option<Vec<Limit>>,
     pub users: Vec<Person>,
@@ -89,6 +92,7 @@ pub fn lines(sight: &Sight, options: &WatchOptions, scope: &Scope<'_>) -> Vec<St
         lines
             .extend(hint.iter().map(|hint| StyledLine::new(DIM, format!("  {}", printable(hint)))));
     }
+    lines.extend(sight.spent.iter().map(|spent| StyledLine::new("", format!("Bedrock: {spent}"))));
     lines.extend(table(rates(&sight.rates)));
     lines.extend(match sight.limits.as_deref() {
         None => said("Who is limited cannot be read."),
@@ -174,7 +178,7 @@ pub fn fit(mut lines: Vec<StyledLine>, (width, height): (usize, usize)) -> Vec<S
 /// What a machine reads.
 #[must_use]
 pub fn json(sight: &Sight) -> Value {
-    let Sight { at, rates, limits, users, troubles } = sight;
+    let Sight { at, rates, spent, limits, users, troubles } = sight;
     let users = users.iter().map(|Person { user, keys, asked }| {
         let last = asked.last.map(|last| last.to_string());
         json!({
@@ -188,6 +192,7 @@ pub fn json(sight: &Sight) -> Value {
         "time": at.to_string(),
         "minutes": MINUTES,
         "upstreams": rates.iter().map(Rate::json).collect::<Vec<_>>(),
+        "money": spent.as_ref().map(Spent::json),
         "limits": limits.as_ref().map(|all| all.iter().map(Limit::json).collect::<Vec<_>>()),
         "users": users.collect::<Vec<_>>(),
         "troubles": troubles.collect::<Vec<_>>(),
@@ -353,7 +358,8 @@ mod tests {
                 rate("anthropic", 12, 8.3, 79.8, Some(812)),
                 rate("bedrock", 3, 2.1, 20.2, Some(1_240)),
             ],
-            limits: Some(vec![Limit { key, cooldown, served: None }]),
+            spent: None,
+            limits: Some(vec![Limit { key, cooldown, detour: None }]),
             users: vec![
                 person(Some("alice"), 1, 140, 2),
                 person(None, 0, 16, 10),

@@ -87,20 +87,23 @@ fn a_question_can_be_left() {
     use std::io::Read as _;
     let world = World::new(MiniStack);
     let path = world.path("one");
-    let (mut child, mut screen) =
-        testing::aws::terminal::start(&world, &["up", "--no-probe", "--binary", &path], &[]);
-    let (mut seen, mut piece) = (String::new(), [0; 4096]);
-    while !seen.contains("[y/N]") {
-        let length = screen.read(&mut piece).unwrap();
-        seen.push_str(&String::from_utf8_lossy(&piece[..length]));
+    let up = ["up", "--no-probe", "--binary", &path];
+    let capped = [&up[..], &["--env", "BUDGET_USER_MONTH_USD=50"]].concat();
+    for (words, question) in [(&up[..], "(none: no cap) "), (&capped, "[y/N] ")] {
+        let (mut child, mut screen) = testing::aws::terminal::start(&world, words, &[]);
+        let (mut seen, mut piece) = (String::new(), [0; 4096]);
+        while !seen.contains(question) {
+            let length = screen.read(&mut piece).unwrap();
+            seen.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        let mut rest = Vec::new();
+        drop(screen.read_to_end(&mut rest));
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        let rest = String::from_utf8_lossy(&rest).into_owned();
+        assert!(!rest.contains("step"), "no step is under way: {rest}");
+        assert!(rest.contains("nothing was changed"), "{rest}");
     }
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    let mut rest = Vec::new();
-    drop(screen.read_to_end(&mut rest));
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    let rest = String::from_utf8_lossy(&rest).into_owned();
-    assert!(!rest.contains("step"), "no step is under way: {rest}");
-    assert!(rest.contains("nothing was changed"), "{rest}");
     assert!(world.is_gone());
 }
 

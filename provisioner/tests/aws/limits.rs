@@ -121,6 +121,13 @@ fn without_a_stack_there_is_a_sentence_and_a_next_step() {
             &["config", "list"],
             &["config", "set", "LOG_LEVEL=warn"],
             &["config", "unset", "LOG_LEVEL"],
+            &["usage"],
+            &["budget", "list"],
+            &["budget", "set", "alice", "5/day"],
+            &["budget", "clear", "alice"],
+            &["budget", "settle"],
+            &["prices"],
+            &["prices", "--write", "--yes"],
         ] {
             let ended = world.run(&[words, &["--json"]].concat());
             ended.expect(1);

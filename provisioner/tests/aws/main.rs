@@ -8,6 +8,7 @@
 )]
 
 mod behind;
+mod budgets;
 mod cdk;
 mod config;
 mod crash;

@@ -156,7 +156,15 @@ async fn a_table_that_is_not_ours_gets_no_key() {
     let arn = found.table().unwrap().table_arn().unwrap().to_owned();
     dynamodb.untag_resource().resource_arn(&arn).tag_keys("managed-by").send().await.unwrap();
     world.proxy.take_journal();
-    for words in [&["user", "add", "alice"][..], &["user", "list"], &["limits"]] {
+    for words in [
+        &["user", "add", "alice"][..],
+        &["user", "list"],
+        &["limits"],
+        &["usage"],
+        &["budget", "list"],
+        &["budget", "set", "alice", "5/day"],
+        &["budget", "settle"],
+    ] {
         let refused = world.run(words);
         refused.expect(3);
         assert!(refused.stderr.contains("is not ours: it does not carry our tags"));

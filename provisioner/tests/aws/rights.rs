@@ -35,12 +35,16 @@ const AGAINST_ALL: [&str; 15] = [
 async fn a_reader_may_plan_and_look_and_change_nothing() {
     let mut world = World::new(Guarded);
     world.up(&[]).expect(0);
+    world.run(&["user", "add", "alice"]).expect(0);
     let person = Person::hire(&world, "reader", &document(&world, policies::reader)).await;
     world.key = person.key;
     world.run(&["status", "--no-probe"]).expect(0);
     let mut watching = Following::start(&world, &["status", "--watch", "--json"]);
     assert_eq!(watching.read(1)[0]["troubles"], json!([]));
     watching.interrupt().expect(0);
+    world.run(&["usage"]).expect(0);
+    world.run(&["budget", "list"]).expect(0);
+    names_action(&world.run(&["budget", "set", "alice", "9/month"]), "dynamodb:UpdateItem");
     assert!(world.plan().is_empty());
     let refused = world.up(&["--memory", "512"]);
     refused.expect(4);
@@ -60,6 +64,16 @@ async fn an_operator_may_make_change_and_remove_all_of_it() {
     let more = ["--binary", &two, "--memory", "512", "--reserved-concurrency", "5"];
     world.up(&more).expect(0);
     world.up(&["--binary", &two]).expect(0);
+    world.run(&["user", "add", "alice"]).expect(0);
+    for words in [
+        &["budget", "set", "alice", "9/month"][..],
+        &["budget", "clear", "alice"],
+        &["budget", "settle"],
+        &["usage"],
+        &["limits"],
+    ] {
+        world.run(words).expect(0);
+    }
     world.run(&["down", "--yes"]).expect(0);
     assert!(world.is_gone());
 }

@@ -7,12 +7,14 @@ use std::process::{Command, Output};
 #[test]
 fn help_is_what_is_on_record() {
     insta::assert_snapshot!("help", stdout(&["--help"]));
-    for command in
-        ["up", "plan", "down", "status", "doctor", "logs", "user", "limits", "config", "drill"]
-    {
+    for command in [
+        "up", "plan", "down", "status", "doctor", "logs", "user", "limits", "config", "drill",
+        "usage", "budget", "prices",
+    ] {
         insta::assert_snapshot!(format!("help-{command}"), stdout(&[command, "--help"]));
     }
-    for (command, part) in [("user", "add"), ("limits", "clear"), ("config", "set")] {
+    let parts = [("user", "add"), ("limits", "clear"), ("config", "set"), ("budget", "set")];
+    for (command, part) in parts {
         let name = format!("help-{command}-{part}");
         insta::assert_snapshot!(name, stdout(&[command, part, "--help"]));
     }
@@ -43,6 +45,29 @@ fn wrong_usage_ends_with_64() {
         &["config", "set", "LISTEN_ADDRESS=127.0.0.1:1"],
         &["config", "unset", "RATE_LIMIT_TABLE_NAME"],
         &["config", "unset", "NO_SUCH_SETTING"],
+        &["config", "set", "RATE_LIMIT_STORE=memory", "BUDGET_USER_MONTH_USD=5"],
+        &["config", "set", "BUDGET_USER_MONTH_USD=-1"],
+        &["config", "set", "BUDGET_USER_MONTH_USD=1e9"],
+        &["config", "set", "BUDGET_TIMEZONE=Mars/Olympus"],
+        &["budget"],
+        &["budget", "set"],
+        &["budget", "set", "alice"],
+        &["budget", "set", "not a name", "5/day"],
+        &["budget", "set", "alice", "-1/month"],
+        &["budget", "set", "alice", "1e9/month"],
+        &["budget", "set", "alice", "1/week"],
+        &["budget", "set", "alice", "NaN/day"],
+        &["budget", "set", "alice", "100000001/month"],
+        &["budget", "set", "alice", "5/day", "6/day"],
+        &["budget", "set", "alice", "5/day", "--extra", "-1"],
+        &["budget", "set", "alice", "5/day", "--extra", "many"],
+        &["budget", "set", "alice", "5/day", "--until", "tomorrow"],
+        &["budget", "set", "alice", "5/day", "--until", "2026-02-30"],
+        &["budget", "clear"],
+        &["usage", "--month", "2026-13"],
+        &["usage", "--month", "November"],
+        &["usage", "--by", "team"],
+        &["usage", "--csv", "--json"],
     ] {
         assert_eq!(run(words).status.code(), Some(64), "{words:?}");
     }

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use function::money::MicroDollars;
+use function::money::budget::Caps;
+use function::settings::Budget;
 use function::translate::model::{Model, Prefix};
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use provisioner::aws::Account;
 use provisioner::aws::Room;
 use provisioner::doctor::account::{
@@ -11,6 +15,7 @@ use provisioner::doctor::account::{
 };
 use provisioner::doctor::bedrock::{Route, of_profiles, unavailable};
 use provisioner::doctor::deployed::{of_health, of_identity};
+use provisioner::doctor::money::{of_alarms, of_assumed, of_prices};
 use provisioner::doctor::rights::{Principal, context, of_denied, principal};
 use provisioner::doctor::{Check, CheckState, summary};
 use provisioner::engine::plan::Style;
@@ -35,6 +40,30 @@ fn what_strangers_may_use_up_is_reserved_only_where_enough_is_left() {
     }
     // None at all can always be reserved: that stops the function.
     assert!(Room { all: 10, free: 10 }.takes(0, 0));
+}
+
+#[test]
+fn prices_are_a_warning_when_they_are_old_or_assumed() {
+    let of = |day: &str| of_prices(day.parse().unwrap()).state;
+    let days = [of("2026-11-29"), of("2027-01-13"), of("2027-01-14"), of("2026-01-01")];
+    assert_eq!(days, [CheckState::Ok, CheckState::Ok, CheckState::Warn, CheckState::Ok]);
+    assert!(of_prices("2027-01-14".parse().unwrap()).cause.ends_with("2026-11-29, 46 days ago"));
+    let of = |assumed| of_assumed("2026-11", MicroDollars(assumed)).state;
+    assert_eq!([of(0), of(1)], [CheckState::Ok, CheckState::Warn]);
+}
+
+#[test]
+fn a_cap_on_all_users_without_an_alarm_is_a_warning() {
+    let budget = |total| Budget {
+        user: Caps { month: Some(MicroDollars(1)), day: None },
+        total: Caps { month: total, day: None },
+        zone: TimeZone::UTC,
+        message: None,
+    };
+    let of = |total, dashboard| of_alarms(&budget(total), dashboard).map(|check| check.state);
+    assert_eq!([of(None, false), of(None, true)], [None, None]);
+    let cap = Some(MicroDollars(0));
+    assert_eq!([of(cap, false), of(cap, true)], [Some(CheckState::Warn), Some(CheckState::Ok)]);
 }
 
 #[test]

@@ -493,6 +493,8 @@ fn live(declared: &Declaration) -> Observed {
         dashboard: None,
         fallback_alarm: None,
         error_alarm: None,
+        near_cap_alarm: None,
+        used_up_alarm: None,
         surplus: None,
         unknown: None,
     }

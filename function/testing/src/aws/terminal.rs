@@ -34,19 +34,35 @@ pub fn run(world: &World, words: &[&str], variables: &[(&str, &str)], answer: &s
     run_with(world, words, variables, || answer)
 }
 
-/// Runs the tool; whenever it asks, `answer` says what is typed.
+/// Runs the tool; whenever it asks, `answer` says what is typed. No cap is wanted.
 pub fn run_with<'a>(
     world: &World,
     words: &[&str],
     variables: &[(&str, &str)],
-    mut answer: impl FnMut() -> &'a str,
+    answer: impl FnMut() -> &'a str,
+) -> Screen {
+    run_capped(world, words, variables, (answer, || "none\n"))
+}
+
+/// Runs the tool; `answer` says what is typed where it asks for a yes, `cap` where for a cap.
+pub fn run_capped<'a>(
+    world: &World,
+    words: &[&str],
+    variables: &[(&str, &str)],
+    (mut answer, mut cap): (impl FnMut() -> &'a str, impl FnMut() -> &'a str),
 ) -> Screen {
     let (mut child, mut master) = start(world, words, variables);
-    let (mut seen, mut piece, mut asked) = (Vec::new(), [0; 4096], 0);
+    let (mut seen, mut piece, mut asked, mut capped) = (Vec::new(), [0; 4096], 0, 0);
     // It ends with an error of its own on Linux, and with nothing elsewhere.
     while let Ok(length @ 1..) = master.read(&mut piece) {
         seen.extend_from_slice(&piece[..length]);
-        let questions = String::from_utf8_lossy(&seen).matches("[y/N] ").count();
+        let text = String::from_utf8_lossy(&seen);
+        let questions = text.matches("[y/N] ").count();
+        let caps = text.matches("(none: no cap) ").count();
+        if caps > capped {
+            capped = caps;
+            master.write_all(cap().as_bytes()).unwrap();
+        }
         if questions > asked {
             asked = questions;
             master.write_all(answer().as_bytes()).unwrap();

@@ -91,6 +91,8 @@ impl World {
             (r"ccp_[0-9a-f]{64}", "KEY"),
             (r"https?://[a-z0-9]+\.lambda-url\.[a-z0-9.:-]+[a-z0-9]", "URL"),
             (r"([A-Z][a-z]{2} \d+ [A-Z][a-z]{2} )?\d\d:\d\d (UTC|[+-]\d\d)(, in \d+ min)?", "WHEN"),
+            (r" in \d{4}-\d\d([;\n])", " in MONTH$1"),
+            (r#""month": "\d{4}-\d\d""#, r#""month": "MONTH""#),
             (&name, "NAME"),
             // Columns are as wide as what has just been taken out.
             (r"\b {2,}", "  "),

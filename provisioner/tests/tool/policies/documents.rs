@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use super::{NAMES, STACKS, rendered, stack};
 
 /// Only these take no resource: the account as a whole is asked.
-const OF_THE_ACCOUNT: [&str; 7] = [
+const OF_THE_ACCOUNT: [&str; 8] = [
     "bedrock:GetFoundationModelAvailability",
     "bedrock:GetUseCaseForModelAccess",
+    "bedrock:ListFoundationModelAgreementOffers",
     "bedrock:ListInferenceProfiles",
     "ecr:GetAuthorizationToken",
     "lambda:GetAccountSettings",
