@@ -1,8 +1,9 @@
 //! Which fields does a refusal name?
 //!
-//! Bedrock says it in three ways, and may name several fields in one sentence: Anthropic's two
-//! (`thinking.display: Extra inputs are not permitted`, `…: Input should be 'a' or 'b'`), and that
-//! of the schema in front of old models (`#/tools/0: extraneous key [strict] is not permitted`).
+//! Bedrock says it in four ways, and may name several fields in one sentence: Anthropic's three
+//! (`thinking.display: Extra inputs are not permitted`, `…: Input should be 'a' or 'b'`,
+//! `temperature is deprecated for this model`: cline/cline#10572, read 2026-11-30), and that of the
+//! schema in front of old models (`#/tools/0: extraneous key [strict] is not permitted`).
 //! Bounds, lengths and types of values (`Input should be less than …`) are the client's own affair.
 
 /// The most fields that are looked at in one sentence.
@@ -10,6 +11,7 @@ const MOST_FIELDS: usize = 16;
 
 const EXTRA: &str = ": Extra inputs are not permitted";
 const VALUE: &str = ": Input should be '";
+const DEPRECATED: &str = " is deprecated for this model";
 const SCHEMA: &str = ": extraneous key [";
 
 /// One field that a refusal names.
@@ -26,7 +28,7 @@ pub(super) fn refused(message: &str) -> impl Iterator<Item = RefusedField<'_>> {
     let mut rest = message;
     let next = move || {
         let at = |words: &&str| rest.find(words).map(|at| (at, words.len()));
-        let (words, (start, length)) = [EXTRA, VALUE, SCHEMA]
+        let (words, (start, length)) = [EXTRA, VALUE, DEPRECATED, SCHEMA]
             .into_iter()
             .filter_map(|words| Some((words, at(&words)?)))
             .min_by_key(|(_, (start, _))| *start)?;

@@ -322,6 +322,28 @@ async fn a_field_inside_of_a_block_is_mended_learnt_and_costs_the_next_turn_noth
     }
 }
 
+/// Newer models take no sampling, and say so in words of their own.
+#[tokio::test]
+async fn sampling_that_a_model_has_given_up_is_left_out_and_learnt() {
+    for (field, sentence) in [
+        ("temperature", "`temperature` is deprecated for this model."),
+        ("top_p", "The model returned the following errors: top_p is deprecated for this model."),
+        (
+            "temperature",
+            r#"The model returned the following errors: {"type":"error","error":{"type":"invalid_request_error","message":"`temperature` is deprecated for this model."}}"#,
+        ),
+    ] {
+        let world = World::start();
+        world.anthropic.always(limited(600));
+        let sent = refuses(&world, field, sentence);
+        for asked in [2, 3] {
+            let reply = world.call(Call::message().with(field, 0.5)).await;
+            assert_eq!((reply.status, reply.upstream()), (200, "bedrock"), "{sentence}");
+            assert_eq!(sent.lock().expect("nobody panics with it").len(), asked, "{sentence}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_that_no_mend_cures_is_not_asked_again() {
     for sentence in [
