@@ -159,6 +159,7 @@ async fn a_hint_is_read_however_it_is_written() {
     let twice = format!("60, {imf}");
     let offset = moment(3600).strftime("%FT%T.250+00:00").to_string();
     let millis = moment(3600).as_millisecond().to_string();
+    let epoch = moment(3600).as_second().to_string();
     let short = || too_many().header("retry-after", "40");
     let bucket = |remaining: &str, reset: &str| {
         let bucket = short().header("anthropic-ratelimit-requests-remaining", remaining);
@@ -166,6 +167,13 @@ async fn a_hint_is_read_however_it_is_written() {
     };
     let cases = [
         ("a fraction", too_many().header("retry-after", "3600.5"), 3600),
+        ("a unit", too_many().header("retry-after", "3600s"), 3600),
+        ("a unit in words", too_many().header("retry-after", "3600.0 Seconds"), 3600),
+        ("a sign", too_many().header("retry-after", "+3600"), 3600),
+        ("a parameter", too_many().header("retry-after", "3600; comment=\"busy\""), 3600),
+        ("a moment in seconds", too_many().header("retry-after", &epoch), 3600),
+        ("a moment in milliseconds", too_many().header("retry-after", &millis), 3600),
+        ("another unit beside a good one", short().line("retry-after", "90 minutes"), 40),
         ("spaces", too_many().header("retry-after", "  3600\t"), 3600),
         ("a date", too_many().header("retry-after", &imf), 3600),
         ("a date of RFC 850", too_many().header("retry-after", &rfc850), 3600),

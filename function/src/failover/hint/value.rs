@@ -21,12 +21,21 @@ const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// What SDKs obey before `retry-after`.
 pub const RETRY_AFTER_MS: &str = "retry-after-ms";
 
-/// What can be read of a value that may be a list; a date has a comma of its own.
+/// Numbers of this range are moments where a wait is expected: as a wait they would be 31 years.
+const MOMENTS: std::ops::Range<f64> = 1e9..1e13;
+/// What may stand behind a number of seconds.
+const UNITS: [&str; 4] = ["s", "sec", "secs", "seconds"];
+
+/// What can be read of a value that may be a list; a date has a comma of its own, and what follows a
+/// semicolon is said about the value.
 pub(super) fn items<'a, T>(
     value: &'a str,
     read: impl Fn(&str) -> Option<T> + 'a,
 ) -> impl Iterator<Item = T> + 'a {
-    let tidy = |item: &'a str| item.trim_matches(|c: char| c.is_ascii_whitespace() || c == '"');
+    let tidy = |item: &'a str| {
+        let value = item.split(';').next().unwrap_or_default();
+        value.trim_matches(|c: char| c.is_ascii_whitespace() || c == '"')
+    };
     let commas = value.match_indices(',').map(|(at, _)| at).chain([value.len()]);
     let mut commas = commas.take(MOST_ITEMS).peekable();
     let mut start = 0;
@@ -48,9 +57,17 @@ pub(super) fn number(text: &str) -> Option<f64> {
     text.parse().ok()
 }
 
-/// A number without a sign, of any size; `NaN` and `inf` are words.
+/// A number that is not negative, of any size; `NaN` and `inf` are words.
 fn amount(text: &str) -> Option<f64> {
+    let text = text.strip_prefix('+').unwrap_or(text);
     number(text).filter(|_| text.starts_with(|first: char| first.is_ascii_digit()))
+}
+
+/// A number of seconds, with or without its unit.
+fn seconds(text: &str) -> Option<f64> {
+    let end = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = UNITS.iter().any(|unit| text[end.len()..].eq_ignore_ascii_case(unit));
+    amount(if unit { end.trim_end() } else { text })
 }
 
 /// Seconds or milliseconds since 1970, or a date.
@@ -78,7 +95,11 @@ pub(super) fn retry_after_end(headers: &HeaderMap, now: Timestamp) -> Option<Tim
         let wait = Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT);
         now.checked_add(wait.min(LONGEST_WAIT)).ok()
     };
-    let in_seconds = |text: &str| amount(text).map_or_else(|| date(text), after);
+    let in_seconds = |text: &str| match seconds(text) {
+        Some(since) if MOMENTS.contains(&since) => moment(text),
+        Some(seconds) => after(seconds),
+        None => date(text),
+    };
     let in_millis = |text: &str| after(amount(text)? / 1000.0);
     let seconds = lines(RETRY_AFTER.as_str()).flat_map(|value| items(value, in_seconds));
     let millis = lines(RETRY_AFTER_MS).flat_map(|value| items(value, in_millis));
