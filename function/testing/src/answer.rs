@@ -2,10 +2,11 @@
 //!
 //! Waits are counted from the moment the request arrived; resets are told in the clock's time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
 
 /// One scripted answer. Numbers of events count from the start of the stream.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +17,7 @@ pub struct Answer {
     pub head_after: Duration,
     pub gap: Duration,
     pub pause: Option<(usize, Duration)>,
+    pub hold: Option<(usize, Gate)>,
     pub ending: Ending,
     /// The body leaves in pieces of this size, wherever its events begin.
     pub crumbs: Option<usize>,
@@ -51,6 +53,25 @@ pub enum Ending {
     Error(usize, String),
     /// An exception frame with a sentence follows after so many events, then the end (Bedrock only).
     Exception(usize, String, String),
+}
+
+/// Holds up whoever comes to it, until it is opened.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    pub fn shut() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+
+    pub fn open(&self) {
+        self.0.close();
+    }
+
+    /// Waits until it is open.
+    pub async fn pass(&self) {
+        drop(self.0.acquire().await);
+    }
 }
 
 /// The real answer to the request.
@@ -218,6 +239,12 @@ impl Answer {
     /// Waits once, after so many events.
     pub fn pause_after(mut self, events: usize, pause: Duration) -> Self {
         self.pause = Some((events, pause));
+        self
+    }
+
+    /// Waits for a gate, after so many events.
+    pub fn hold_after(mut self, events: usize, gate: &Gate) -> Self {
+        self.hold = Some((events, gate.clone()));
         self
     }
 

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::SocketAddr,
+    ops::Deref,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Answer, Ending, Refusal},
-    fake::{Director, Fake, Received, Speak, Wire},
+    fake::{Fake, Received, Speak, Wire},
     gzip::Gzip,
     message::{Message, ToolPlay, Voice},
 };
@@ -42,24 +42,6 @@ impl FakeAnthropic {
         Self { fake: Fake::start(Arc::clone(&house) as Arc<dyn Speak>), house }
     }
 
-    /// How many connections were made to it.
-    pub fn connections(&self) -> usize {
-        self.fake.connections()
-    }
-
-    /// Lets `director` answer first.
-    pub fn direct(&self, director: Director) {
-        self.fake.direct(director);
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.fake.address()
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.fake.address())
-    }
-
     /// Scripts the next answers to `POST /v1/messages`.
     pub fn next(&self, answers: impl IntoIterator<Item = Answer>) {
         self.fake.next(MESSAGES, answers);
@@ -85,11 +67,6 @@ impl FakeAnthropic {
         lock(&self.house.plays).push(play);
     }
 
-    /// Every request so far.
-    pub fn requests(&self) -> Vec<Received> {
-        self.fake.requests()
-    }
-
     /// The calls of the Messages endpoint among them.
     pub fn messages(&self) -> Vec<Received> {
         self.on(MESSAGES)
@@ -98,6 +75,14 @@ impl FakeAnthropic {
     /// The requests for one path.
     pub fn on(&self, path: &str) -> Vec<Received> {
         self.requests().into_iter().filter(|request| request.path() == path).collect()
+    }
+}
+
+impl Deref for FakeAnthropic {
+    type Target = Fake;
+
+    fn deref(&self) -> &Fake {
+        &self.fake
     }
 }
 

@@ -1,7 +1,10 @@
 //! What would Bedrock answer? A fake of `InvokeModel`, its streaming form and `CountTokens`, as
 //! strict as the service (see `models`), with real event-stream frames and scripted faults.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::{
@@ -13,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Answer, Ending},
-    fake::{Director, Fake, Received, Speak, Wire},
+    fake::{Fake, Received, Speak, Wire},
     message::{Message, ToolPlay, Voice},
     models,
 };
@@ -38,24 +41,6 @@ impl FakeBedrock {
         Self { fake: Fake::start(Arc::clone(&house) as Arc<dyn Speak>), house }
     }
 
-    /// How many connections were made to it.
-    pub fn connections(&self) -> usize {
-        self.fake.connections()
-    }
-
-    /// Lets `director` answer first.
-    pub fn direct(&self, director: Director) {
-        self.fake.direct(director);
-    }
-
-    pub fn address(&self) -> std::net::SocketAddr {
-        self.fake.address()
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.fake.address())
-    }
-
     /// Scripts the next answers to both forms of `InvokeModel`.
     pub fn next(&self, answers: impl IntoIterator<Item = Answer>) {
         self.fake.next("invoke", answers);
@@ -75,9 +60,13 @@ impl FakeBedrock {
     pub fn play(&self, play: ToolPlay) {
         self.house.plays.lock().unwrap_or_else(PoisonError::into_inner).push(play);
     }
+}
 
-    pub fn requests(&self) -> Vec<Received> {
-        self.fake.requests()
+impl Deref for FakeBedrock {
+    type Target = Fake;
+
+    fn deref(&self) -> &Fake {
+        &self.fake
     }
 }
 

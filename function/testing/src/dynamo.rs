@@ -3,14 +3,17 @@
 //!
 //! For what conditions do, there is `moto`.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
     answer::Answer,
-    fake::{Director, Fake, Received, Speak, Wire},
+    fake::{Fake, Received, Speak, Wire},
 };
 
 /// The fake; dropping it closes its port.
@@ -36,23 +39,9 @@ impl FakeDynamo {
         Self { fake: Fake::start(Arc::clone(&house) as Arc<dyn Speak>), house }
     }
 
-    /// Lets `director` answer first.
-    pub fn direct(&self, director: Director) {
-        self.fake.direct(director);
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.fake.address())
-    }
-
     /// Answers every unscripted call of `operation` like this from now on.
     pub fn always(&self, operation: &str, answer: &Answer) {
         self.fake.always(operation, answer.clone());
-    }
-
-    /// Scripts the next answers to `operation`.
-    pub fn next(&self, operation: &str, answers: impl IntoIterator<Item = Answer>) {
-        self.fake.next(operation, answers);
     }
 
     /// Leaves unprocessed what has a partition key that begins like this.
@@ -78,6 +67,14 @@ impl FakeDynamo {
     pub fn calls(&self, operation: &str) -> Vec<Value> {
         let calls = self.fake.requests();
         calls.iter().filter(|call| name(call) == operation).map(Received::json).collect()
+    }
+}
+
+impl Deref for FakeDynamo {
+    type Target = Fake;
+
+    fn deref(&self) -> &Fake {
+        &self.fake
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::answer::Answer;
+use super::answer::{Answer, Gate};
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -83,6 +83,7 @@ struct Ledger {
     standing: BTreeMap<String, Answer>,
     director: Option<Director>,
     connections: usize,
+    unread: Option<Gate>,
 }
 
 /// The ledger of a fake, shared with the thread that serves it.
@@ -137,6 +138,10 @@ impl Fake {
         self.address
     }
 
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Every request so far, in the order of arrival.
     pub fn requests(&self) -> Vec<Received> {
         self.shared.ledger().requests.clone()
@@ -150,6 +155,11 @@ impl Fake {
     /// Lets `director` answer first. Of what arrives only the targets are kept then.
     pub fn direct(&self, director: Director) {
         self.shared.ledger().director = Some(director);
+    }
+
+    /// Reads no body of a request with the header [`UNREAD`] until the gate is open.
+    pub fn unread(&self, gate: &Gate) {
+        self.shared.ledger().unread = Some(gate.clone());
     }
 
     /// Appends to the script of `topic`; after its end the standing answer is given.
@@ -214,7 +224,7 @@ async fn exchange(
     speaker: Arc<dyn Speak>,
     shared: Shared,
 ) -> Response<StreamBody<impl Stream<Item = Frames>>> {
-    let received = arrived(request).await;
+    let received = arrived(request, &shared).await;
     let topic = speaker.topic(&received);
     let (script, presence) = {
         let director = shared.ledger().director.clone();
@@ -240,13 +250,15 @@ async fn exchange(
     response.body(StreamBody::new(paced(wire, script, presence))).expect("scripted heads are valid")
 }
 
-/// A request with this header has its body read so many milliseconds later.
-pub const READ_AFTER: &str = "x-test-read-after";
+/// A request with this header has its body read when a gate is open.
+pub const UNREAD: &str = "x-test-unread";
 
-async fn arrived(request: Request<Incoming>) -> Received {
+async fn arrived(request: Request<Incoming>, shared: &Shared) -> Received {
     let (head, body) = request.into_parts();
-    let later = head.headers.get(READ_AFTER).and_then(|millis| millis.to_str().ok()?.parse().ok());
-    sleep(Duration::from_millis(later.unwrap_or(0))).await;
+    let gate = shared.ledger().unread.clone().filter(|_| head.headers.contains_key(UNREAD));
+    if let Some(gate) = gate {
+        gate.pass().await;
+    }
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     let headers = head
         .headers
@@ -305,6 +317,9 @@ fn paced(wire: Wire, script: Answer, presence: Presence) -> impl Stream<Item = F
             let wait = script.gap + pause.unwrap_or_default();
             if !wait.is_zero() {
                 sleep(wait).await;
+            }
+            if let Some((_, gate)) = script.hold.as_ref().filter(|(after, _)| *after == index) {
+                gate.pass().await;
             }
             // A reader that knows the length never asks for more.
             presence.ended = !cut && frames.len() == 0;

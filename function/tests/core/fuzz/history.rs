@@ -16,7 +16,7 @@ use super::LINES;
 use super::mends::Builder;
 
 proptest! {
-    #![proptest_config(Config { cases: Config::default().cases.max(5_000), ..Config::default() })]
+    #![proptest_config(Config { cases: Config::default().cases.max(500), ..Config::default() })]
 
     #[test]
     fn a_conversation_of_any_turns(

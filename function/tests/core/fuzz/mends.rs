@@ -67,7 +67,7 @@ const REASONS: [&str; 4] = [
 ];
 
 proptest! {
-    #![proptest_config(Config { cases: Config::default().cases.max(5_000), ..Config::default() })]
+    #![proptest_config(Config { cases: Config::default().cases.max(500), ..Config::default() })]
 
     #[test]
     fn a_refusal_of_any_place(
