@@ -141,10 +141,8 @@ pub fn declare(
     let usual = for_strangers(&environment);
     let options = Options::of(asked, &stack, there, usual);
     let names = Names::from(&asked.name);
-    let (policy, trouble) = match rights::execution(account, &names, &environment) {
-        Ok(policy) => (Some(policy), None),
-        Err(trouble) => (None, Some(trouble)),
-    };
+    let policy = rights::execution(account, &names, &environment);
+    let (policy, trouble) = policy.map_or_else(|why| (None, Some(why)), |it| (Some(it), None));
     let role = RoleSpec {
         trust: rights::trust(),
         policy_name: ROLE_POLICY,

@@ -115,17 +115,9 @@ async fn a_lost_answer_changes_nothing_and_a_removed_key_stays_removed() {
 }
 
 #[tokio::test]
-async fn what_was_spent_is_told_by_user_class_and_day_and_as_shares_of_caps() {
+async fn what_was_spent_is_told_as_shares_of_caps() {
     for emulator in [MiniStack, Moto] {
-        let world = deployed(emulator);
-        world
-            .run(&["config", "set", "BUDGET_USER_MONTH_USD=50", "BUDGET_TOTAL_MONTH_USD=100"])
-            .expect(0);
-        add(&world, "alice");
-        add(&world, "bob");
-        world.run(&["budget", "set", "alice", "20/month"]).expect(0);
-        spend(&world, "alice", 10_000_000).await;
-        reserve(&world, "alice", "r1", 750_000, 0).await;
+        let world = spent(emulator).await;
         let usage = world.run(&["usage", "--json"]);
         usage.expect(0);
         let usage = usage.json();
@@ -154,6 +146,18 @@ async fn what_was_spent_is_told_by_user_class_and_day_and_as_shares_of_caps() {
         };
         assert_eq!(of(0), [json!("alice"), json!(20), json!(10.75), json!(0)]);
         assert_eq!(of(1), [json!("bob"), json!(50), json!(0), json!(0)]);
+        let status = world.run(&["status", "--no-probe", "--json"]);
+        status.expect(0);
+        let money = &status.json()["money"];
+        assert_eq!((&money["month_usd"], &money["today_usd"]), (&json!(10.75), &json!(10.75)));
+        assert_eq!(money["month_cap_usd"], 100);
+    }
+}
+
+#[tokio::test]
+async fn a_person_reads_it_by_user_class_and_day_at_80_columns() {
+    for emulator in [MiniStack, Moto] {
+        let world = spent(emulator).await;
         for (words, said) in [
             (&["usage"][..], "alice"),
             (&["usage", "--by", "class"], "opus"),
@@ -176,12 +180,134 @@ async fn what_was_spent_is_told_by_user_class_and_day_and_as_shares_of_caps() {
         let nobody = world.run(&["usage", "--user", "carol"]);
         nobody.expect(1);
         assert!(nobody.stderr.contains("carol has no key and has spent nothing in"), "{nobody:?}");
-        let status = world.run(&["status", "--no-probe", "--json"]);
-        status.expect(0);
-        let money = &status.json()["money"];
-        assert_eq!((&money["month_usd"], &money["today_usd"]), (&json!(10.75), &json!(10.75)));
-        assert_eq!(money["month_cap_usd"], 100);
     }
+}
+
+/// Of alice's twenty dollars ten are spent, and a reservation is under way.
+async fn spent(emulator: Emulator) -> World {
+    let world = deployed(emulator);
+    let caps = ["BUDGET_USER_MONTH_USD=50", "BUDGET_TOTAL_MONTH_USD=100"];
+    world.run(&[&["config", "set"][..], &caps].concat()).expect(0);
+    add(&world, "alice");
+    add(&world, "bob");
+    world.run(&["budget", "set", "alice", "20/month"]).expect(0);
+    spend(&world, "alice", 10_000_000).await;
+    reserve(&world, "alice", "r1", 750_000, 0).await;
+    world
+}
+
+/// Whoever changes the caps of a user while a key is made must find it changed, too.
+#[tokio::test]
+async fn a_key_that_is_made_while_a_cap_is_set_has_the_cap() {
+    for emulator in [MiniStack, Moto] {
+        let world = deployed(emulator);
+        let first = add(&world, "alice");
+        // Right after the new key is written, before it is looked at again.
+        let (table, config, pk) = (table(&world), world.sdk(), format!("key#{}", first.digest()));
+        world.proxy.meddle(1, move || {
+            let change = async {
+                let keys = [("pk", pk.as_str()), ("sk", "key")];
+                let keys =
+                    keys.map(|(name, text)| (name.to_owned(), AttributeValue::S(text.into())));
+                let update = Client::new(&config).update_item().table_name(table);
+                let update =
+                    update.set_key(Some(keys.into())).update_expression("SET budget_day = :c");
+                let cap = AttributeValue::N("7000000".to_owned());
+                update.expression_attribute_values(":c", cap).send().await.unwrap();
+            };
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(change);
+        });
+        let second = add(&world, "alice");
+        assert!(!world.proxy.call_off(), "the key was made before");
+        let caps = Caps { month: None, day: usd(7.0) };
+        let exception = Exception { caps, ..Exception::default() };
+        for key in [&first, &second] {
+            assert_eq!(owner(&world, key).await, with("alice", Some(&exception)), "{emulator:?}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_set_is_a_sentence_and_changes_nothing() {
+    let world = deployed(MiniStack);
+    add(&world, "alice");
+    for (words, code, said) in [
+        (&["alice", "5/day", "--until", "2026-01-01"][..], 64, "is over already"),
+        (&["alice", "--until", "2099-12-31"], 64, "there is no exception that could end"),
+        (&["alice", "5/day", "6/day"], 64, "two caps for the same period"),
+        (&["bob", "5/day"], 1, "bob has no key here"),
+    ] {
+        world.proxy.take_journal();
+        let ended = world.run(&[&["budget", "set"][..], words].concat());
+        ended.expect(code);
+        assert!(ended.stderr.contains(said), "{words:?}: {}", ended.stderr);
+        assert_eq!(world.proxy.take_journal(), [""; 0], "{words:?}");
+    }
+    // A cap that nobody can read lets nobody spend anything, and can be said anew.
+    world.run(&["user", "remove", "alice"]).expect(0);
+    let nobody = world.run(&["budget", "set", "alice", "5/day"]);
+    nobody.expect(1);
+    assert!(nobody.stderr.contains("the caps for everybody hold"), "{}", nobody.stderr);
+    let list = world.run(&["budget", "list"]);
+    list.expect(0);
+    assert!(list.stderr.contains("Nobody has a key"), "{}", list.stderr);
+}
+
+#[test]
+fn prices_that_cannot_be_had_or_believed_are_never_stored() {
+    let world = deployed(MiniStack);
+    let offers = "/list-foundation-model-agreement-offers/";
+    let list = "/offers/v1.0/aws/AmazonBedrockFoundationModels/";
+    let denied = json!({"__type": "AccessDeniedException", "message": "no"});
+    for (status, answer) in [(404, json!({})), (200, json!({"products": 1})), (200, json!([]))] {
+        world.proxy.answer(offers, 403, denied.clone());
+        world.proxy.answer(list, status, answer);
+        let ended = world.run(&["prices", "--write", "--yes"]);
+        ended.expect(1);
+        assert!(ended.stderr.contains("what AWS asks could not be found out"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("note: the account's own offers are not known"));
+        assert!(ended.error().lines().count() <= 8, "{}", ended.stderr);
+    }
+    let line = |service: &str, usage: &str, price: &str| {
+        let service = format!("{service} (Amazon Bedrock Edition)");
+        let usage = format!("USE1-MP:USE1_{usage}-Units");
+        let product = json!({"attributes": {"servicename": service, "usagetype": usage}});
+        let dimension = json!({"unit": "1M tokens", "pricePerUnit": {"USD": price}});
+        (product, json!({"T": {"priceDimensions": {"D": dimension}}}))
+    };
+    let lines = [
+        line("Claude Opus 5.5", "input_tokens_standard", "4400"),
+        line("Claude Haiku 5.5", "input_tokens_standard", "0.2"),
+        line("Claude Sonnet 4.6", "InputTokenCount_Global", "2"),
+    ];
+    let (mut products, mut terms) = (json!({}), json!({}));
+    for (number, (product, term)) in lines.into_iter().enumerate() {
+        products[number.to_string()] = product;
+        terms[number.to_string()] = term;
+    }
+    world.proxy.answer(list, 200, json!({"products": products, "terms": {"OnDemand": terms}}));
+    world.proxy.take_journal();
+    let ended = world.run(&["prices", "--write", "--yes", "--json"]);
+    ended.expect(0);
+    let why: Vec<Value> = ended.json()["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["not_stored_because"].clone())
+        .collect();
+    assert_eq!(
+        why,
+        [
+            json!("long prompts have a price of their own"),
+            json!("too far from what is booked to be believed"),
+            json!("not the scope in which it is asked"),
+        ]
+    );
+    assert_eq!(world.proxy.take_journal(), [""; 0]);
 }
 
 #[tokio::test]
