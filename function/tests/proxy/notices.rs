@@ -165,7 +165,7 @@ async fn a_store_that_is_slow_or_fails_is_not_waited_for() {
         let call = hook("Stop", SESSION).header("x-claude-proxy-key", KEY);
         let reply = world.call(call).await;
         assert_eq!((reply.status, &*reply.body), (200, &b""[..]));
-        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     }
 }
 

@@ -63,7 +63,7 @@ async fn only_a_200_proves_a_credential_never_seen() {
         world.anthropic.next_on(MODELS, [answer]);
         let reply = world.call(Call::message()).await;
         assert_eq!((reply.status, reply.error().as_str()), (529, "overloaded_error"), "{name}");
-        assert!(reply.took < Duration::from_secs(4), "{name}: {:?}", reply.took);
+        assert!(reply.took < Duration::from_secs(30), "{name}: {:?}", reply.took);
         assert!(world.bedrock.requests().is_empty(), "{name}");
     }
 }

@@ -121,8 +121,8 @@ async fn a_table_that_never_answers_is_waited_for_as_long_as_is_set() {
     for operation in ["BatchGetItem", "GetItem", "PutItem", "DeleteItem", "UpdateItem"] {
         fake.always(operation, &ok().head_after(Duration::from_secs(60)));
     }
-    let (set, long) = (Duration::from_millis(1500), Duration::from_secs(6));
-    let world = within("1500", &fake);
+    let (set, long) = (Duration::from_secs(3), Duration::from_secs(12));
+    let world = within("3000", &fake);
     // The first is seen to its end.
     world.call(Call::message()).await;
     let reply = world.call(Call::message()).await;
