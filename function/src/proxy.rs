@@ -185,6 +185,9 @@ impl Proxy {
         let Admitted { head, target, body, .. } = admitted;
         let user = target.user.as_ref().map(|user| user.as_str());
         record.asked("messages", user, Some((&asked.model, asked.stream)));
+        if !self.store.is_shared() {
+            record.count_in(Arc::clone(self.tallies.all()));
+        }
         if let Some(refusal) = self.recall(subject.as_ref()) {
             return self.own(refusal, record);
         }

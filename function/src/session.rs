@@ -6,6 +6,7 @@
 //! same side answers, there is nothing to be written.
 
 pub mod funds;
+pub mod overview;
 pub mod report;
 pub mod words;
 
@@ -87,6 +88,9 @@ pub struct Detour {
     pub ended: Timestamp,
     pub class: String,
     pub reason: Option<String>,
+    /// The window of the limit, where there was one.
+    #[serde(default)]
+    pub window: Option<String>,
 }
 
 /// What a subject had spent in a month at some moment: micro-dollars, and tokens of prompts.
@@ -223,7 +227,8 @@ impl Session {
         let mut detours = self.detours.clone();
         if self.side == Upstream::Bedrock && !goes_on {
             let (class, reason) = (self.class.clone(), self.reason.clone());
-            detours.push(Detour { began: self.since, ended: now, class, reason });
+            let window = self.limit.as_ref().map(|limit| limit.window.clone());
+            detours.push(Detour { began: self.since, ended: now, class, reason, window });
         }
         let too_many = detours.len().saturating_sub(MOST_DETOURS);
         detours.split_off(too_many)

@@ -78,6 +78,12 @@ impl Owner {
 }
 
 impl Known {
+    /// What is known where a store says nothing at all.
+    #[must_use]
+    pub fn unread() -> Self {
+        Self { unread: Unread::ALL, ..Self::default() }
+    }
+
     /// The limit that ends last, of those that a request of this class runs into.
     #[must_use]
     pub fn cooldown(&self) -> Option<&Cooldown> {

@@ -251,6 +251,8 @@ fn charged(at: Period, reserved: i64, bill: Option<&Bill>) -> Vec<(String, i64)>
     let cost = bill.map_or(0, |bill| whole(bill.cost.amount));
     let mut add = committed(at, cost - reserved);
     add.extend(bill.into_iter().flat_map(Bill::counters));
+    // Days are told by class, too.
+    add.extend(bill.map(|bill| (format!("{}_{}", at.day(), bill.class), cost)));
     add.retain(|(_, amount)| *amount != 0);
     add
 }

@@ -32,6 +32,12 @@ impl Period {
         format!("d{:02}", self.0.day())
     }
 
+    /// The day that it was so many days ago.
+    #[must_use]
+    pub fn before(self, days: i64) -> Self {
+        Self(self.0.checked_sub(days.days()).unwrap_or(Date::MIN))
+    }
+
     /// When the next day begins.
     #[must_use]
     pub fn day_ends(self, zone: &TimeZone) -> Timestamp {

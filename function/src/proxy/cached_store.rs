@@ -21,7 +21,7 @@ use crate::clock;
 use crate::drill::Drill;
 use crate::failover::cooldown::{Cooldown, Timestamp, age};
 use crate::failover::identity::{Fingerprint, LimitKey};
-use crate::failover::known::{KeyOwner, Known, Proof, Unread};
+use crate::failover::known::{KeyOwner, Known, Proof};
 use crate::money::budget::{Change, Changed, Month};
 use crate::session::Session;
 use crate::store::budgets::{Account, Budgets};
@@ -113,7 +113,7 @@ impl CachedStore {
         let Some(cache) = &self.cache else {
             // Of our own, it answers at once.
             let answer = self.store.look_up(query, now).await;
-            let known = self.told(query, answer).unwrap_or_else(nothing);
+            let known = self.told(query, answer).unwrap_or_else(Known::unread);
             self.sessions.saw(query, &known, now);
             return self.tombstones.sift(query, known);
         };
@@ -132,7 +132,7 @@ impl CachedStore {
         let waits = unseen.key.is_some() && stale.key == KeyOwner::Unread;
         let patience = if waits { self.patience * LONGER } else { self.patience };
         let Some(read) = self.read(&unseen, patience, now).await else {
-            return nothing().or(stale);
+            return Known::unread().or(stale);
         };
         if unseen.subject.is_none() {
             let key = Known { key: read.key, ..Known::default() }.or(stale).key;
@@ -219,6 +219,16 @@ impl CachedStore {
         let first = self.store.tell(digest, since).await.inspect_err(|error| self.warn(error));
         self.sessions.told(digest, since);
         first.unwrap_or(false)
+    }
+
+    /// The sessions that are kept, or that this instance knows of a store which others share.
+    pub(super) fn sessions(&self, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        if self.is_shared() { Ok(self.sessions.all(now)) } else { self.store.sessions(now) }
+    }
+
+    /// The limits in force, where no other machine keeps any.
+    pub(super) fn limits(&self, now: Timestamp) -> Result<Vec<(LimitKey, Cooldown)>, StoreError> {
+        self.store.limits(now)
     }
 
     /// What is known of a session without asking anybody.
@@ -387,9 +397,4 @@ impl CachedStore {
 /// back meanwhile, so that nothing waits until it has caught up.
 pub(super) fn elapsed(since: Option<Timestamp>, time: Duration, now: Timestamp) -> bool {
     since.and_then(|since| age(since, now)).is_none_or(|age| age >= time)
-}
-
-/// What is known where the store says nothing at all.
-fn nothing() -> Known {
-    Known { unread: Unread::ALL, ..Known::default() }
 }

@@ -4,6 +4,7 @@ mod caller;
 pub(super) mod drill;
 mod me;
 mod notice;
+mod page;
 mod usage;
 
 use std::time::Duration;

@@ -13,12 +13,20 @@ const MOST: usize = 10_000;
 
 /// The sessions, each with whose it is.
 #[derive(Debug, Default)]
-pub(super) struct Tallies(Mutex<BTreeMap<Fingerprint, (String, Arc<Tally>)>>);
+pub(super) struct Tallies {
+    sessions: Mutex<BTreeMap<Fingerprint, (String, Arc<Tally>)>>,
+    all: Arc<Tally>,
+}
 
 impl Tallies {
+    /// Where every request for a message is counted.
+    pub(super) const fn all(&self) -> &Arc<Tally> {
+        &self.all
+    }
+
     /// Where a session of this subject is counted.
     pub(super) fn of(&self, session: Fingerprint, subject: &str) -> Arc<Tally> {
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if sessions.len() >= MOST && !sessions.contains_key(&session) {
             sessions.clear();
         }
@@ -31,6 +39,6 @@ impl Tallies {
 
     /// Whose a session is, and what it has asked.
     pub(super) fn find(&self, session: &Fingerprint) -> Option<(String, Arc<Tally>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(session).cloned()
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).get(session).cloned()
     }
 }

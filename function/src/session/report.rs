@@ -96,7 +96,7 @@ impl Report {
 }
 
 impl BudgetReport {
-    fn of(fill: Fill) -> Self {
+    pub(super) fn of(fill: Fill) -> Self {
         let (used_usd, limit_usd) = (dollars(fill.used), dollars(fill.limit));
         Self { period: fill.period(), used_usd, limit_usd, resets: fill.resets }
     }

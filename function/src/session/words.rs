@@ -22,19 +22,21 @@ pub(super) fn moment(moment: Timestamp, now: Option<Timestamp>, zone: &TimeZone)
 /// Why Bedrock answers, for a person.
 #[must_use]
 pub fn why(session: &Session) -> String {
-    if let Some(limit) = &session.limit {
-        return match limit.window.as_str() {
-            window if window.starts_with("5h") => "5-hour limit".to_owned(),
-            window if window.starts_with("7d") => "weekly limit".to_owned(),
-            _ => "rate limit".to_owned(),
-        };
-    }
-    match session.reason.as_deref() {
-        Some("overloaded") => "Anthropic is overloaded".to_owned(),
-        Some("server_error") => "Anthropic fails".to_owned(),
-        Some("unreachable") => "Anthropic cannot be reached".to_owned(),
-        _ => "rate limit".to_owned(),
-    }
+    let window = session.limit.as_ref().map(|limit| limit.window.as_str());
+    because(window, session.reason.as_deref())
+}
+
+/// The same of a window, where there is one, else of a reason.
+pub(super) fn because(window: Option<&str>, reason: Option<&str>) -> String {
+    let why = match (window, reason) {
+        (Some(window), _) if window.starts_with("5h") => "5-hour limit",
+        (Some(window), _) if window.starts_with("7d") => "weekly limit",
+        (None, Some("overloaded")) => "Anthropic is overloaded",
+        (None, Some("server_error")) => "Anthropic fails",
+        (None, Some("unreachable")) => "Anthropic cannot be reached",
+        (Some(_) | None, _) => "rate limit",
+    };
+    why.to_owned()
 }
 
 /// Where Bedrock answers, until when and why.

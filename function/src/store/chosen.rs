@@ -10,6 +10,7 @@ use crate::failover::cooldown::{Cooldown, Timestamp};
 use crate::failover::identity::{Fingerprint, LimitKey};
 use crate::failover::known::{Known, Proof};
 use crate::money::budget::{Change, Changed, Month};
+use crate::session::Session;
 use crate::settings::{Settings, StoreSettings};
 use crate::translate::mend::Lesson;
 use crate::upstream::aws::Aws;
@@ -45,6 +46,32 @@ impl Store {
     #[must_use]
     pub const fn is_shared(&self) -> bool {
         matches!(self, Self::Dynamo(_))
+    }
+
+    /// All sessions that are kept at `now`, where no other machine keeps any.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be read.
+    pub fn sessions(&self, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.sessions(now)),
+            Self::Embedded(store) => store.sessions(now),
+            Self::Dynamo(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// All limits in force at `now`, where no other machine keeps any.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be read.
+    pub fn limits(&self, now: Timestamp) -> Result<Vec<(LimitKey, Cooldown)>, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.limits(now)),
+            Self::Embedded(store) => store.limits(now),
+            Self::Dynamo(_) => Ok(Vec::new()),
+        }
     }
 
     /// All subjects and what is known of their month, where no other machine keeps any: a shared

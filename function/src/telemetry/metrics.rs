@@ -169,6 +169,7 @@ mod tests {
                 total_used: Some(81),
                 ..CostEntries::default()
             },
+            tallies: Vec::new(),
         };
         let line = written(&entries);
         assert_eq!(

@@ -167,6 +167,7 @@ mod tests {
                 reserved: Some(MicroDollars(20_000)),
                 ..CostEntries::default()
             },
+            tallies: Vec::new(),
         }
     }
 

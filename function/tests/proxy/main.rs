@@ -26,6 +26,7 @@ mod mending;
 mod metadata;
 mod notices;
 mod overload;
+mod page;
 mod passthrough;
 mod proof;
 mod refusals;

@@ -54,6 +54,13 @@ impl SessionCache {
         }
     }
 
+    /// All that are known.
+    pub(super) fn all(&self, now: Timestamp) -> Vec<Session> {
+        let seen = self.seen();
+        let known = seen.values().filter_map(|seen| seen.session.as_ref());
+        known.filter(|session| session.ends() > now).cloned().collect()
+    }
+
     /// What is known of a session without asking anybody.
     pub(super) fn known(&self, digest: &Fingerprint) -> Option<Session> {
         self.seen().get(digest)?.session.clone()

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, header};
 
 use super::caller::Caller;
-use super::nothing_here;
+use super::{nothing_here, page};
 use crate::access::AccessMode;
 use crate::clock;
 use crate::failover::cooldown::Timestamp;
@@ -19,7 +19,7 @@ use crate::proxy::body::Body;
 use crate::reply::{ErrorKind, Failure};
 use crate::session::report::{LimitReport, Report, Tallied};
 use crate::session::{self, words};
-use crate::store::Query;
+use crate::store::{Query, StoreError};
 use crate::telemetry::Record;
 
 /// For a status line.
@@ -42,24 +42,42 @@ impl Proxy {
     ) -> Response<Body> {
         let target = &admitted.target.path_and_query;
         let is_read = [Method::GET, Method::HEAD].contains(&admitted.head.method);
-        let path = Some(target.path()).filter(|path| is_read && [LINE, ME].contains(path));
+        let known_paths = [LINE, ME, page::PATH, page::OVERVIEW];
+        let path = Some(target.path()).filter(|path| is_read && known_paths.contains(path));
         let Some(path) = path else { return self.refuse(nothing_here(), record) };
+        if path == page::PATH {
+            return self.own(page::page(), record);
+        }
         let asked = target.query().and_then(session_name);
         let session = asked.and_then(|name| session::digest(name.as_bytes()));
         let owner = self.owner_of(&admitted, known);
         let now = clock::now();
-        let gathering = self.caller(owner.as_ref(), session.as_ref(), now);
-        let Ok(Ok(caller)) = tokio::time::timeout(WITHIN, gathering).await else {
-            return self.refuse(unread(), record);
-        };
+        let answering = self.answer_of(path, owner.as_ref(), session.as_ref(), now);
+        match tokio::time::timeout(WITHIN, answering).await {
+            Ok(Ok(answer)) => self.own(answer, record),
+            Ok(Err(_)) | Err(_) => self.refuse(unread(), record),
+        }
+    }
+
+    async fn answer_of(
+        &self,
+        path: &str,
+        owner: Option<&Owner>,
+        session: Option<&Fingerprint>,
+        now: Timestamp,
+    ) -> Result<Response<Bytes>, StoreError> {
+        let caller = self.caller(owner, session, now).await?;
         if path == LINE {
             let zone = &self.settings.budget.zone;
             let line = words::line(caller.session.as_ref(), caller.funds.as_ref(), zone, now);
-            return self.own(text("text/plain; charset=utf-8", "private, max-age=5", line), record);
+            return Ok(text("text/plain; charset=utf-8", "private, max-age=5", line));
         }
-        let report = self.report(&caller, session.as_ref(), now).await;
-        let json = serde_json::to_string(&report).unwrap_or_default();
-        self.own(text("application/json", "no-store", json), record)
+        let json = if path == ME {
+            serde_json::to_string(&self.report(&caller, session, now).await)
+        } else {
+            serde_json::to_string(&self.overview(caller, session, now).await?)
+        };
+        Ok(text("application/json", "no-store", json.unwrap_or_default()))
     }
 
     /// Whose key has let a request in; `None` where no key is needed.
@@ -74,7 +92,7 @@ impl Proxy {
     }
 
     /// All that a caller is told of themselves.
-    async fn report(
+    pub(super) async fn report(
         &self,
         caller: &Caller,
         session: Option<&Fingerprint>,

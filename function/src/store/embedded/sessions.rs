@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use redb::ReadableDatabase;
+use redb::{ReadableDatabase, ReadableTable};
 
 use super::super::StoreError;
 use super::super::sessions::{Sessions, stays};
-use super::items::{ItemTable, SESSIONS, read};
+use super::items::{Definition, ItemTable, LIMITS, SESSIONS, read};
 use super::{EmbeddedStore, failed};
-use crate::failover::cooldown::Timestamp;
-use crate::failover::identity::Fingerprint;
+use crate::failover::cooldown::{Cooldown, Timestamp};
+use crate::failover::identity::{Fingerprint, LimitKey, LimitScope, ModelClass};
 use crate::session::Session;
 
 /// The sort key of every session.
@@ -64,6 +64,48 @@ impl EmbeddedStore {
     ) -> Result<Option<Session>, redb::Error> {
         let sessions = self.database.begin_read()?.open_table(SESSIONS.items)?;
         read(&sessions, (pk(digest).as_str(), SESSION))
+    }
+
+    /// All sessions that are kept.
+    pub(in crate::store) fn sessions(&self, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        let sessions = self.all(&SESSIONS, |_, json| serde_json::from_str(json).ok());
+        let mut sessions: Vec<Session> = sessions.map_err(failed("read the sessions"))?;
+        sessions.retain(|session| session.ends() > now);
+        Ok(sessions)
+    }
+
+    /// All limits that are in force.
+    pub(in crate::store) fn limits(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<(LimitKey, Cooldown)>, StoreError> {
+        let limit = |(pk, scope): (&str, &str), json: &str| {
+            let fingerprint = Fingerprint::from_hex(pk.strip_prefix("limit#")?)?;
+            let scope = match scope {
+                "*" => LimitScope::Account,
+                class => LimitScope::Class(ModelClass::of(class)?),
+            };
+            let limit: Cooldown = serde_json::from_str(json).ok()?;
+            Some((LimitKey { fingerprint, scope }, limit))
+        };
+        let mut limits = self.all(&LIMITS, limit).map_err(failed("read the limits"))?;
+        limits.retain(|(_, limit)| limit.is_in_force(now));
+        Ok(limits)
+    }
+
+    /// All items of a kind that can be understood.
+    fn all<T>(
+        &self,
+        of: &Definition,
+        understood: impl Fn((&str, &str), &str) -> Option<T>,
+    ) -> Result<Vec<T>, redb::Error> {
+        let table = self.database.begin_read()?.open_table(of.items)?;
+        let mut all = Vec::new();
+        for row in table.iter()? {
+            let (key, item) = row?;
+            all.extend(understood(key.value(), item.value().1));
+        }
+        Ok(all)
     }
 }
 

@@ -3,8 +3,8 @@
 use super::super::StoreError;
 use super::super::sessions::{Sessions, stays};
 use super::{MemoryStore, keep};
-use crate::failover::cooldown::Timestamp;
-use crate::failover::identity::Fingerprint;
+use crate::failover::cooldown::{Cooldown, Timestamp};
+use crate::failover::identity::{Fingerprint, LimitKey};
 use crate::session::Session;
 
 impl Sessions for MemoryStore {
@@ -34,5 +34,20 @@ impl Sessions for MemoryStore {
         let session = maps.sessions.get_mut(digest);
         let untold = session.filter(|session| session.is_untold_of(since));
         Ok(untold.map(|session| session.told = Some(since)).is_some())
+    }
+}
+
+impl MemoryStore {
+    /// All sessions that are kept.
+    pub(in crate::store) fn sessions(&self, now: Timestamp) -> Vec<Session> {
+        let maps = self.maps();
+        maps.sessions.values().filter(|session| session.ends() > now).cloned().collect()
+    }
+
+    /// All limits that are in force.
+    pub(in crate::store) fn limits(&self, now: Timestamp) -> Vec<(LimitKey, Cooldown)> {
+        let maps = self.maps();
+        let limits = maps.limits.iter().filter(|(_, limit)| limit.is_in_force(now));
+        limits.map(|(key, limit)| (key.clone(), limit.clone())).collect()
     }
 }

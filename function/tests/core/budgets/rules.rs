@@ -49,6 +49,7 @@ pub(crate) async fn what_is_reserved_is_committed_until_it_is_settled(store: Sto
         (ASSUMED, 690_000),
         ("c_opus", 690_000),
         ("d29", 690_000),
+        ("d29_opus", 690_000),
         ("m", 690_000),
         ("requests", 1),
         ("saved_seconds", 120),

@@ -287,7 +287,8 @@ async fn tell(store: &Store, second: i64) -> bool {
 /// A session that Bedrock answers from this second on.
 fn on_bedrock(second: i64) -> Session {
     let limit = Limit { until: at(600), window: "5h".to_owned(), account: true };
-    let detour = Detour { began: at(-60), ended: at(-30), class: "opus".to_owned(), reason: None };
+    let class = "opus".to_owned();
+    let detour = Detour { began: at(-60), ended: at(-30), class, reason: None, window: None };
     Session {
         subject: "ada".to_owned(),
         user: Some("ada".to_owned()),

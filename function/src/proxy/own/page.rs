@@ -1,0 +1,171 @@
+//! A page for a browser: one file without anything from elsewhere, and what it shows.
+//!
+//! Whatever it asks for is relative to it, so that a key in its path stays there. What it may do is
+//! said in its head: run the one script that it brings along, and ask this proxy.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use aws_smithy_types::base64;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, header};
+use sha2::{Digest, Sha256};
+
+use super::caller::Caller;
+use crate::access::AccessMode;
+use crate::failover::cooldown::{Cooldown, Timestamp};
+use crate::failover::identity::{Fingerprint, LimitKey};
+use crate::money::Period;
+use crate::money::budget::{DEPLOYMENT, Month};
+use crate::money::statement::Statements;
+use crate::proxy::Proxy;
+use crate::session::funds::Funds;
+use crate::session::overview::{self, EverybodyReport, Overview};
+use crate::session::report::Report;
+use crate::session::{Session, words};
+use crate::store::StoreError;
+
+/// Where a browser asks.
+pub(super) const PATH: &str = "/_proxy/";
+/// Where the page asks what it shows.
+pub(super) const OVERVIEW: &str = "/_proxy/overview";
+
+const PAGE: &str = include_str!("page.html");
+
+/// What the page may do.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let hash = |tag: &str| {
+        let inside = PAGE
+            .split_once(&format!("<{tag}>"))
+            .and_then(|(_, rest)| rest.split_once(&format!("</{tag}>")).map(|(inside, _)| inside));
+        base64::encode(Sha256::digest(inside.unwrap_or_default()))
+    };
+    let policy = format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; \
+         img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        hash("script"),
+        hash("style")
+    );
+    HeaderValue::try_from(policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
+});
+
+/// The page itself.
+pub(super) fn page() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(PAGE.as_bytes()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
+    let fixed: [(HeaderName, &'static str); 4] = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+impl Proxy {
+    /// What the page shows a caller.
+    pub(super) async fn overview(
+        &self,
+        caller: Caller,
+        session: Option<&Fingerprint>,
+        now: Timestamp,
+    ) -> Result<Overview, StoreError> {
+        if self.is_one_persons_own() && session.is_none() {
+            return self.whole(now);
+        }
+        let at = Period::at(now, &self.settings.budget.zone);
+        let mut sessions = self.store.sessions(now)?;
+        sessions.retain(|of| Some(&of.subject) == caller.subject.as_ref());
+        let latest = overview::latest(&sessions, now).cloned();
+        let caller = Caller { session: caller.session.or(latest), ..caller };
+        let mut months = BTreeMap::new();
+        if let Some(subject) = &caller.subject {
+            for month in overview::months(at) {
+                let item = self.store.month_of(subject, &month).await?;
+                months.insert(month, item);
+            }
+        }
+        let me = self.report(&caller, session, now).await;
+        let user = caller.session.as_ref().and_then(|session| session.user.clone());
+        let of_key = matches!(self.settings.access, AccessMode::Key(_));
+        let user = user.or_else(|| caller.subject.clone().filter(|_| of_key));
+        let (session, funds) = (caller.session.as_ref(), caller.funds.as_ref());
+        Ok(Overview {
+            now,
+            timezone: self.timezone(),
+            user,
+            me,
+            why: self.why(session, now),
+            caps: overview::caps(funds),
+            days: overview::days(at, &months),
+            detours: overview::detours(&sessions, now),
+            everybody: None,
+        })
+    }
+
+    /// The same of the whole proxy.
+    fn whole(&self, now: Timestamp) -> Result<Overview, StoreError> {
+        let budget = &self.settings.budget;
+        let at = Period::at(now, &budget.zone);
+        let sessions = self.store.sessions(now)?;
+        let mut months = BTreeMap::new();
+        let mut items = Vec::new();
+        for month in overview::months(at) {
+            let mut of_all = self.store.months(&month)?;
+            of_all.retain(|(subject, _)| subject != DEPLOYMENT);
+            let together = overview::together(of_all.iter().map(|(_, item)| item));
+            months.insert(month.clone(), together);
+            if month == at.month() {
+                items = of_all;
+            }
+        }
+        let month = months.get(&at.month()).cloned().unwrap_or_default();
+        let funds = Funds { caps: budget.total, month, at, zone: budget.zone.clone() };
+        let latest = overview::latest(&sessions, now);
+        let limits = self.store.limits(now)?;
+        let me = Report::of((None, Some(&funds)), latest, Vec::new(), None, now);
+        Ok(Overview {
+            now,
+            timezone: self.timezone(),
+            user: None,
+            me,
+            why: self.why(latest, now),
+            caps: overview::caps(Some(&funds)),
+            days: overview::days(at, &months),
+            detours: overview::detours(&sessions, now),
+            everybody: Some(self.everybody(&items, limits, at)),
+        })
+    }
+
+    fn everybody(
+        &self,
+        items: &[(String, Month)],
+        limits: Vec<(LimitKey, Cooldown)>,
+        at: Period,
+    ) -> EverybodyReport {
+        let (month, zone) = (at.month(), self.timezone());
+        let items = items.iter().map(|(subject, item)| (subject.as_str(), item));
+        let cap = self.settings.budget.user.month;
+        let statements = Statements::of((&month, &zone), items, |_, _| cap);
+        let (requests, by_bedrock, _) = self.tallies.all().read();
+        EverybodyReport::of((requests, by_bedrock), &statements, limits)
+    }
+
+    /// Whether whoever reaches the proxy is at this machine, and may see all of it.
+    fn is_one_persons_own(&self) -> bool {
+        let here = self.settings.listen.ip().to_canonical().is_loopback();
+        here && self.settings.access == AccessMode::Open && !self.store.is_shared()
+    }
+
+    fn why(&self, session: Option<&Session>, now: Timestamp) -> Option<String> {
+        session.filter(|session| session.is_on_bedrock(now)).map(words::why)
+    }
+
+    fn timezone(&self) -> String {
+        self.settings.budget.zone.iana_name().unwrap_or("UTC").to_owned()
+    }
+}
