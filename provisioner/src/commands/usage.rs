@@ -100,3 +100,39 @@ fn painted(line: &Line, style: Style) -> String {
         Kind::Title | Kind::Row => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use function::money::budget::Month;
+
+    use super::*;
+
+    #[test]
+    fn two_hundred_users_fit_into_80_columns_with_and_without_colour() {
+        let month = |spent: i64, user: &str| Month {
+            counters: [("m".to_owned(), spent + 1), ("spent".to_owned(), spent)].into(),
+            user: Some(user.to_owned()),
+            ..Month::default()
+        };
+        for users in [0, 1, 200] {
+            let name = |number: i64| format!("{}{number}", "x".repeat(60));
+            let months: Vec<StoredMonth> = (0..users)
+                .map(|number| StoredMonth {
+                    subject: name(number),
+                    month: "2026-11".to_owned(),
+                    item: month(number * 99_999_999, &name(number)),
+                })
+                .collect();
+            let all = statements(("2026-11", "UTC"), &months, |_| Some(MicroDollars(50_000_000)));
+            let lines = view::lines(&all, view::By::User);
+            for line in &lines {
+                let plain = painted(line, Style::Plain);
+                assert!(plain.chars().count() <= 80 && !plain.contains('\x1b'), "{plain}");
+                let colour = painted(line, Style::Colour);
+                assert_eq!(colour.contains("\x1b["), colour != plain);
+                assert!(colour.contains(&plain), "{colour}");
+            }
+            assert!(lines.len() >= usize::try_from(users).unwrap() + 1);
+        }
+    }
+}

@@ -128,6 +128,8 @@ async fn each_right_of_an_operator_that_is_missing_is_named() {
         let steps = [
             world.up(&[]),
             world.up(&["--binary", &two, "--memory", "512", "--reserved-concurrency", "5"]),
+            world.run(&["user", "add", "alice"]),
+            world.run(&["budget", "set", "alice", "9/month"]),
             world.run(&["down", "--yes"]),
         ];
         world.key = root;
