@@ -164,6 +164,20 @@ impl Entries {
     }
 }
 
+impl Entries {
+    /// Why Bedrock has answered, or why it did not where it would have replaced a failure.
+    fn reason(&self) -> Option<String> {
+        let has_failed = self.answer.status.is_some_and(|status| !status.is_success());
+        let refused = match self.costs.budget.filter(|_| has_failed) {
+            Some("used_up") => Some("budget"),
+            Some("unavailable") => Some("budget_unavailable"),
+            _ => None,
+        };
+        let served = self.answer.reason.map(|reason| reason.to_string());
+        served.or_else(|| refused.map(str::to_owned))
+    }
+}
+
 impl AnswerEntries {
     /// What was not as it should be, if anything.
     fn fault(&self) -> Option<&'static str> {
@@ -346,7 +360,7 @@ fn write_event(id: &str, duration: Duration, entries: &Entries) {
         model = entries.request.model,
         stream = entries.request.stream,
         upstream = entries.answer.upstream.map(tracing::field::display),
-        reason = entries.answer.reason.map(tracing::field::display),
+        reason = entries.reason().map(tracing::field::display),
         status = entries.answer.status.map(|status| status.as_u16()),
         attempts = entries.tries.attempts,
         fault = entries.answer.fault(),
@@ -369,7 +383,7 @@ fn write_event(id: &str, duration: Duration, entries: &Entries) {
 /// The line in one sentence: who answered, why not Anthropic, and what went wrong.
 fn message(entries: &Entries) -> String {
     let who = entries.answer.upstream.map_or_else(|| "the proxy".to_owned(), |u| u.to_string());
-    let why = entries.answer.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    let why = entries.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
     let end = entries.answer.fault().map(|fault| format!(" ({fault})")).unwrap_or_default();
     format!("answered by {who}{why}{end}")
 }

@@ -79,7 +79,7 @@ pub(super) fn line(
 /// What the line says in words, numbers and labels.
 fn fields(entries: &Entries) -> Map<String, Value> {
     let upstream = entries.answer.upstream.map(|upstream| upstream.to_string());
-    let reason = entries.answer.reason.map(|reason| reason.to_string());
+    let reason = entries.reason();
     let fields = [
         ("call", Some(entries.request.call.into())),
         ("user", entries.request.user.clone().map(Value::from)),

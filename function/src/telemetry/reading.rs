@@ -19,7 +19,7 @@ pub struct RequestLine {
     pub stream: bool,
     /// Who answered; `None` is the proxy itself.
     pub upstream: Option<String>,
-    /// Why it was not Anthropic.
+    /// Why it was not Anthropic; `budget` or `budget_unavailable` where that kept Bedrock away.
     pub reason: Option<String>,
     pub status: Option<u16>,
     #[serde(default)]

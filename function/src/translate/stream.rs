@@ -20,6 +20,8 @@ pub struct Stream {
     model: String,
     committed: bool,
     finished: bool,
+    /// The stream has said how much it has written.
+    output_told: bool,
     usage: Usage,
     /// How many characters of content have come.
     characters: u64,
@@ -47,6 +49,7 @@ impl Stream {
             model: quoted(requested_model),
             committed: false,
             finished: false,
+            output_told: false,
             usage: Usage::default(),
             characters: 0,
             delta: None,
@@ -64,11 +67,16 @@ impl Stream {
         match &*kind {
             "error" => return Ok(Event::Failed(failure(&event))),
             "message_start" | "message_delta" => {
-                self.usage.update(Usage::found_in(chunk).unwrap_or_default());
+                let usage = Usage::found_in(chunk).unwrap_or_default();
+                // What a stream says of its output at the beginning only holds a place.
+                self.output_told |= kind == "message_delta" && usage.output.is_some();
+                self.usage.update(usage);
             }
             "content_block_delta" => self.characters += characters(&event),
             "message_stop" => {
-                self.usage.update(metrics(&event));
+                let metrics = metrics(&event);
+                self.output_told |= metrics.output.is_some();
+                self.usage.update(metrics);
                 self.finished = true;
             }
             _ => {}
@@ -168,11 +176,11 @@ impl Stream {
 
     /// Returns the token counts that AWS will charge for.
     ///
-    /// A stream that breaks off has not said how much it has written: then it is at least a token
-    /// for every four characters that have come.
+    /// A stream that breaks off, or ends without a word of it, has not said how much it has
+    /// written: then it is at least a token for every four characters that have come.
     pub fn billed(&self) -> Usage {
         let mut billed = self.usage;
-        if !self.finished {
+        if !(self.finished && self.output_told) {
             billed.output = billed.output.max(Some(self.characters.div_ceil(4)));
         }
         billed

@@ -326,6 +326,30 @@ fn a_subscription_is_served_by_both_upstreams() {
     assert_all_well(&world, 3, SUBSCRIPTION);
 }
 
+/// What a developer sees whose budget is used up: Anthropic's limit in the client's own words, and
+/// the same as without a proxy.
+#[test]
+fn a_budget_that_is_used_up_shows_the_native_limit_and_breaks_nothing() {
+    let capped = World::with("BUDGET_USER_MONTH_USD", "0").with("BUDGET_MESSAGE", "ask finops");
+    let (world, plain) = (capped.start(), World::with("BEDROCK_FALLBACK_ENABLED", "false").start());
+    let ask = |world: &World, prompt: &str| {
+        world.anthropic.next([window("5h", 3600)]);
+        Claude::of(world)
+            .with("ANTHROPIC_API_KEY", "")
+            .with("CLAUDE_CODE_OAUTH_TOKEN", SUBSCRIPTION)
+            .asks(prompt)
+    };
+    let (refused, usual) = (ask(&world, "one"), ask(&plain, "one"));
+    assert!(refused.text().contains("hit your 5-hour limit"), "{}", refused.output);
+    assert_eq!((refused.text(), refused.succeeded), (usual.text(), usual.succeeded));
+    assert!(world.bedrock.requests().is_empty());
+    // When the window is over, everything is as before.
+    let claude = Claude::of(&world)
+        .with("ANTHROPIC_API_KEY", "")
+        .with("CLAUDE_CODE_OAUTH_TOKEN", SUBSCRIPTION);
+    assert_answered(&claude.asks("two"), "anthropic heard: two");
+}
+
 /// A subscription's markers last an hour, which not every model of Bedrock takes: what one turn has
 /// learnt, the next one does without.
 #[test]

@@ -394,7 +394,10 @@ fn a_stream_that_breaks_off_costs_what_had_come() {
     let delta = r#"{"type":"message_delta","delta":{},"usage":{"output_tokens":7}}"#;
     let stop = r#"{"type":"message_stop"}"#;
     let (short, long) = (text("four"), text(&"word".repeat(50)));
-    let cases: [(&[&str], u64); 7] = [
+    let wordless = r#"{"type":"message_delta","delta":{}}"#;
+    let metrics = r#"{"type":"message_stop",
+        "amazon-bedrock-invocationMetrics":{"inputTokenCount":100,"outputTokenCount":9}}"#;
+    let cases: [(&[&str], u64); 10] = [
         (&[], 0),
         (&[start], 1),
         (&[start, &short, json, thinking], 4),
@@ -403,6 +406,10 @@ fn a_stream_that_breaks_off_costs_what_had_come() {
         (&[start, &short, delta], 7),
         // What was counted is true, however long the text is.
         (&[start, &long, delta, stop], 7),
+        // What the beginning says of the output only holds a place.
+        (&[start, &long, stop], 50),
+        (&[start, &long, wordless, stop], 50),
+        (&[start, &long, wordless, metrics], 9),
     ];
     for (events, output) in cases {
         let mut stream = Stream::new("claude-opus-5-5");

@@ -189,12 +189,51 @@ async fn a_proxy_that_is_killed_leaves_its_reservation_to_be_seen() {
 }
 
 #[tokio::test]
+async fn of_a_long_answer_each_top_up_is_one_call_and_the_settlement_takes_all_back() {
+    let fake = FakeDynamo::start();
+    let world = on(&fake).with("BUDGET_USER_MONTH_USD", "1").start();
+    world.anthropic.always(limited(120));
+    // 24,000 words of 5 letters are 30,000 tokens, as far as they can be counted on their way:
+    // 4,096 are reserved, then twice 16,384 more.
+    let words = "word ".repeat(24_000);
+    let call = Call::message().with("max_tokens", 64_000).says(&words);
+    assert_eq!(world.call(call).await.upstream(), "bedrock");
+    let updates: Vec<Value> = fake.calls("UpdateItem");
+    let of_budgets = updates
+        .iter()
+        .filter(|call| call["Key"]["pk"]["S"].as_str().is_some_and(|pk| pk.starts_with("budget#")));
+    let entries = |call: &Value, verb: &str| {
+        let expression = call["UpdateExpression"].as_str().unwrap_or_default().to_owned();
+        let values = call["ExpressionAttributeValues"].as_object().expect("it has values").clone();
+        let sets = values.values().filter_map(|value| value["SS"].as_array()).flatten();
+        let names: Vec<String> = sets.map(|entry| entry.as_str().expect("a text").into()).collect();
+        if expression.contains(verb) { names } else { Vec::new() }
+    };
+    let (mut opened, mut closed) = (Vec::new(), Vec::new());
+    for call in of_budgets {
+        if call["UpdateExpression"].as_str().is_some_and(|text| text.contains("DELETE")) {
+            closed.extend(entries(call, "DELETE"));
+        } else {
+            opened.extend(entries(call, "ADD"));
+        }
+    }
+    assert_eq!(opened.len(), 3, "{opened:?}");
+    opened.sort();
+    closed.sort();
+    assert_eq!(opened, closed);
+    // All of them are of the same moment, whichever day it has become meanwhile.
+    let seconds = |entry: &String| entry.rsplit('.').next().map(str::to_owned);
+    assert!(opened.iter().all(|entry| seconds(entry) == seconds(&opened[0])), "{opened:?}");
+}
+
+#[tokio::test]
 async fn a_long_answer_is_topped_up_beside_it_and_never_cut() {
     let mut world = World::with("BUDGET_USER_MONTH_USD", "0.2").start();
     world.anthropic.always(limited(120));
     let words = "word ".repeat(16_000);
     let reply = world.call(Call::message().with("max_tokens", 64_000).says(&words)).await;
     assert_eq!((reply.upstream(), reply.errors().len()), ("bedrock", 0));
+    assert!(reply.body.len() > 80_000, "it is long, and whole");
     let months = months(&mut world);
     assert_eq!((months[0].1.counter("m"), months[0].1.open.len()), (WHOLE, 0));
 }
@@ -253,7 +292,8 @@ async fn the_line_says_what_was_reserved_and_why_not() {
     assert_eq!((first.upstream(), second.reason()), ("bedrock", "budget"));
     let budget = second.header("x-claude-proxy-budget");
     assert!(budget.starts_with("used=0.02; limit=0.02; period=month; "), "{budget}");
-    for said in [r#"budget="ok" reserved_microusd=1"#, r#"budget="used_up""#] {
+    let refused = r#"upstream=anthropic reason=budget status=429"#;
+    for said in [r#"budget="ok" reserved_microusd=1"#, r#"budget="used_up""#, refused] {
         // A line is written when everybody has let go of the request.
         let mut tries = 0;
         while !world.log().contains(said) {

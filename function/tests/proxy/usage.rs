@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use testing::{
-    answer::limited,
+    answer::{limited, ok},
     client::{BOB, Call},
     world::{World, program},
 };
@@ -97,6 +98,24 @@ async fn the_greeting_says_what_the_month_has_cost() {
     world.fallback();
     // A cent that is begun counts.
     assert!(world.log().contains("spent     $0.01 on Bedrock in 20"), "{}", world.log());
+}
+
+#[tokio::test]
+async fn what_a_killed_proxy_was_about_to_spend_is_told_as_unsettled() {
+    let mut world = World::with("BUDGET_USER_MONTH_USD", "50").start();
+    world.anthropic.always(limited(120));
+    world.bedrock.next([ok().pause_after(4, Duration::from_secs(60))]);
+    let mut live = Call::message().at("/u/alice/v1/messages").open(world.address()).await;
+    live.next().await;
+    world.proxy().kill();
+    let (code, table) = usage(&world, &[]);
+    assert_eq!(code, 0, "{table}");
+    assert!(table.contains("$0.02 more is unsettled (1 reservation)"), "{table}");
+    let (_, text) = usage(&world, &["--json"]);
+    let told: Value = serde_json::from_str(&text).expect("it is JSON");
+    let alice = &told["users"][0];
+    assert_eq!((&alice["user"], &alice["cost_usd"]), (&json!("alice"), &json!(0)));
+    assert!(alice["unsettled_usd"].as_f64().is_some_and(|left| left > 0.0169), "{told}");
 }
 
 #[tokio::test]

@@ -279,8 +279,12 @@ impl<'a> Life<'a> {
                 6 => self.arrive().await,
                 _ => self.today = tomorrow(self.today),
             }
-            self.compare().await;
+            // A file is read again only when all has happened to it.
+            if !matches!(self.store, Store::Embedded(_)) {
+                self.compare().await;
+            }
         }
+        self.compare().await;
     }
 
     async fn reserve(&mut self) {
