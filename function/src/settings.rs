@@ -130,7 +130,7 @@ impl Settings {
             max_retry_wait: seconds(&mut env, "MAX_RETRY_WAIT_SECONDS", 10, (0, 60)),
             store,
             store_patience: env
-                .read("RATE_LIMIT_STORE_TIMEOUT_MS", |text| value::milliseconds(text, (50, 10_000)))
+                .read("RATE_LIMIT_STORE_TIMEOUT_MS", |text| value::milliseconds(text, (50, 60_000)))
                 .unwrap_or(Duration::from_millis(250)),
             upstream_url: env
                 .read("ANTHROPIC_UPSTREAM_URL", value::upstream_url)

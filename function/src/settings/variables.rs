@@ -68,7 +68,7 @@ pub const VARIABLES: [Variable; 29] = [
         name: "RATE_LIMIT_STORE_TIMEOUT_MS",
         default: "`250`",
         meaning: "how long a request waits for the table before it goes on without it; writes, and \
-                  a proxy key that was not seen lately, have four times as long. 50 to 10000",
+                  a proxy key that was not seen lately, have four times as long. 50 to 60000",
     },
     Variable {
         name: "ANTHROPIC_UPSTREAM_URL",

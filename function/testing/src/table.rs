@@ -1,7 +1,7 @@
 //! How does a test put a proxy on a table, and what is remembered there?
 //!
 //! An emulator is slow, and so is a machine that works on much else: here a table is waited for as
-//! long as the settings allow. Tests of what a table costs that does not answer set their own
+//! long as a client waits. Tests of what a table costs that does not answer set their own
 //! `RATE_LIMIT_STORE_TIMEOUT_MS`.
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ use jiff::SignedDuration;
 use crate::{moto, world::Plan};
 
 /// How long a table is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The settings of an instance on a table.
 pub const fn settings<'a>(url: &'a str, table: &'a str) -> [(&'a str, &'a str); 4] {
@@ -28,7 +28,7 @@ pub const fn settings<'a>(url: &'a str, table: &'a str) -> [(&'a str, &'a str); 
         ("RATE_LIMIT_STORE", "dynamodb"),
         ("RATE_LIMIT_TABLE_NAME", table),
         ("AWS_ENDPOINT_URL_DYNAMODB", url),
-        ("RATE_LIMIT_STORE_TIMEOUT_MS", "10000"),
+        ("RATE_LIMIT_STORE_TIMEOUT_MS", "30000"),
     ]
 }
 

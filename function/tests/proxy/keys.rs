@@ -203,7 +203,7 @@ async fn a_removed_key_is_not_brought_back_by_a_read_that_ends_late() {
 async fn who_is_not_let_in_waits_for_what_is_under_way_too() {
     let fake = FakeDynamo::start();
     break_all(&fake, &ok().head_after(Duration::from_secs(10)));
-    let world = keyed(&fake.url()).with("RATE_LIMIT_STORE_TIMEOUT_MS", "10000").start();
+    let world = keyed(&fake.url()).with("RATE_LIMIT_STORE_TIMEOUT_MS", "30000").start();
     // The start itself waits for half a second.
     world.fallback();
     let first = world.call(by_header("ccp_short")).await;
@@ -276,7 +276,7 @@ async fn serves_whom_it_knows(name: &str, world: &World) {
 
 /// A proxy that takes keys from a table in which Alice has one.
 fn alone() -> (FakeDynamo, World) {
-    within("10000")
+    within("30000")
 }
 
 /// The same with so many milliseconds for a table that does not answer.

@@ -226,7 +226,7 @@ async fn a_body_behind_a_key_that_nobody_has_judged_takes_no_room() {
         ("ANTHROPIC_UPSTREAM_URL", anthropic.url().as_str()),
         ("ACCESS_MODE", "key"),
         ("RATE_LIMIT_STORE", "dynamodb"),
-        ("RATE_LIMIT_STORE_TIMEOUT_MS", "10000"),
+        ("RATE_LIMIT_STORE_TIMEOUT_MS", "30000"),
     ]
     .map(|(name, value)| (name.into(), value.into()));
     let settings = Settings::from_vars(vars, Options::default(), None).expect("they are good");

@@ -51,7 +51,7 @@ fn on_stack(world: &World, emulator: Emulator) -> [(&'static str, String); 6] {
         ("RATE_LIMIT_TABLE_NAME", world.table()),
         ("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{}", emulator.address())),
         // An emulator is slow.
-        ("RATE_LIMIT_STORE_TIMEOUT_MS", "10000".to_owned()),
+        ("RATE_LIMIT_STORE_TIMEOUT_MS", "30000".to_owned()),
         ("ACCESS_MODE", "key".to_owned()),
         ("ACCESS_OPEN_ANYWHERE", String::new()),
     ]
