@@ -58,6 +58,8 @@ impl Body {
     /// Ends an answer before its end, and settles what it has cost.
     pub async fn give_up(mut self) {
         self.content = content::full(Bytes::new());
+        // What it has not written yet is left like all the rest.
+        self.ledger = None;
         if let Some(store) = self.store.take() {
             futures_util::future::join_all(store.take_late()).await;
         }

@@ -53,6 +53,19 @@ async fn an_answer_that_is_never_heard_costs_its_reservation() {
 }
 
 #[tokio::test]
+async fn a_success_that_cannot_be_read_costs_its_reservation() {
+    let world = World::with("BUDGET_USER_MONTH_USD", "1").start();
+    world.anthropic.always(limited(120));
+    // It is an object, and no message.
+    world.bedrock.next([refused(200, "None", "hello")]);
+    let reply = world.call(Call::message().whole()).await;
+    assert_eq!((reply.status, reply.header("x-claude-proxy-cost")), (429, ""));
+    let told = told(&world).await;
+    assert_eq!((&told["cost_usd"], &told["requests"]), (&json!(0), &json!(0)));
+    assert!(told["unsettled_usd"].as_f64().is_some_and(|left| left > 0.0169), "{told}");
+}
+
+#[tokio::test]
 async fn a_second_region_adds_to_what_the_first_may_have_cost() {
     for (first, unsettled) in [(ok().cut_after(0), 0.0169), (throttled(), 0.0)] {
         let plan = World::with("BUDGET_USER_MONTH_USD", "1").with("BUDGET_TOTAL_DAY_USD", "1");
