@@ -4,34 +4,27 @@
 //! with, and shown before it is done. Where it touches rights, the role's policy goes first; where
 //! it lets strangers knock, what is reserved for them does.
 
+pub(super) mod edit;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use function::settings::{VARIABLES, Variable};
 use serde_json::{Value, json};
 
-use super::deployed::{Deployed, partly};
-use super::{Exit, Failure, Session, room};
-use crate::aws::values::Concurrency;
-use crate::aws::{CloudError, Kind};
+use super::deployed::Deployed;
+use super::{Exit, Failure, Session, room, up};
+use crate::aws::Clients;
 use crate::cli::ConfigCommand;
-use crate::engine::Address;
 use crate::engine::Resource as _;
-use crate::engine::document;
-use crate::engine::plan::{self, Change, Danger, Fields, Plan};
+use crate::engine::part::{Pair, Part};
+use crate::engine::plan::{self, Plan};
+use crate::engine::walk;
 use crate::engine::words::clean;
-use crate::resources::function::{Function, FunctionLive};
-use crate::resources::role::Role;
-use crate::stack::rights;
 use crate::stack::settings::{Environment, LOCAL, OWNED, refusal};
-use crate::stack::{ROLE_POLICY, for_strangers};
+use crate::stack::{Stack, for_strangers, rights};
 use crate::view::columns::columns;
 use crate::view::printer::Printer;
-
-/// Variables by name.
-pub(super) type Variables = BTreeMap<String, String>;
-
-/// What decides which models the role may ask, and where.
-const RIGHTS: [&str; 3] = ["BEDROCK_REGIONS", "BEDROCK_PROFILE_PREFIX", "BEDROCK_MODEL_MAP"];
+use edit::{Rights, SettingsEdit, Variables, VariablesSpec, problems};
 
 pub(super) async fn run(session: &mut Session, command: ConfigCommand) -> Result<Exit, Failure> {
     match command {
@@ -39,7 +32,7 @@ pub(super) async fn run(session: &mut Session, command: ConfigCommand) -> Result
         ConfigCommand::Set { settings } => {
             let edit = Environment::parse(settings.iter().map(String::as_str)).map_err(usage)?;
             let edit = edit.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-            change(session, &SettingsEdit { set: edit.collect(), unset: BTreeSet::new() }).await
+            change(session, SettingsEdit { set: edit.collect(), unset: BTreeSet::new() }).await
         }
         ConfigCommand::Unset { names } => {
             let unset: BTreeSet<String> = names.into_iter().collect();
@@ -48,7 +41,7 @@ pub(super) async fn run(session: &mut Session, command: ConfigCommand) -> Result
             if !refused.is_empty() {
                 return Err(usage(refused));
             }
-            change(session, &SettingsEdit { set: Variables::new(), unset }).await
+            change(session, SettingsEdit { set: BTreeMap::new(), unset }).await
         }
     }
 }
@@ -58,57 +51,7 @@ fn usage(problems: Vec<String>) -> Failure {
         .hint("`config list` shows all settings; the README says what they mean")
 }
 
-/// What is to be different.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct SettingsEdit {
-    set: Variables,
-    unset: BTreeSet<String>,
-}
-
-impl SettingsEdit {
-    /// The whole environment, changed; all else stays. What is wrong already and stays so is no
-    /// reason not to mend the rest.
-    fn merged(&self, live: &Variables) -> Result<Variables, Vec<String>> {
-        let strange = self.strange().filter(|name| !live.contains_key(*name));
-        let strange: Vec<String> = strange.filter_map(|name| refusal(name)).collect();
-        if !strange.is_empty() {
-            return Err(strange);
-        }
-        let mut merged = live.clone();
-        merged.retain(|name, _| !self.unset.contains(name));
-        merged.extend(self.set.clone());
-        let known = problems(live);
-        let new: Vec<String> =
-            problems(&merged).into_iter().filter(|problem| !known.contains(problem)).collect();
-        if new.is_empty() { Ok(merged) } else { Err(new) }
-    }
-
-    /// What is to be unset, and is no setting.
-    fn strange(&self) -> impl Iterator<Item = &String> {
-        self.unset.iter().filter(|name| refusal(name).is_some())
-    }
-
-    fn touches(&self, name: &str) -> bool {
-        self.set.contains_key(name) || self.unset.contains(name)
-    }
-
-    fn touches_rights(&self) -> bool {
-        RIGHTS.iter().any(|name| self.touches(name))
-    }
-
-    /// What is to be reserved for the function, so that strangers find no more than that.
-    fn reserves(&self, merged: &Variables, live: &FunctionLive) -> Option<Concurrency> {
-        let unreserved = self.touches("ACCESS_MODE") && live.concurrency.is_none();
-        for_strangers(merged).filter(|_| unreserved)
-    }
-}
-
-/// What the function would say of these when it starts.
-fn problems(environment: &Variables) -> Vec<String> {
-    Environment::check_whole(environment).err().unwrap_or_default()
-}
-
-async fn change(session: &mut Session, edit: &SettingsEdit) -> Result<Exit, Failure> {
+async fn change(session: &mut Session, edit: SettingsEdit) -> Result<Exit, Failure> {
     // Whether what is no setting is there nevertheless, only AWS can tell.
     let deployed = Deployed::connect(session).await.map_err(|failure| {
         let strange: Vec<String> = edit.strange().filter_map(|name| refusal(name)).collect();
@@ -120,16 +63,7 @@ async fn change(session: &mut Session, edit: &SettingsEdit) -> Result<Exit, Fail
     })?;
     let live = deployed.function().await?;
     let merged = edit.merged(&live.environment).map_err(usage)?;
-    let role = &deployed.stack.role;
-    let policy = match edit.touches_rights() {
-        true => Some(policy(&deployed, &merged)?),
-        false => None,
-    };
-    let mut changes = Vec::new();
-    if let Some(policy) = &policy {
-        changes.push(rights_change(&deployed, role, policy).await?);
-    }
-    let function = &deployed.names.function;
+    let policy = if edit.touches_rights() { Some(policy(&deployed, &merged)?) } else { None };
     let reserved = match edit.reserves(&merged, &live) {
         Some(number) if !room::has(number, &deployed.reader).await => {
             session.printer.progress(&format!("note: {}", room::without(number.get())));
@@ -137,8 +71,21 @@ async fn change(session: &mut Session, edit: &SettingsEdit) -> Result<Exit, Fail
         }
         reserved => reserved,
     };
-    changes.push(settings_change(function, (&live.environment, &merged), reserved));
-    let plan = Plan { changes };
+    let Stack { role, function, .. } = deployed.stack.clone();
+    let there = match &policy {
+        Some(_) => Some(deployed.ours(&role, role.read(&deployed.reader).await)?),
+        None => None,
+    };
+    let (rights, settings) = (Rights(role), Variables(function));
+    let own = edit.clone();
+    let merge = Box::new(move |live: &BTreeMap<String, String>| own.merged(live));
+    let variables = VariablesSpec { merge, reserved, after: vec![rights.address()] };
+    let parts: Vec<Box<dyn Part<Clients> + '_>> = vec![
+        Box::new(Pair { resource: &rights, spec: policy.as_ref(), live: there.as_ref() }),
+        Box::new(Pair { resource: &settings, spec: Some(&variables), live: Some(&live) }),
+    ];
+    let parts: Vec<_> = parts.into_iter().skip(usize::from(policy.is_none())).collect();
+    let plan = Plan { changes: parts.iter().map(|part| part.diff()).collect() };
     session.report = plan.json();
     let printer = session.printer;
     printer.text(plan::text(&plan, printer.stdout_style()).trim_end());
@@ -146,31 +93,18 @@ async fn change(session: &mut Session, edit: &SettingsEdit) -> Result<Exit, Fail
         return Ok(Exit::Done);
     }
     let writer = deployed.writer(session);
-    if let Some(policy) = policy.filter(|_| plan.pending().any(|c| c.address == role.address())) {
-        printer.progress(&format!("  updating {}", role.address()));
-        let written = role.write_policy(ROLE_POLICY, &policy, &writer).await;
-        written.map_err(|error| partly(error.at(&role.address()), &writer))?;
-    }
-    let address = Address::new("lambda", function);
-    printer.progress(&format!("  updating {address}"));
-    if let Some(number) = reserved {
-        let done = Function::guarantee(function, number, &writer).await;
-        done.map_err(|error| partly(error.at(&address), &writer))?;
-    }
-    let merge = |live: &Variables| {
-        edit.merged(live).map_err(|problems| {
-            let why = format!("somebody else has just changed it: {}", problems.join("; "));
-            CloudError::new(Kind::Other, why)
-        })
-    };
-    let done = Function::configure(function, merge, &writer).await;
-    done.map_err(|error| partly(error.at(&address), &writer))?;
-    told(printer, edit, &merged, live.concurrency);
+    up::conclude(walk::up(&parts, &plan, &writer, false).await, &plan, &writer)?;
+    told(printer, &edit, &merged, live.concurrency);
     Ok(Exit::Done)
 }
 
 /// Says what came of it, and what is left to do.
-fn told(printer: Printer, edit: &SettingsEdit, merged: &Variables, reserved: Option<i32>) {
+fn told(
+    printer: Printer,
+    edit: &SettingsEdit,
+    merged: &BTreeMap<String, String>,
+    reserved: Option<i32>,
+) {
     let left = problems(merged);
     printer.progress(if left.is_empty() {
         "The function runs with it."
@@ -187,38 +121,9 @@ fn told(printer: Printer, edit: &SettingsEdit, merged: &Variables, reserved: Opt
 }
 
 /// The role's one policy, for these variables.
-fn policy(deployed: &Deployed, environment: &Variables) -> Result<Value, Failure> {
+fn policy(deployed: &Deployed, environment: &BTreeMap<String, String>) -> Result<Value, Failure> {
     let (account, names) = (&deployed.cloud.account, &deployed.names);
     rights::execution(account, names, environment).map_err(|error| usage(vec![error.to_string()]))
-}
-
-async fn rights_change(
-    deployed: &Deployed,
-    role: &Role,
-    policy: &Value,
-) -> Result<Change, Failure> {
-    let live = deployed.ours(role, role.read(&deployed.reader).await)?;
-    let before = live.policies.get(ROLE_POLICY.as_str()).cloned().unwrap_or_default();
-    let widens = document::widens(&before, policy);
-    let fields = Fields::new().field(format!("Policies.{ROLE_POLICY}"), before, policy.clone());
-    Ok(Change::compare(role.address(), fields).flag(Danger::WidensRights, widens))
-}
-
-/// Before and after of each variable that differs, and what is reserved anew; what may be a secret
-/// is not shown.
-pub(super) fn settings_change(
-    function: &str,
-    (before, after): (&Variables, &Variables),
-    reserved: Option<Concurrency>,
-) -> Change {
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let reserved = reserved.map(Concurrency::get);
-    let fields = Fields::new().field("ReservedConcurrentExecutions", None::<i32>, reserved);
-    let fields = names.into_iter().fold(fields, |fields, name| {
-        let (was, is) = (before.get(name), after.get(name));
-        fields.field(format!("Environment.{name}"), was.cloned(), is.cloned())
-    });
-    Change::compare(Address::new("lambda", function), fields)
 }
 
 async fn list(session: &mut Session) -> Result<Exit, Failure> {
@@ -258,7 +163,7 @@ impl SettingRow {
 }
 
 /// All settings that mean something on Lambda, then what else is in the environment.
-fn rows(environment: &Variables) -> Vec<SettingRow> {
+fn rows(environment: &BTreeMap<String, String>) -> Vec<SettingRow> {
     let value = |name: &str| environment.get(name).map(|value| plan::shown(name, value));
     let ours = VARIABLES.iter().filter(|variable| !LOCAL.contains(&variable.name));
     let ours = ours.map(|variable| SettingRow {
@@ -314,9 +219,6 @@ mod tests {
 
     #[test]
     fn what_may_be_a_secret_is_not_shown() {
-        let change =
-            settings_change("f", (&variables(&[]), &variables(&[("PROXY_KEYS", "a:00")])), None);
-        assert_eq!(change.fields[0].after, "(hidden)");
         let rows = rows(&variables(&[("PROXY_KEYS", "a:00,b:11")]));
         let row = rows.iter().find(|row| row.name == "PROXY_KEYS").unwrap();
         assert_eq!(row.value.as_deref(), Some("(hidden)"));
@@ -333,7 +235,7 @@ mod tests {
         assert_eq!(row("AWS_X").default, None);
     }
 
-    fn variables(pairs: &[(&str, &str)]) -> Variables {
+    fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 }

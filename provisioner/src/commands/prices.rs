@@ -3,7 +3,7 @@
 //! A price that has changed changes nothing by itself: a cap would silently mean something else.
 //! Only `--write` and a yes put what AWS asks into the function's settings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use function::clock;
 use function::money::prices::{CHECKED_ON, Row, Scope, rows};
@@ -13,15 +13,16 @@ use function::translate::model::Model;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
-use super::config::{Variables, settings_change};
-use super::deployed::{Deployed, partly};
-use super::{Exit, Failure, Session};
-use crate::aws::{CloudError, Kind};
+use super::config::edit::{Variables, VariablesSpec};
+use super::deployed::Deployed;
+use super::{Exit, Failure, Session, up};
+use crate::aws::{Clients, Kind};
 use crate::cli::PricesArgs;
+use crate::engine::part::{Pair, Part};
 use crate::engine::plan::{self, Plan};
+use crate::engine::walk;
 use crate::engine::words::cut;
 use crate::proxy::offers::{self, Difference, Offers, TokenKind};
-use crate::resources::function::Function;
 use crate::stack::settings::Environment;
 use crate::view::columns::columns;
 use crate::view::{money, number};
@@ -261,8 +262,8 @@ async fn write(
     settings: &FunctionSettings,
     judged: &[(Difference, Option<&str>)],
 ) -> Result<Exit, Failure> {
-    let fit: Vec<&Difference> =
-        judged.iter().filter(|(_, unfit)| unfit.is_none()).map(|(one, _)| one).collect();
+    let fit = judged.iter().filter(|(_, unfit)| unfit.is_none());
+    let fit: Vec<Difference> = fit.map(|(one, _)| one.clone()).collect();
     session.report.insert("written".to_owned(), 0.into());
     if fit.is_empty() {
         session.printer.text("Nothing to store.");
@@ -274,25 +275,30 @@ async fn write(
         return Err(Failure::new(Exit::Refused, message).hint(hint));
     }
     let live = deployed.function().await?;
-    let merged = merged(&live.environment, &fit).map_err(|why| Failure::new(Exit::Failed, why))?;
-    let change = settings_change(&deployed.names.function, (&live.environment, &merged), None);
-    let plan = Plan { changes: vec![change] };
+    merged(&live.environment, &fit).map_err(|why| Failure::new(Exit::Failed, why))?;
+    let (variables, own) = (Variables(deployed.stack.function.clone()), fit.clone());
+    let merge = Box::new(move |live: &BTreeMap<String, String>| {
+        merged(live, &own).map_err(|why| vec![why])
+    });
+    let spec = VariablesSpec { merge, reserved: None, after: Vec::new() };
+    let pair = Pair { resource: &variables, spec: Some(&spec), live: Some(&live) };
+    let parts: Vec<Box<dyn Part<Clients> + '_>> = vec![Box::new(pair)];
+    let plan = Plan { changes: parts.iter().map(|part| part.diff()).collect() };
     let printer = session.printer;
     printer.progress(plan::text(&plan, printer.stderr_style()).trim_end());
     session.consent(&format!("Store {}?", number(fit.len(), "rate"))).await?;
     let writer = deployed.writer(session);
-    let merge = |live: &Variables| {
-        self::merged(live, &fit).map_err(|why| CloudError::new(Kind::Other, why))
-    };
-    let done = Function::configure(&deployed.names.function, merge, &writer).await;
-    done.map_err(|error| partly(error, &writer))?;
+    up::conclude(walk::up(&parts, &plan, &writer, false).await, &plan, &writer)?;
     session.report.insert("written".to_owned(), fit.len().into());
     printer.text(format!("Stored {}: the function books by it.", number(fit.len(), "rate")));
     Ok(Exit::Done)
 }
 
 /// The variables with these rates in them; what is there of others stays.
-fn merged(live: &Variables, fit: &[&Difference]) -> Result<Variables, String> {
+fn merged(
+    live: &BTreeMap<String, String>,
+    fit: &[Difference],
+) -> Result<BTreeMap<String, String>, String> {
     let text = live.get(SETTING).map_or("", |text| text.trim());
     let text = if text.is_empty() { "{}" } else { text };
     let mut prices: Map<String, Value> = serde_json::from_str(text)
@@ -328,19 +334,23 @@ mod tests {
         let opus = one("claude-opus-5-5", TokenKind::Input, 4_000_000);
         let fable = one("claude-fable-5-2", TokenKind::CacheRead, 137_500);
         let there = r#"{"us.anthropic.claude-opus-5-5": {"input": 9, "output": 20.5}}"#;
-        let live = Variables::from([
+        let live = BTreeMap::from([
             (SETTING.to_owned(), there.to_owned()),
             ("LOG_LEVEL".to_owned(), "warn".to_owned()),
         ]);
-        let stored = merged(&live, &[&opus, &fable]).unwrap();
+        let stored = merged(&live, &[opus.clone(), fable.clone()]).unwrap();
         let prices: Value = serde_json::from_str(&stored[SETTING]).unwrap();
         let wanted = json!({
             "us.anthropic.claude-opus-5-5": {"input": 4, "output": 20.5},
             "claude-fable-5-2": {"cache_read": 0.1375},
         });
         assert_eq!((&prices, stored["LOG_LEVEL"].as_str()), (&wanted, "warn"));
-        assert_eq!(merged(&stored, &[&opus, &fable]).unwrap(), stored, "done twice it is the same");
-        let broken = Variables::from([(SETTING.to_owned(), "{".to_owned())]);
-        assert!(merged(&broken, &[&opus]).is_err());
+        assert_eq!(
+            merged(&stored, &[opus.clone(), fable]).unwrap(),
+            stored,
+            "done twice it is the same"
+        );
+        let broken = BTreeMap::from([(SETTING.to_owned(), "{".to_owned())]);
+        assert!(merged(&broken, &[opus]).is_err());
     }
 }

@@ -110,7 +110,7 @@ async fn somebody_elses_change_in_between_is_read_and_kept() {
     world.proxy.race("MAX_RETRY_WAIT_SECONDS", "7");
     let set = world.run(&["config", "set", "LOG_LEVEL=warn"]);
     set.expect(0);
-    assert!(set.stderr.contains("trying again"), "{}", set.stderr);
+    assert!(set.stderr.contains("looking again"), "{}", set.stderr);
     let there = environment(&world).await;
     assert_eq!((&there["LOG_LEVEL"][..], &there["MAX_RETRY_WAIT_SECONDS"][..]), ("warn", "7"));
     assert_eq!(there["RATE_LIMIT_STORE"], "dynamodb");

@@ -166,7 +166,6 @@ fn told(world: &World, words: &[&str], ended: &Ended) -> String {
     }
     let filters = [
         (r"http://127\.0\.0\.1:\d\d+", "URL"),
-        (r"\(\d+\.\d s\)", "(TIME)"),
         (r"first byte after \d+ ms", "first byte …"),
         (r"request [0-9A-Za-z-]{16,}", "request ID"),
         (r"sha256:([0-9a-f]{64}|[0-9a-f]{12})\b", "sha256:DIGEST"),

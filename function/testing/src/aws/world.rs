@@ -93,6 +93,7 @@ impl World {
             (r"([A-Z][a-z]{2} \d+ [A-Z][a-z]{2} )?\d\d:\d\d (UTC|[+-]\d\d)(, in \d+ min)?", "WHEN"),
             (r" in \d{4}-\d\d([;\n])", " in MONTH$1"),
             (r#""month": "\d{4}-\d\d""#, r#""month": "MONTH""#),
+            (r"\(\d+\.\d s\)", "(TIME)"),
             (&name, "NAME"),
             // Columns are as wide as what has just been taken out.
             (r"\b {2,}", "  "),
