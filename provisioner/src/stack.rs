@@ -21,7 +21,7 @@ use crate::aws::{Account, Clients, CloudError, Reader};
 use crate::engine::{self, Ownership, Resource as _};
 use crate::resources::alarm::{Alarm, Watches};
 use crate::resources::dashboard::{Dashboard, DashboardSpec};
-use crate::resources::function::{Function, FunctionSpec};
+use crate::resources::function::{Function, FunctionLive, FunctionSpec};
 use crate::resources::image::{Image, ImageSpec};
 use crate::resources::log_group::{LogGroup, LogGroupSpec};
 use crate::resources::permission::{Grant, Permission};
@@ -157,7 +157,7 @@ pub fn declare(
         repository.map(|policy| RepositorySpec { policy, lifecycle: rights::lifecycle() });
     let function = FunctionSpec {
         image: image.digest().cloned(),
-        architecture: architecture(asked, there),
+        architecture: architecture(asked, &stack, there),
         memory: options.memory.given().unwrap_or(MEMORY),
         timeout: options.timeout.given().unwrap_or(TIMEOUT),
         concurrency: options.concurrency.given().or(usual),
@@ -213,11 +213,15 @@ fn over(there: &Observed, insisted: &BTreeMap<String, String>) -> BTreeMap<Strin
     all
 }
 
-/// Which processors: those asked for, else those it runs on, else arm64. What is made of no image
-/// can never be ours, and says nothing.
+/// Which processors: those asked for, else those that ours runs on, else arm64.
 #[must_use]
-pub fn architecture(asked: &Settings, there: &Observed) -> crate::image::Architecture {
-    let deployed = there.function.as_ref().filter(|live| live.is_image);
+pub fn architecture(
+    asked: &Settings,
+    stack: &Stack,
+    there: &Observed,
+) -> crate::image::Architecture {
+    let ours = |live: &&FunctionLive| stack.function.ownership(live) == Ownership::Ours;
+    let deployed = there.function.as_ref().filter(ours);
     let deployed = deployed.and_then(|live| live.architecture.parse().ok());
     asked.architecture.or(deployed).unwrap_or_default()
 }

@@ -157,10 +157,10 @@ impl Session {
             image_source @ (ImageSource::Built(_) | ImageSource::Binary(_)) => image_source,
         };
         self.unless_stopped(async {
-            let function = Stack::named(&settings.name, &cloud.account).function;
-            let function = part::read(&function, &cloud.reader()).await?;
+            let stack = Stack::named(&settings.name, &cloud.account);
+            let function = part::read(&stack.function, &cloud.reader()).await?;
             let there = Observed { function, ..Observed::default() };
-            made(binary, stack::architecture(settings, &there), self.printer).await
+            made(binary, stack::architecture(settings, &stack, &there), self.printer).await
         })
         .await
     }

@@ -73,7 +73,7 @@ pub(super) async fn planned(
     refuse_foreign(&declared.survey(&there), settings.adopt)?;
     refuse_held(held(&declared, &there), "changed")?;
     refuse_missing_image(image, &there)?;
-    refuse_settings(&declared)?;
+    refuse_settings(&declared, settings)?;
     Ok(Planned { declared, there, plan })
 }
 
@@ -252,7 +252,12 @@ async fn prove(
             let wait = format!("{} is not visible everywhere yet", first.address);
             session.printer.waiting(&wait);
         }
-        cloud.reader().rest(2.0).await;
+        let reader = cloud.reader();
+        let rest = async {
+            reader.rest(2.0).await;
+            Ok(())
+        };
+        session.unless_stopped(rest).await?;
     }
 }
 

@@ -78,7 +78,7 @@ const fn patience(kind: Kind) -> Option<f64> {
 
 impl<C> Writer<C> {
     /// Lets time pass, unless it is time to stop.
-    async fn pause(&self, units: f64) -> Result<(), CloudError> {
+    pub(super) async fn pause(&self, units: f64) -> Result<(), CloudError> {
         // Two that wait for the same should not ask at the same moment.
         let units = units * (0.75 + 0.5 * fastrand::f64());
         tokio::select! {

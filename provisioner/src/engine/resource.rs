@@ -133,10 +133,14 @@ pub(super) async fn settle<C, R: Resource<C>>(
             }
             ended => return ended,
         }
-        cloud.reader().rest(1.0).await;
+        cloud.say().waiting("somebody else was quicker: looking again");
+        cloud.pause(1.0).await?;
         live = read_judged(resource, adopt, cloud).await?;
         if live.as_ref().is_some_and(|live| is_kept(resource, spec, live)) {
             return Ok(());
+        }
+        if let Some(why) = live.as_ref().and_then(|live| resource.refuses_change(spec, live)) {
+            return Err(CloudError::new(Kind::Held, why));
         }
     }
     Err(CloudError::new(Kind::Busy, "somebody else changes it all the time"))
@@ -190,7 +194,7 @@ async fn read_judged<C, R: Resource<C>>(
             return Err(stranger(&why));
         }
         cloud.say().waiting("its tags are not visible yet");
-        cloud.reader().rest(1.0).await;
+        cloud.pause(1.0).await?;
     }
 }
 

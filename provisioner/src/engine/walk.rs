@@ -56,7 +56,11 @@ impl<C> Walk<'_, C> {
         let ready = |over: &BTreeSet<Address>| {
             first.iter().all(|first| over.contains(first) || !known(first))
         };
-        drop(over.wait_for(ready).await);
+        // What waits its turn does not begin any more once somebody has said stop.
+        tokio::select! {
+            _ = over.wait_for(ready) => {}
+            () = self.cloud.stop().wait() => {}
+        }
         let address = part.address();
         if let Some(change) = self.plan.pending().find(|change| change.address == address) {
             let settle = async {

@@ -274,6 +274,40 @@ fn a_stop_in_the_middle_leaves_what_has_not_begun() {
     assert!(run(stack.up(&shelf, |_| ())).0.is_empty());
 }
 
+/// Between two tries an hour passes here.
+#[test]
+fn a_stop_is_heard_by_whoever_waits() {
+    for untagged in [true, false] {
+        let (shelf, stack) = (Shelf::default(), stack(1));
+        let (say, heard) = watch::channel(false);
+        let there = run(stack.observe(&shelf));
+        let parts = stack.parts(&there);
+        let plan = Plan { changes: parts.iter().map(|part| part.diff()).collect() };
+        match untagged {
+            true => {
+                let bare = Live { labels: BTreeMap::new(), ..ours(1) };
+                shelf.0.borrow_mut().jars.insert("left".to_owned(), bare);
+            }
+            false => {
+                shelf.0.borrow_mut().faults.insert(0, Fault::Before(Kind::Stale));
+            }
+        }
+        let slow = Reader::new(shelf.clone(), Pace(Duration::from_hours(1)));
+        let quiet = (Say::new(|_| ()), Stop::new(heard));
+        let cloud = Writer::new(shelf.clone(), slow, Changed::default(), quiet);
+        let stop = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            say.send_replace(true);
+        };
+        let walk = walk::up(&parts, &plan, &cloud, false);
+        let both = futures_util::future::join(walk, stop);
+        let (applied, ()) =
+            run(async { tokio::time::timeout(Duration::from_mins(1), both).await }).unwrap();
+        assert_eq!(applied.failed.map(|error| error.kind), Some(Kind::Interrupted));
+        assert!(applied.left.contains(&Address::new("jar", "top")), "{:?}", applied.left);
+    }
+}
+
 #[test]
 fn what_somebody_has_just_made_is_judged_again() {
     let (shelf, stack) = (Shelf::default(), stack(1));

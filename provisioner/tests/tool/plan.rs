@@ -420,6 +420,20 @@ fn declared(settings: &Settings) -> Declaration {
     declared_over(settings, &Observed::default())
 }
 
+/// A stranger's function says nothing of how ours is to be.
+#[test]
+fn only_our_own_function_s_processors_are_remembered() {
+    let mut there = deployed();
+    let function = there.function.as_mut().unwrap();
+    function.architecture = "x86_64".to_owned();
+    let intel = |there: &Observed| {
+        declared_over(&settings(), there).spec.function.unwrap().architecture.name() == "x86_64"
+    };
+    assert!(intel(&there));
+    there.function.as_mut().unwrap().tags.clear();
+    assert!(!intel(&there));
+}
+
 fn declared_over(settings: &Settings, there: &Observed) -> Declaration {
     declare(settings, &account(), there, ImageSpec::Kept(digest()))
 }
