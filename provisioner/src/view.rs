@@ -11,6 +11,7 @@ pub mod removal;
 pub mod screen;
 pub mod state;
 pub mod watch;
+pub mod wrap;
 
 use std::fmt;
 

@@ -7,10 +7,12 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 
 use anstream::{AutoStream, ColorChoice};
+use terminal_size::{Height, Width};
 
 use crate::engine::plan::Style;
 use crate::engine::words::clean;
 use crate::engine::{Message, Say};
+use crate::view::wrap::wrap;
 
 /// A mebibyte, in bytes.
 pub const MIB: f64 = 1024.0 * 1024.0;
@@ -131,13 +133,14 @@ impl Printer {
     /// Prints what was asked for, as text, unless an object is wanted.
     pub fn text(self, text: impl Display) {
         if !self.json {
-            self.data(text);
+            self.data(fitted(text.to_string(), terminal_size::terminal_size_of(io::stdout())));
         }
     }
 
     /// Says what happens.
     pub fn progress(self, text: &str) {
         let clear = if self.terminal { CLEAR } else { "" };
+        let text = fitted(text.to_owned(), terminal_size::terminal_size_of(io::stderr()));
         drop(writeln!(io::stderr(), "{clear}{text}"));
     }
 
@@ -201,6 +204,14 @@ impl Printer {
         if let Some(hint) = hint {
             self.progress(&format!("\n{} {hint}", self.stderr.paint("1;36", "hint:")));
         }
+    }
+}
+
+/// `text` as it fits a terminal, if it goes to one.
+fn fitted(text: String, size: Option<(Width, Height)>) -> String {
+    match size {
+        Some((Width(width @ 1..), _)) => wrap(&text, width.into()),
+        Some(_) | None => text,
     }
 }
 
