@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::aws::CloudError;
+use crate::aws::{CloudError, Kind};
 use crate::engine::plan::Style;
 use crate::engine::words::clean;
 
@@ -36,11 +36,15 @@ pub struct Check {
     pub cause: String,
     /// What to do about it; `None` where nothing has to be done.
     pub cure: Option<String>,
+    /// The action that it could not be made without.
+    #[serde(skip)]
+    pub denied: Option<&'static str>,
 }
 
 impl Check {
     pub(crate) fn ok(name: impl Into<String>, cause: impl Into<String>) -> Self {
-        Self { name: name.into(), state: CheckState::Ok, cause: cause.into(), cure: None }
+        let (name, cause) = (name.into(), cause.into());
+        Self { name, state: CheckState::Ok, cause, cure: None, denied: None }
     }
 
     pub(crate) fn warn(
@@ -49,7 +53,7 @@ impl Check {
         cure: impl Into<String>,
     ) -> Self {
         let cure = Some(cure.into());
-        Self { name: name.into(), state: CheckState::Warn, cause: cause.into(), cure }
+        Self { state: CheckState::Warn, cure, ..Self::ok(name, cause) }
     }
 
     pub(crate) fn fail(
@@ -63,7 +67,13 @@ impl Check {
     /// What could not be asked.
     pub(crate) fn unknown(name: impl Into<String>, error: &CloudError) -> Self {
         let cure = error.hint().unwrap_or_else(|| "nothing, if all else is well".to_owned());
-        Self::warn(name, format!("not checked: {error}"), cure)
+        Self::warn(name, format!("not checked: {error}"), cure).without(error)
+    }
+
+    /// Notes which right was missing, if one was.
+    pub(crate) fn without(self, error: &CloudError) -> Self {
+        let denied = (error.kind == Kind::Denied).then_some(error.action);
+        Self { denied, ..self }
     }
 
     /// One line, and one for the cure.

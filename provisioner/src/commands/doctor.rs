@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Exit, Failure, Session, up};
+use super::{Cause, Exit, Failure, Session, up};
 use crate::aws::Cloud;
 use crate::cli::DoctorArgs;
 use crate::doctor::bedrock::{self, Route};
@@ -58,11 +58,15 @@ async fn check(session: &Session, cloud: &Cloud, settings: &Settings, spend: boo
             }
             Err(failure) => {
                 let cure = failure.hint.clone().unwrap_or_else(|| "run it again".to_owned());
-                vec![Check::fail("stack", failure.message.clone(), cure)]
+                let check = Check::fail("stack", failure.message.clone(), cure);
+                vec![match &failure.cause {
+                    Some(Cause::Call(error)) => check.without(error),
+                    Some(Cause::Message(_)) | None => check,
+                }]
             }
         }
     };
-    let (credentials, clock, rights, tools, bedrock, bought, deployed) = tokio::join!(
+    let (credentials, clock, (rights, denied), tools, bedrock, bought, deployed) = tokio::join!(
         account::credentials(cloud),
         account::clock_and_concurrency(&reader, strangers),
         rights::permissions(cloud, &names),
@@ -78,6 +82,9 @@ async fn check(session: &Session, cloud: &Cloud, settings: &Settings, spend: boo
     all.extend(bedrock);
     all.extend(bought);
     all.extend(deployed);
+    // What follows from a right that is missing has been said with that right.
+    let said = |action: &str| denied.iter().any(|right| right.ends_with(&format!(":{action}")));
+    all.retain(|check| !check.denied.is_some_and(said));
     all
 }
 

@@ -4,7 +4,7 @@ use super::{Exit, Failure};
 use crate::engine::Address;
 use crate::engine::Foreign;
 use crate::resources::image::ImageSpec;
-use crate::stack::settings::Environment;
+use crate::stack::settings::{Environment, Settings};
 use crate::stack::{Declaration, Found, Observed};
 
 /// Refuses to go on if anything is not ours. Names all of it.
@@ -40,13 +40,20 @@ pub(super) fn held(declared: &Declaration, there: &Observed) -> Vec<(Address, St
     parts.iter().filter_map(|part| Some((part.address(), part.refuses_change()?))).collect()
 }
 
-/// A function whose settings are wrong would not start.
-pub(super) fn refuse_settings(declared: &Declaration) -> Result<(), Failure> {
-    if let Some(trouble) = &declared.trouble {
-        return Err(Failure::new(Exit::Usage, trouble.to_string()));
+/// A function whose settings are wrong would not start. Where nothing was typed, what is there
+/// already is wrong.
+pub(super) fn refuse_settings(declared: &Declaration, asked: &Settings) -> Result<(), Failure> {
+    let problems = match &declared.trouble {
+        Some(trouble) => vec![trouble.to_string()],
+        None => Environment::check_whole(&declared.environment).err().unwrap_or_default(),
+    };
+    if problems.is_empty() {
+        return Ok(());
     }
-    Environment::check_whole(&declared.environment)
-        .map_err(|problems| Failure::new(Exit::Usage, problems.join("\n")))
+    let typed = asked.environment.iter().next().is_some();
+    let exit = if typed { Exit::Usage } else { Exit::Preflight };
+    let hint = "`config set` and `config unset` mend what is set; `config list` shows it";
+    Err(Failure::new(exit, problems.join("\n")).hint(hint))
 }
 
 /// An image that is to be deployed again must still be there.

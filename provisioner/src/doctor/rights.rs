@@ -14,20 +14,28 @@ use crate::aws::{Cloud, CloudError, Reader, call};
 use crate::stack::names::Names;
 use crate::stack::rights;
 
-/// Simulates every statement of the operator's policy.
-pub(crate) async fn permissions(cloud: &Cloud, names: &Names) -> Check {
+/// Simulates every statement of the operator's policy; which actions are denied.
+pub(crate) async fn permissions(cloud: &Cloud, names: &Names) -> (Check, BTreeSet<String>) {
+    match denied(cloud, names).await {
+        Ok(denied) => (of_denied(&denied), denied),
+        Err(check) => (check, BTreeSet::new()),
+    }
+}
+
+async fn denied(cloud: &Cloud, names: &Names) -> Result<BTreeSet<String>, Check> {
+    let warn = |cause: &str, cure: &str| Err(Check::warn("permissions", cause, cure));
     let Ok(policy) = rights::operator(&cloud.account, names) else {
-        return Check::warn("permissions", "not checked: a name fits no policy", "use another");
+        return warn("not checked: a name fits no policy", "use another");
     };
     let reader = cloud.reader();
     let principal = match principal(&cloud.caller) {
         Principal::Root => {
             let cure = "use a role or user with policies/operator.json";
-            return Check::warn("permissions", "the root user may do everything", cure);
+            return warn("the root user may do everything", cure);
         }
         Principal::Unknown => {
             let cure = "compare with policies/operator.json";
-            return Check::warn("permissions", "not checked: IAM simulates no such caller", cure);
+            return warn("not checked: IAM simulates no such caller", cure);
         }
         Principal::User(arn) => arn,
         Principal::Role(name) => {
@@ -38,12 +46,9 @@ pub(crate) async fn permissions(cloud: &Cloud, names: &Names) -> Check {
     let asked = statements.iter().map(|statement| simulate(&principal, statement, &reader));
     let mut denied = BTreeSet::new();
     for answer in join_all(asked).await {
-        match answer {
-            Ok(actions) => denied.extend(actions),
-            Err(error) => return Check::unknown("permissions", &error),
-        }
+        denied.extend(answer.map_err(|error| Check::unknown("permissions", &error))?);
     }
-    of_denied(&denied)
+    Ok(denied)
 }
 
 /// Judges by what is denied.

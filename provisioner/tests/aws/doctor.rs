@@ -11,6 +11,7 @@ use provisioner::stack::names::Names;
 use provisioner::stack::rights;
 use serde_json::{Value, json};
 use testing::aws::emulator::Emulator::{self, MiniStack, Moto};
+use testing::aws::proxy::Refusal;
 use testing::aws::world::{Ended, World};
 
 #[test]
@@ -242,6 +243,25 @@ async fn rights_are_simulated_and_what_is_denied_is_named() {
     let check = run(&key, &secret);
     assert_eq!(check["state"], "fail");
     assert_eq!(check["cause"], "denied: ecr:PutImage");
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_told_once() {
+    let world = world(MiniStack);
+    for right in ["iam:GetRole", "lambda:GetAccountSettings", "bedrock:ListInferenceProfiles"] {
+        let (key, secret) = user(&world, |action| action != right).await;
+        world.proxy.refuse(&right.replace(':', "."), Refusal::denied());
+        let mut command = world.command(&["doctor", "--json"]);
+        command.env("AWS_ACCESS_KEY_ID", key).env("AWS_SECRET_ACCESS_KEY", secret);
+        let ended: Ended = command.output().unwrap().into();
+        world.proxy.relent();
+        ended.expect(4);
+        let all = ended.json()["checks"].as_array().unwrap().clone();
+        let action = right.split_once(':').unwrap().1;
+        let said = all.iter().filter(|check| check.to_string().contains(action));
+        let said: Vec<_> = said.map(|check| check["name"].clone()).collect();
+        assert_eq!(said, ["permissions"], "{right}: {all:?}");
+    }
 }
 
 /// Somebody with the operator's policy, as far as `may` says. Returns an access key.

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use provisioner::aws::Account;
+use provisioner::stack::Stack;
+use provisioner::stack::names::Name;
 use serde_json::{Value, json};
 use testing::aws::emulator::Emulator::{MiniStack, Moto};
 use testing::aws::proxy::Refusal;
@@ -75,7 +78,6 @@ fn finishes_all_the_same((prepare, run): Course) {
 
 #[test]
 #[ignore = "minutes: scripts/crash-matrix runs it"]
-#[expect(clippy::print_stdout, reason = "the figures say how many changes there are")]
 fn the_whole_matrix_of_servers_that_fail() {
     for (prepare, run) in COURSES {
         let names = changes(prepare, run);
@@ -144,6 +146,45 @@ fn an_image_that_stays_is_named_with_ecr_s_own_code() {
         world.up(&["--binary", &last]).expect(0);
         world.proxy.instead("ecr.BatchDeleteImage", gone);
         world.run(&["down", "--yes"]).expect(0);
+    }
+}
+
+/// AWS may give a list in another order, with more in it than it was told, or in pages.
+#[test]
+fn an_answer_in_another_form_is_no_drift() {
+    for emulator in [MiniStack, Moto] {
+        let world = World::new(emulator);
+        world.up(&["--dashboard"]).expect(0);
+        world.proxy.rewrite("cloudwatch.DescribeAlarms", |answer| {
+            for alarm in answer["MetricAlarms"].as_array_mut().unwrap() {
+                for metric in alarm["Metrics"].as_array_mut().into_iter().flatten() {
+                    metric["AccountId"] = json!("000000000000");
+                }
+                if let Some(metrics) = alarm["Metrics"].as_array_mut() {
+                    metrics.reverse();
+                }
+                alarm["ActionsEnabled"] = json!(true);
+                alarm["Threshold"] = json!(alarm["Threshold"].as_f64());
+            }
+        });
+        let name: Name = world.name.parse().unwrap();
+        let text = |text: &str| text.to_owned();
+        let account = Account { id: text("1"), region: text("us-east-1"), partition: text("aws") };
+        let id = if emulator == Moto { "123456789012" } else { "000000000000" };
+        let table = Stack::named(&name, &Account { id: text(id), ..account }).table;
+        world.proxy.instead("dynamodb.ListTagsOfResource", move |asked| {
+            let pairs = table.tags.pairs();
+            let tags = pairs.map(|(key, value)| json!({"Key": key, "Value": value}));
+            match asked["NextToken"].as_str() {
+                None => json!({"Tags": [tags[2]], "NextToken": "more"}),
+                Some("more") => json!({"Tags": [tags[0]], "NextToken": "most"}),
+                Some(_) => json!({"Tags": [tags[1]]}),
+            }
+        });
+        assert!(world.plan().is_empty(), "{emulator:?}: {:?}", world.plan());
+        world.proxy.take_journal();
+        world.up(&["--dashboard"]).expect(0);
+        assert_eq!(world.proxy.take_journal(), [""; 0], "{emulator:?}");
     }
 }
 

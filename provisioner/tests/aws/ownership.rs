@@ -36,7 +36,11 @@ async fn each_kind_is_refused_and_kept_and_taken_over_when_told_to() {
         for kind in ["iam-role", "ecr", "dynamodb", "lambda"] {
             foreign.make(kind).await;
         }
-        world.up(&["--adopt"]).expect(0);
+        // With all that is in it: the next `down` deletes that.
+        let adopting = world.up(&["--adopt"]);
+        adopting.expect(0);
+        let told = adopting.stderr.matches("somebody else's").count();
+        assert!(told >= 4, "{emulator:?}: {}", adopting.stderr);
         assert!(world.plan().is_empty(), "{:?}", world.plan());
         world.run(&["down", "--yes"]).expect(0);
         assert!(world.is_gone());

@@ -87,14 +87,20 @@ struct State {
 }
 
 /// What is made of an answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 enum Twist {
-    /// The call is not made, and this is said.
-    Instead(fn(&Value) -> Value),
+    /// The call is not made, and what this makes of its body is said.
+    Instead(Arc<dyn Fn(&Value) -> Value + Send + Sync>),
     /// The call is made, and its answer changed.
     Changed(fn(&mut Value)),
     /// The call is made, and a server fails over its answer.
     Lost(u16),
+}
+
+impl std::fmt::Debug for Twist {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Twist")
+    }
 }
 
 /// Somebody who does something once: before the first call after so many mutating ones.
@@ -246,8 +252,8 @@ impl Proxy {
     }
 
     /// Makes no call of this name, and answers it with what `say` makes of its body.
-    pub fn instead(&self, name: &str, say: fn(&Value) -> Value) {
-        self.state().twists.insert(name.to_owned(), Twist::Instead(say));
+    pub fn instead(&self, name: &str, say: impl Fn(&Value) -> Value + Send + Sync + 'static) {
+        self.state().twists.insert(name.to_owned(), Twist::Instead(Arc::new(say)));
     }
 
     /// Changes every answer to calls of this name.
@@ -484,8 +490,8 @@ impl Wire {
         if let Some(refusal) = self.refusal(call) {
             return Ok(call.refused(&refusal));
         }
-        let twist = self.state().twists.get(&call.name).copied();
-        if let Some(Twist::Instead(say)) = twist {
+        let twist = self.state().twists.get(&call.name).cloned();
+        if let Some(Twist::Instead(say)) = &twist {
             let answer = Full::from(say(&call.json()).to_string());
             return Ok(Response::builder().header("content-type", JSON).body(answer).unwrap());
         }
