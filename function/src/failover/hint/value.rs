@@ -26,8 +26,8 @@ const MOMENTS: std::ops::Range<f64> = 1e9..1e13;
 /// What may stand behind a number of seconds.
 const UNITS: [&str; 4] = ["s", "sec", "secs", "seconds"];
 
-/// What can be read of a value that may be a list; a date has a comma of its own, and what follows a
-/// semicolon is said about the value.
+/// What can be read of a value that may be a list; a date has a comma of its own, and what follows
+/// a semicolon is said about the value.
 pub(super) fn items<'a, T>(
     value: &'a str,
     read: impl Fn(&str) -> Option<T> + 'a,
