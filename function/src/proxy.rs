@@ -33,6 +33,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 
 use self::admit::Admitted;
+pub use self::admit::panicked;
 use self::ask::Ask;
 pub use self::body::Body;
 use self::cached_store::CachedStore;

@@ -9,6 +9,7 @@ pub mod bedrock;
 mod bounded;
 mod connection;
 mod connector;
+mod credentials;
 mod pool;
 mod roots;
 mod sdk;

@@ -185,6 +185,15 @@ pub(super) fn busy(full: Full) -> Response<Body> {
     answer.map(|bytes| Body::new(content::full(bytes), None, record))
 }
 
+/// Answers a request that the proxy could not answer for a fault of its own.
+#[must_use]
+pub fn panicked() -> Response<Body> {
+    let record = Record::begin();
+    let message = "The proxy met an error of its own; its log says more.";
+    let answer = Failure::new(ErrorKind::Api, message).into_response(record.id());
+    answer.map(|bytes| Body::new(content::full(bytes), None, record))
+}
+
 impl Proxy {
     /// Answers a request that was not let in.
     pub(super) fn refuse(self: &Arc<Self>, failure: Failure, record: Record) -> Response<Body> {

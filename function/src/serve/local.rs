@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::OptionFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -143,7 +145,11 @@ where
     }
     let client = room.client(&caller::told_apart_by(request.uri(), request.headers()));
     match room.enter(client) {
-        Ok(permit) => proxy.answer(request, Some(permit)).await,
+        Ok(permit) => {
+            // Without this the connection would end without a word.
+            let answer = AssertUnwindSafe(proxy.answer(request, Some(permit))).catch_unwind();
+            answer.await.unwrap_or_else(|_| proxy::panicked())
+        }
         Err(full) => proxy::turned_away(&request, full),
     }
 }

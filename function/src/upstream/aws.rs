@@ -9,8 +9,10 @@ use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_types::retry::ReconnectMode;
 
+use super::credentials::Showable;
 use super::{CONNECT_TIMEOUT, sdk};
 use crate::settings::AwsVariables;
 
@@ -25,7 +27,6 @@ impl Aws {
     /// Reads the settings; no call is made. Where they name no region, it is `other`.
     pub async fn load(other: Option<&str>) -> Self {
         let variables = AwsVariables::from_env();
-        // The SDK takes a blank variable for a value.
         let usual = variables.is_blank("AWS_PROFILE").then_some("default");
         let mut named = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
         let named = named.find_map(|name| variables.get(name)).map(str::to_owned);
@@ -55,13 +56,14 @@ impl Aws {
             .region(region)
             .load()
             .await;
-        let aws = Self { config, variables };
-        if !aws.variables.is_blank("AWS_ENDPOINT_URL") {
-            return aws;
+        let found = config.credentials_provider().map(Showable::new);
+        let mut config = config.to_builder();
+        config.set_credentials_provider(found.map(SharedCredentialsProvider::new));
+        // The SDK takes a blank variable for a value.
+        if variables.is_blank("AWS_ENDPOINT_URL") {
+            config.set_endpoint_url(None);
         }
-        let mut config = aws.config.to_builder();
-        config.set_endpoint_url(None);
-        Self { config: config.build(), ..aws }
+        Self { config: config.build(), variables }
     }
 
     /// Where all services are, if the settings say so.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_config::Region;
-use aws_sdk_bedrockruntime::config::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_bedrockruntime::config::{ProvideCredentials, SharedCredentialsProvider, Token};
 use aws_sdk_bedrockruntime::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::primitives::Blob;
 use aws_sdk_bedrockruntime::primitives::event_stream::EventReceiver;
@@ -21,6 +21,7 @@ use bytes::Bytes;
 
 use super::HEAD_TIMEOUT;
 use super::aws::Aws;
+use super::credentials;
 use crate::reply::ErrorKind;
 use crate::translate::error::{self, BedrockFailure};
 
@@ -72,15 +73,19 @@ impl Bedrock {
         if names.is_empty() {
             return Self { regions: Vec::new(), identity: Identity::Nothing };
         }
-        let token = aws.variables.get(BEARER_TOKEN);
+        let token = aws.variables.get(BEARER_TOKEN).and_then(credentials::shown);
         let client = |name: String| {
             let mut config = config::Builder::from(&aws.config).region(Region::new(name.clone()));
             if aws.variables.is_blank("AWS_ENDPOINT_URL_BEDROCK_RUNTIME") {
                 config.set_endpoint_url(aws.endpoint());
             }
-            // With a blank one the SDK would show a token of no letters.
-            if aws.variables.is_blank(BEARER_TOKEN) {
-                config.set_auth_scheme_preference(Some([AuthSchemeId::new("sigv4")].into()));
+            // The SDK would show it as it is, though it has no letters, or some that nobody can send.
+            match token {
+                Some(token) => config = config.token_provider(Token::new(token, None)),
+                None => {
+                    let scheme = AuthSchemeId::new("sigv4");
+                    config.set_auth_scheme_preference(Some([scheme].into()));
+                }
             }
             (name, Client::from_conf(config.build()))
         };

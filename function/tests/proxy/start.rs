@@ -181,3 +181,50 @@ fn an_open_proxy_listens_only_on_the_loopback() {
     assert!(!status.success());
     assert!(said.contains("ACCESS_OPEN_ANYWHERE"), "{said}");
 }
+
+/// A line end that came along out of a file is no part of a secret.
+#[tokio::test]
+async fn credentials_are_shown_without_what_stands_around_them() {
+    let (id, secret, bearer) =
+        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_BEARER_TOKEN_BEDROCK");
+    let keys = Plan::default().with(id, "AKIDEXAMPLE\n").with(secret, "test\r\n");
+    let token = Plan::default().without(id).without(secret).with(bearer, " bedrock-api-key-test\n");
+    for (plan, shown) in [
+        (keys.with("AWS_SESSION_TOKEN", "token\n"), "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"),
+        (token, "Bearer bedrock-api-key-test"),
+    ] {
+        let world = plan.start();
+        assert!(world.fallback().starts_with("on: "), "{shown}: {}", world.log());
+        world.anthropic.next([limited(120)]);
+        assert_eq!(world.call(Call::message()).await.reason(), "rate_limited", "{shown}");
+        let sent = world.bedrock.requests();
+        assert!(sent[0].header("authorization").starts_with(shown), "{shown}");
+    }
+}
+
+/// Credentials that no header can hold are none: the start says so, and nobody's request suffers.
+#[tokio::test]
+async fn credentials_that_cannot_be_shown_are_none() {
+    let (id, bearer) = ("AWS_ACCESS_KEY_ID", "AWS_BEARER_TOKEN_BEDROCK");
+    let no_key = || Plan::default().without(id).without("AWS_SECRET_ACCESS_KEY");
+    for (name, plan) in [
+        ("a key of two lines", Plan::default().with(id, "AKID\nEXAMPLE")),
+        ("letters of others", Plan::default().with(id, "AKID\u{fc}")),
+        ("a token of two lines", Plan::default().with("AWS_SESSION_TOKEN", "to\nken")),
+        ("an API key of two lines", no_key().with(bearer, "bedrock\napi-key")),
+    ] {
+        let table = testing::dynamo::FakeDynamo::start();
+        let shared =
+            [("AWS_ENDPOINT_URL_DYNAMODB", table.url()), ("RATE_LIMIT_STORE", "dynamodb".into())];
+        let plan = shared.iter().fold(plan, |plan, (name, value)| plan.with(name, value));
+        let world = plan.start();
+        assert!(world.fallback().starts_with("off for now: "), "{name}: {}", world.log());
+        assert_eq!(world.call(Call::message()).await.status, 200, "{name}");
+        world.anthropic.always(limited(120));
+        for call in [Call::message(), Call::message().whole()] {
+            let reply = world.call(call).await;
+            assert_eq!((reply.status, reply.upstream()), (429, "anthropic"), "{name}");
+        }
+        assert!(!world.log().contains("panicked"), "{name}: {}", world.log());
+    }
+}

@@ -283,6 +283,47 @@ struct Flood {
     read: Arc<AtomicUsize>,
 }
 
+/// A body that finds a fault of ours.
+struct Broken;
+
+impl http_body::Body for Broken {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        panic!("a fault of the proxy's own")
+    }
+}
+
+/// A panic ends one request, with an answer; what it held is free again.
+#[tokio::test]
+async fn a_fault_of_the_proxys_own_is_an_answer() {
+    let settings = Settings::from_vars(
+        [("RATE_LIMIT_STORE".into(), "memory".into())],
+        Options::default(),
+        None,
+    );
+    let settings = settings.expect("they are good");
+    let aws = Aws::from(moto::config("http://127.0.0.1:1").await);
+    let store = Store::open(&settings, &aws, clock::now()).expect("it is in memory");
+    let upstream = Anthropic::new(settings.upstream_url.clone());
+    let proxy = Arc::new(Proxy::new(settings, upstream, Bedrock::new(&[], &aws), store));
+    let whole = Capacity { requests: 1, bytes: 1 << 20 };
+    let room = Room::new(whole);
+    for _ in 0..2 {
+        let request = Request::post("/v1/messages").body(Broken).expect("it is a request");
+        let answer = local::answer(Arc::clone(&proxy), room.clone(), request).await;
+        assert_eq!(answer.status(), 500);
+        let body = http_body_util::BodyExt::collect(answer.into_body()).await;
+        let body = body.expect("it is whole").to_bytes();
+        assert!(body.starts_with(b"{\"type\":\"error\",\"error\":{\"type\":\"api_error\""));
+    }
+    assert_eq!(room.free(), whole);
+}
+
 impl http_body::Body for Flood {
     type Data = Bytes;
     type Error = std::convert::Infallible;
