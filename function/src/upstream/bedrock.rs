@@ -79,7 +79,7 @@ impl Bedrock {
             if aws.variables.is_blank("AWS_ENDPOINT_URL_BEDROCK_RUNTIME") {
                 config.set_endpoint_url(aws.endpoint());
             }
-            // The SDK would show it as it is, though it has no letters, or some that nobody can send.
+            // The SDK would show it as it is, without letters or with some that nobody can send.
             match token {
                 Some(token) => config = config.token_provider(Token::new(token, None)),
                 None => {
