@@ -1,5 +1,5 @@
-//! The rules of money that every store keeps, on tables of moto's and of MiniStack's, and ten thousand
-//! orders of events in the file.
+//! The rules of money that every store keeps, on tables of moto's and of `MiniStack`'s, and ten
+//! thousand orders of events in the file.
 
 use function::store::Store;
 use function::store::embedded::EmbeddedStore;
