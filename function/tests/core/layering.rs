@@ -216,47 +216,57 @@ fn the_fence_between_rooms_sees_what_it_forbids() {
     assert_eq!(named_rooms(text).into_iter().collect::<Vec<_>>(), ["aws", "stack", "view"]);
 }
 
-/// One meaning for one name: whoever reads a name anywhere in the crate knows which type it is. The
-/// exceptions, each with its reason; private types within a function are their reader's own.
-const TWICE: [(&str, &str); 0] = [];
+/// One meaning for one name: whoever reads a name anywhere in a crate knows what it is. Which kinds of
+/// names; what is associated with a type is told apart by that type, and an alias of the same name
+/// is the same thing with something filled in.
+const NAMED: [(&str, &[&str]); 2] = [
+    ("function", &["struct", "enum", "type", "trait", "union"]),
+    ("provisioner", &["struct", "enum", "type", "trait", "union", "const", "static"]),
+];
 
 #[test]
-fn no_name_stands_for_two_types_of_the_proxy() {
-    let home = root().join("function").join("src");
-    let mut found = BTreeMap::<String, Vec<String>>::new();
-    for file in sources().into_iter().filter(|file| file.starts_with(&home)) {
-        let place = file.strip_prefix(&home).unwrap().display().to_string();
-        for name in types(&fs::read_to_string(&file).unwrap()) {
-            found.entry(name).or_default().push(place.clone());
+fn a_name_means_one_thing_in_a_crate() {
+    for (package, kinds) in NAMED {
+        let home = root().join(package).join("src");
+        let mut found = BTreeMap::<String, Vec<String>>::new();
+        for file in sources().into_iter().filter(|file| file.starts_with(&home)) {
+            let place = file.strip_prefix(&home).unwrap().display().to_string();
+            for name in defined(&fs::read_to_string(&file).unwrap(), kinds) {
+                found.entry(name).or_default().push(place.clone());
+            }
         }
+        assert!(found.len() > 100, "{found:?}");
+        found.retain(|_, places| places.len() > 1);
+        assert!(found.is_empty(), "{package}: {found:#?}");
     }
-    assert!(found.len() > 100, "{found:?}");
-    found.retain(|name, places| places.len() > 1 && TWICE.iter().all(|(known, _)| known != name));
-    assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]
-fn the_search_for_types_sees_every_form_of_them() {
+fn the_search_for_names_sees_every_form_of_them() {
     let text = "pub struct A<T> {}\nenum B {}\npub(in crate::x) type C = u8;\nunsafe trait D {}\n\
-                pub(super) union E {}\n// struct F\nfn f() {\n    struct G;\n}\nlet structure = 1;";
-    assert_eq!(types(text), ["A", "B", "C", "D", "E"]);
+                pub(super) union E {}\n// struct F\nfn f() {\n    struct G;\n}\nlet structure = 1;\n\
+                type R = engine::R<C>;\nconst fn g() {}\nstatic H: u8 = 1;\n\n#[cfg(test)]\nenum I {}";
+    let [(_, types), (_, all)] = NAMED;
+    assert_eq!(defined(text, types), ["A", "B", "C", "D", "E"]);
+    assert_eq!(defined(text, all), ["A", "B", "C", "D", "E", "H"]);
 }
 
-/// The types that a file defines, those within functions and other blocks left out.
-fn types(text: &str) -> Vec<String> {
+/// The names of `kinds` that a file defines, those within functions, other blocks and tests left
+/// out.
+fn defined(text: &str, kinds: &[&str]) -> Vec<String> {
     let name = |line: &str| {
         let line = match line.strip_prefix("pub(") {
             Some(rest) => rest.split_once(") ")?.1,
             None => line.strip_prefix("pub ").unwrap_or(line),
         };
-        let mut words = line.strip_prefix("unsafe ").unwrap_or(line).split(' ');
-        let kinds = ["struct", "enum", "type", "trait", "union"];
-        words.next().filter(|word| kinds.contains(word))?;
-        let name = words.next()?;
-        let end = name.find(|c: char| !is_part_of_a_name(c)).unwrap_or(name.len());
-        Some(name[..end].to_owned())
+        let (kind, rest) = line.strip_prefix("unsafe ").unwrap_or(line).split_once(' ')?;
+        let end = rest.find(|c| !is_part_of_a_name(c)).unwrap_or(rest.len());
+        let name = &rest[..end];
+        let upper = name.starts_with(|c: char| c.is_ascii_uppercase());
+        let alias = kind == "type" && rest.contains(&format!("::{name}"));
+        (kinds.contains(&kind) && upper && !alias).then(|| name.to_owned())
     };
-    text.lines().filter_map(name).collect()
+    code(text).lines().filter_map(name).collect()
 }
 
 #[test]
@@ -408,54 +418,4 @@ fn outside(text: &str) -> Vec<String> {
 
 fn is_part_of_a_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
-}
-
-/// The crates in which one name is one type or constant, wherever it stands.
-const ONE_WORD_ONE_THING: [&str; 1] = ["provisioner"];
-
-/// What is associated with a type is told apart by that type; an alias of the same name is the same
-/// thing with something filled in.
-#[test]
-fn a_name_means_one_thing_in_a_crate() {
-    let mut offenders = Vec::new();
-    for package in ONE_WORD_ONE_THING {
-        let home = root().join(package).join("src");
-        let mut places = BTreeMap::<String, Vec<String>>::new();
-        for file in sources().into_iter().filter(|file| file.starts_with(&home)) {
-            for name in defined(&fs::read_to_string(&file).unwrap()) {
-                places.entry(name).or_default().push(file.display().to_string());
-            }
-        }
-        assert!(places.len() > 100, "{package} has {} names", places.len());
-        let twice = places.into_iter().filter(|(_, files)| files.len() > 1);
-        offenders.extend(twice.map(|(name, files)| format!("{name}: {}", files.join(", "))));
-    }
-    assert!(offenders.is_empty(), "one name for two things:\n{}", offenders.join("\n"));
-}
-
-#[test]
-fn the_names_that_a_file_defines_are_found() {
-    let text = "pub struct Line;\npub(crate) enum State {}\nimpl A {\n    type Live = ();\n    \
-                const ALL: u8 = 1;\n}\ntype Reader = engine::Reader<C>;\ntype Rows<'a> = &'a str;\n\
-                const MOST: u8 = 2; // struct No\nconst fn f() {}\n\n#[cfg(test)]\nstruct Case;";
-    assert_eq!(defined(text), ["Line", "State", "Rows", "MOST"]);
-}
-
-/// The types and constants that `text` defines at its outermost level, without its tests.
-fn defined(text: &str) -> Vec<String> {
-    let name = |line: &str| {
-        let line = match line.strip_prefix("pub") {
-            Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
-            Some(rest) => rest.trim_start(),
-            None => line,
-        };
-        let (kind, rest) = line.split_once(' ')?;
-        let kinds = ["struct", "enum", "union", "trait", "type", "const", "static"];
-        let end = rest.find(|c| !is_part_of_a_name(c)).unwrap_or(rest.len());
-        let name = &rest[..end];
-        let upper = name.starts_with(|c: char| c.is_ascii_uppercase());
-        let alias = kind == "type" && rest.contains(&format!("::{name}"));
-        (kinds.contains(&kind) && upper && !alias).then(|| name.to_owned())
-    };
-    code(text).lines().filter_map(name).collect()
 }

@@ -13,8 +13,8 @@ impl Function {
     ///
     /// # Errors
     ///
-    /// If it cannot be read or changed. [`Kind::Stale`] where somebody else has changed it since, or
-    /// `merge` makes nothing of what is there: then it has to be judged again.
+    /// If it cannot be read or changed. [`Kind::Stale`] where somebody else has changed it since,
+    /// or `merge` makes nothing of what is there: then it has to be judged again.
     pub async fn set_variables(
         &self,
         merge: impl Fn(&BTreeMap<String, String>) -> Option<BTreeMap<String, String>>,
