@@ -5,6 +5,7 @@
 //! digest is kept. What is kept changes where the side changes, and nowhere else: as long as the
 //! same side answers, there is nothing to be written.
 
+pub mod client;
 pub mod funds;
 pub mod overview;
 pub mod report;

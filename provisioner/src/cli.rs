@@ -168,6 +168,9 @@ pub struct UserAdd {
     /// What else is in the file stays as it is; a file that is not there is made.
     #[arg(long, value_name = "PATH")]
     pub write_settings: Option<PathBuf>,
+    /// Leave out what makes Claude Code say who answers: hooks and a status line
+    #[arg(long)]
+    pub plain: bool,
 }
 
 #[derive(Debug, Subcommand)]

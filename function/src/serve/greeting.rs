@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use serde_json::Value;
+
 use crate::access::AccessMode;
+use crate::session::client;
 use crate::settings::{Settings, StoreSettings};
 use crate::upstream::bedrock::Credentials;
 use crate::usage::Told;
@@ -47,9 +50,22 @@ pub fn greeting(settings: &Settings, address: SocketAddr, fallback: &Fallback) -
         "\nPoint Claude Code at it, in ~/.claude/settings.json:\n\n  \
          {{ \"env\": {{ \"ANTHROPIC_BASE_URL\": \"{base}\" }} }}\n\n\
          or for one session:\n\n  ANTHROPIC_BASE_URL={base} claude\n\n\
-         Ctrl-C stops it; answers under way may finish.\n"
+         To be told there who answers, add to these settings:\n\n  {}\n\n\
+         and {base}/_proxy/ is a page of it.\n\n\
+         Ctrl-C stops it; answers under way may finish.\n",
+        told(&base)
     );
     text
+}
+
+/// Hooks and status line, each on a line of its own. A key stands in the address.
+fn told(base: &str) -> String {
+    let hooks: serde_json::Map<String, Value> = client::hooks(base, false)
+        .into_iter()
+        .map(|(event, group)| (event.to_owned(), Value::Array(vec![group])))
+        .collect();
+    let (hooks, line) = (Value::Object(hooks), client::status_line(base, false));
+    format!("\"hooks\": {hooks},\n  \"statusLine\": {line}")
 }
 
 fn access(settings: &Settings) -> String {

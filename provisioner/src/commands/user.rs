@@ -35,12 +35,12 @@ pub(super) async fn run(session: &mut Session, command: UserCommand) -> Result<E
 
 async fn add(session: &mut Session, args: UserAdd) -> Result<Exit, Failure> {
     let key = ProxyKey::from_random(random_bytes()?);
-    let UserAdd { user, write_settings } = args;
+    let UserAdd { user, write_settings, plain } = args;
     let deployed = Deployed::connect(session).await?;
     let items = deployed.items().await?;
     let mode = deployed.function().await?.environment.get("ACCESS_MODE").cloned();
     let url = deployed.url().await?;
-    let access = ClientConfig { url: &url, key: &key };
+    let access = ClientConfig { url: &url, key: &key, plain };
     // A key that cannot be handed over is not made.
     if let Some(path) = &write_settings {
         file::check(path, access).map_err(|why| Failure::new(Exit::Failed, why.to_string()))?;
@@ -50,16 +50,23 @@ async fn add(session: &mut Session, args: UserAdd) -> Result<Exit, Failure> {
     let mut report = json!({
         "user": user.as_str(), "key": key.reveal(), "settings": access.document(),
     });
+    let mut other_line = false;
     if let Some(path) = &write_settings {
-        if let Err(why) = file::write(path, access) {
-            let taken_back = items.remove(&stored, &writer).await;
-            let failure = Failure::new(Exit::Failed, why.to_string());
-            return Err(failure.hint(whose(taken_back.is_ok())));
+        match file::write(path, access) {
+            Ok(stays) => other_line = stays && !plain,
+            Err(why) => {
+                let taken_back = items.remove(&stored, &writer).await;
+                let failure = Failure::new(Exit::Failed, why.to_string());
+                return Err(failure.hint(whose(taken_back.is_ok())));
+            }
         }
         // The file has it now: that was the one time.
         report["key"] = Value::Null;
         report["settings"] = Value::Null;
         report["written"] = path.display().to_string().into();
+        if other_line {
+            report["status_line"] = access.line_command().into();
+        }
     }
     if let Some(mode) = mode.filter(|mode| !mode.is_empty() && mode != "key") {
         let note = format!("note: ACCESS_MODE is {mode}, so nobody is asked for a key");
@@ -67,7 +74,7 @@ async fn add(session: &mut Session, args: UserAdd) -> Result<Exit, Failure> {
     }
     let text = match session.printer.is_json() {
         true => report.to_string(),
-        false => shown(&user, access, write_settings.as_deref()),
+        false => shown(&user, access, write_settings.as_deref()) + &to_add(access, other_line),
     };
     // Whoever cannot read it has no key.
     match session.printer.line(text) {
@@ -147,6 +154,18 @@ const fn whose(taken_back: bool) -> &'static str {
         true => "the key was taken back",
         false => "nobody has the key: `user remove` takes it back",
     }
+}
+
+/// What somebody adds who has a status line of their own.
+fn to_add(access: ClientConfig<'_>, other_line: bool) -> String {
+    if !other_line {
+        return String::new();
+    }
+    let command = access.line_command();
+    format!(
+        "\n\nThe file has a status line, which stays. Whoever wants to read in it who answers adds \
+         this to\nits command, which then hands on its own input:\n\n{command}"
+    )
 }
 
 /// What the operator hands over, or where it went.

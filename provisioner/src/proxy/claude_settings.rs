@@ -1,7 +1,9 @@
 //! What goes into Claude Code's `settings.json`, and how does it get in there without disturbing
 //! anything else?
 //!
-//! A person's settings are theirs: only two values are put in, where they belong in the text.
+//! A person's settings are theirs: only where to ask and the key are put in, where they belong in
+//! the text, and what says there who answers: a hook beside all others, a status line where there
+//! is none.
 //! Order, numbers, escapes and all that is not understood stay as they are; what is new gets a line
 //! of its own. Nothing here reads or writes a file, except [`mod@file`].
 
@@ -9,14 +11,18 @@ pub mod file;
 
 use function::access::ProxyKey;
 use function::caller::KEY_HEADER;
+use function::session::client;
 use jsonc_parser::ParseOptions;
-use jsonc_parser::cst::{CstInputValue, CstObject, CstObjectProp, CstRootNode};
+use jsonc_parser::cst::{CstInputValue, CstNode, CstObject, CstObjectProp, CstRootNode};
 use serde_json::{Value, json};
 
 /// The variable that says where requests go.
 const BASE_URL: &str = "ANTHROPIC_BASE_URL";
 /// The variable that holds headers, one a line.
 const HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
+
+/// The member that has the status line.
+const STATUS_LINE: &str = "statusLine";
 
 /// A byte order mark (Unicode, *UTF-8 Signature*).
 const BOM: char = '\u{feff}';
@@ -27,6 +33,8 @@ pub struct ClientConfig<'a> {
     /// Without a slash at its end.
     pub url: &'a str,
     pub key: &'a ProxyKey,
+    /// Without what says there who answers: hooks and status line.
+    pub plain: bool,
 }
 
 /// Why a text cannot take the settings. Nothing of the text is repeated: it may hold secrets.
@@ -38,6 +46,8 @@ pub enum Unfit {
     NotAnObject,
     #[error("its \"env\" is not an object")]
     EnvIsNotAnObject,
+    #[error("its \"{0}\" is not as Claude Code has it: mend it first, or choose --plain")]
+    NotOfClaudeCode(&'static str),
     #[error("its {0} is not a text")]
     NotText(&'static str),
     #[error("it has {0} twice, and which one counts is anybody's guess: take one out")]
@@ -54,13 +64,27 @@ impl ClientConfig<'_> {
     /// The whole document for somebody who has none yet.
     #[must_use]
     pub fn document(&self) -> Value {
-        json!({"env": {BASE_URL: self.url, HEADERS: self.header()}})
+        let mut whole = json!({"env": {BASE_URL: self.url, HEADERS: self.header()}});
+        if !self.plain {
+            whole["env"][client::KEY_VARIABLE] = self.key.reveal().into();
+            for (event, group) in client::hooks(self.url, true) {
+                whole["hooks"][event] = json!([group]);
+            }
+            whole["statusLine"] = client::status_line(self.url, true);
+        }
+        whole
+    }
+
+    /// The command for whoever has a status line already.
+    #[must_use]
+    pub fn line_command(&self) -> String {
+        client::line_command(self.url, true)
     }
 
     /// A line for a shell that asks for one small answer; the credential is taken from there.
     #[must_use]
     pub fn curl(&self) -> String {
-        let Self { url, key } = self;
+        let Self { url, key, .. } = self;
         let key = key.reveal();
         format!(
             "curl {url}/v1/messages \\\n  -H '{KEY_HEADER}: {key}' \\\n  \
@@ -99,7 +123,50 @@ impl ClientConfig<'_> {
         };
         put(&env, BASE_URL, |_| self.url.to_owned())?;
         put(&env, HEADERS, |old| self.headers(old))?;
+        if !self.plain {
+            put(&env, client::KEY_VARIABLE, |_| self.key.reveal().to_owned())?;
+            for (event, group) in client::hooks(self.url, true) {
+                self.put_hook(&whole, event, &group)?;
+            }
+            self.put_line(&whole)?;
+        }
         Ok(root.to_string())
+    }
+
+    /// Puts a hook in beside all others of its event; one of ours, known by where it asks, gets the
+    /// address of today.
+    fn put_hook(&self, whole: &CstObject, event: &'static str, new: &Value) -> Result<(), Unfit> {
+        let hooks = match only(whole, "hooks")? {
+            Some(hooks) => hooks.object_value().ok_or(Unfit::NotOfClaudeCode("hooks"))?,
+            None => whole.object_value_or_set("hooks"),
+        };
+        let groups = match only(&hooks, event)? {
+            Some(groups) => groups.array_value().ok_or(Unfit::NotOfClaudeCode(event))?,
+            None => hooks.array_value_or_set(event),
+        };
+        let mut found = false;
+        for handler in groups.elements().iter().filter_map(CstNode::as_object).flat_map(handlers) {
+            if text_of(&handler, "url").is_some_and(|url| url.ends_with(client::NOTICE)) {
+                put(&handler, "url", |_| format!("{}{}", self.url, client::NOTICE))?;
+                found = true;
+            }
+        }
+        if !found {
+            groups.append(input(new));
+        }
+        Ok(())
+    }
+
+    /// Puts the status line in where there is none, or one of ours.
+    fn put_line(&self, whole: &CstObject) -> Result<(), Unfit> {
+        let Some(line) = only(whole, STATUS_LINE)? else {
+            whole.append(STATUS_LINE, input(&client::status_line(self.url, true)));
+            return Ok(());
+        };
+        match line.object_value().filter(is_our_line) {
+            Some(line) => put(&line, "command", |_| self.line_command()),
+            None => Ok(()),
+        }
     }
 
     /// The headers of `old`, one a line, with ours in the place of one of the same name.
@@ -111,6 +178,44 @@ impl ClientConfig<'_> {
         let others = old.lines().filter(|line| !is_ours(line) && !line.trim().is_empty());
         let ours = self.header();
         others.chain([ours.as_str()]).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Whether a whole `settings.json` has a status line of somebody else's.
+#[must_use]
+pub fn has_other_line(text: &str) -> bool {
+    let whole: Option<Value> = serde_json::from_str(text.trim_start_matches(BOM)).ok();
+    let line = whole.as_ref().and_then(|whole| whole.get(STATUS_LINE));
+    let command = line.and_then(|line| line["command"].as_str()).unwrap_or_default();
+    line.is_some() && !command.contains(client::LINE)
+}
+
+fn is_our_line(line: &CstObject) -> bool {
+    text_of(line, "command").is_some_and(|command| command.contains(client::LINE))
+}
+
+/// The handlers of one group of hooks.
+fn handlers(group: CstObject) -> Vec<CstObject> {
+    let handlers = group.array_value("hooks").map(|handlers| handlers.elements());
+    handlers.unwrap_or_default().iter().filter_map(CstNode::as_object).collect()
+}
+
+fn text_of(object: &CstObject, name: &str) -> Option<String> {
+    object.get(name)?.value()?.as_string_lit()?.decoded_value().ok()
+}
+
+/// A value as the editor takes it.
+fn input(value: &Value) -> CstInputValue {
+    match value {
+        Value::Null => CstInputValue::Null,
+        Value::Bool(value) => CstInputValue::Bool(*value),
+        Value::Number(number) => CstInputValue::Number(number.to_string()),
+        Value::String(text) => CstInputValue::String(text.clone()),
+        Value::Array(items) => CstInputValue::Array(items.iter().map(input).collect()),
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, value)| (name.clone(), input(value)));
+            CstInputValue::Object(members.collect())
+        }
     }
 }
 
@@ -244,6 +349,51 @@ mod tests {
         assert_eq!(refused(r#"{"env": {}, "env": {}}"#), twice);
     }
 
+    #[test]
+    fn hooks_and_a_status_line_come_along() {
+        let key = ProxyKey::from_random([7; 32]);
+        let access = ClientConfig { url: "https://proxy.example", key: &key, plain: false };
+        let whole: Value = serde_json::from_str(&access.merged("{}").unwrap()).unwrap();
+        assert_eq!(whole, access.document());
+        let handler = &whole["hooks"]["Stop"][0]["hooks"][0];
+        assert_eq!(handler["url"], "https://proxy.example/_proxy/notice");
+        assert_eq!(handler["headers"], json!({"x-claude-proxy-key": "$CLAUDE_PROXY_KEY"}));
+        assert_eq!(handler["allowedEnvVars"], json!(["CLAUDE_PROXY_KEY"]));
+        assert_eq!(whole["env"]["CLAUDE_PROXY_KEY"], key.reveal());
+        let command = whole["statusLine"]["command"].as_str().unwrap();
+        assert!(command.contains(" \"https://proxy.example/_proxy/line?session=$("), "{command}");
+    }
+
+    #[test]
+    fn ours_are_known_by_where_they_ask_and_what_is_others_stays() {
+        let others = r#"{"statusLine": {"type": "command", "command": "mine"}, "hooks": {"Stop": [
+            {"hooks": [{"type": "command", "command": "say done"}]}], "SessionStart": []}}"#;
+        let once = told(others);
+        assert_eq!(told(&once), once, "a second time changes nothing");
+        let whole: Value = serde_json::from_str(&once).unwrap();
+        assert_eq!(whole["statusLine"]["command"], "mine");
+        assert!(has_other_line(&once) && !has_other_line(&told("{}")));
+        let stop = whole["hooks"]["Stop"].as_array().unwrap();
+        assert_eq!((stop.len(), &stop[0]["hooks"][0]["command"]), (2, &json!("say done")));
+        assert_eq!(whole["hooks"]["StopFailure"][0]["matcher"], "rate_limit");
+        let moved = once.replace("https://proxy.example", "https://old.example");
+        assert_eq!(told(&moved), once, "the address is that of today");
+        for (text, refused) in
+            [(r#"{"hooks": []}"#, "hooks"), (r#"{"hooks": {"Stop": {}}}"#, "Stop")]
+        {
+            let key = ProxyKey::from_random([7; 32]);
+            let access = ClientConfig { url: "https://proxy.example", key: &key, plain: false };
+            assert_eq!(access.merged(text), Err(Unfit::NotOfClaudeCode(refused)));
+        }
+    }
+
+    /// The text merged, with all that says who answers.
+    fn told(text: &str) -> String {
+        let key = ProxyKey::from_random([7; 32]);
+        let access = ClientConfig { url: "https://proxy.example", key: &key, plain: false };
+        access.merged(text).unwrap()
+    }
+
     proptest! {
         #[test]
         fn merging_changes_two_values_and_nothing_else(
@@ -291,7 +441,7 @@ mod tests {
     /// The text merged, with the key shortened.
     fn merged(text: &str) -> Result<String, Unfit> {
         let key = ProxyKey::from_random([7; 32]);
-        let access = ClientConfig { url: "https://proxy.example", key: &key };
+        let access = ClientConfig { url: "https://proxy.example", key: &key, plain: true };
         access.merged(text).map(|merged| merged.replace(key.reveal(), "KEY"))
     }
 }

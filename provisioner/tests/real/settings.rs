@@ -37,7 +37,7 @@ async fn claude_code_works_with_the_settings_that_were_printed() {
     let end = added.stdout.find("\n}\n").unwrap();
     let printed = &added.stdout[start..end + 3];
     let settings: Value = serde_json::from_str(printed).unwrap();
-    assert_eq!(settings.as_object().unwrap().len(), 1);
+    assert_eq!(settings.as_object().unwrap().len(), 3, "where to ask, hooks, a status line");
     let claude = configured_by_file();
     std::fs::write(claude.settings(), printed).unwrap();
     serves_on_both_legs(&claude, &deployed, "bob");

@@ -17,13 +17,12 @@ use crate::proxy::Proxy;
 use crate::proxy::admit::Admitted;
 use crate::proxy::body::Body;
 use crate::reply::{ErrorKind, Failure};
+use crate::session::client::LINE;
 use crate::session::report::{LimitReport, Report, Tallied};
 use crate::session::{self, words};
 use crate::store::{Query, StoreError};
 use crate::telemetry::Record;
 
-/// For a status line.
-const LINE: &str = "/_proxy/line";
 /// For programs.
 const ME: &str = "/_proxy/me";
 

@@ -26,13 +26,12 @@ use crate::money::budget::Changed;
 use crate::proxy::Proxy;
 use crate::proxy::body::Body;
 use crate::room::BodyPermit;
+use crate::session::client::NOTICE;
 use crate::session::funds::{Funds, Warning};
 use crate::session::{self, Session, words};
 use crate::store::StoreError;
 use crate::store::budgets;
 
-/// Where the hooks of a client ask.
-const PATH: &str = "/_proxy/notice";
 /// All of it takes no longer.
 const WITHIN: Duration = Duration::from_millis(700);
 /// What is read of a hook; nobody listens to a longer one.
@@ -41,7 +40,7 @@ const MOST_BYTES: usize = 256 << 10;
 /// Whether a hook asks, whatever stands before the path.
 pub(super) fn is_asked(method: &Method, path: &str) -> bool {
     let labelled = path.starts_with("/k/") || path.starts_with("/u/");
-    method == Method::POST && (path == PATH || (labelled && path.ends_with(PATH)))
+    method == Method::POST && (path == NOTICE || (labelled && path.ends_with(NOTICE)))
 }
 
 /// Nothing is to be said.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::ClientConfig;
+use super::{ClientConfig, has_other_line};
 
 /// A larger file is not one of settings, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -33,12 +33,12 @@ pub fn check(path: &Path, access: ClientConfig<'_>) -> Result<(), Unwritten> {
 }
 
 /// Puts the settings into the file, or makes it. Whoever reads it at this moment finds the old one
-/// or the new one, whole.
+/// or the new one, whole. Says whether its status line is somebody else's and stays.
 ///
 /// # Errors
 ///
 /// [`Unwritten`]; the file is as it was.
-pub fn write(path: &Path, access: ClientConfig<'_>) -> Result<(), Unwritten> {
+pub fn write(path: &Path, access: ClientConfig<'_>) -> Result<bool, Unwritten> {
     let file = resolved(path)?;
     let text = merged(&file, access)?;
     let failed = |error: std::io::Error| unwritten(path, format!("cannot be written: {error}"));
@@ -47,7 +47,7 @@ pub fn write(path: &Path, access: ClientConfig<'_>) -> Result<(), Unwritten> {
     new.write_all(text.as_bytes()).map_err(failed)?;
     new.as_file().sync_all().map_err(failed)?;
     new.persist(&file).map_err(|error| failed(error.error))?;
-    Ok(())
+    Ok(has_other_line(&text))
 }
 
 fn merged(file: &Path, access: ClientConfig<'_>) -> Result<String, Unwritten> {
@@ -105,7 +105,7 @@ mod tests {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         symlink(&file, &link).unwrap();
         let key = ProxyKey::from_random([7; 32]);
-        let access = ClientConfig { url: "https://proxy.example", key: &key };
+        let access = ClientConfig { url: "https://proxy.example", key: &key, plain: true };
         check(&link, access).unwrap();
         write(&link, access).unwrap();
         assert!(link.is_symlink());
@@ -119,7 +119,7 @@ mod tests {
     fn what_cannot_be_written_is_named() {
         let home = tempfile::tempdir().unwrap();
         let key = ProxyKey::from_random([7; 32]);
-        let access = ClientConfig { url: "https://proxy.example", key: &key };
+        let access = ClientConfig { url: "https://proxy.example", key: &key, plain: true };
         let said = |name: &str| {
             let error = check(&home.path().join(name), access).unwrap_err().to_string();
             error.replace(home.path().to_str().unwrap(), "HOME")
