@@ -76,14 +76,27 @@ fn named(config: &SdkConfig, id: &'static str) -> Option<String> {
     load(key).or_else(|| config.endpoint_url().map(str::to_owned))
 }
 
-/// Whether every address in the settings is one.
+/// Whether every address in the settings is one, and may be asked: AWS's libraries ask an address
+/// of one's own only where no other kind of AWS's own is wanted.
 ///
 /// # Errors
 ///
 /// The first that is none.
 pub(super) fn check(config: &SdkConfig) -> Result<(), CloudError> {
     for id in SERVICES {
-        let Some(url) = named(config, id).filter(|url| !is_address(url)) else { continue };
+        let Some(url) = named(config, id) else { continue };
+        let kinds = [
+            (config.use_fips(), "AWS_USE_FIPS_ENDPOINT"),
+            (config.use_dual_stack(), "AWS_USE_DUALSTACK_ENDPOINT"),
+        ];
+        if let Some((_, kind)) = kinds.iter().find(|(wanted, _)| *wanted == Some(true)) {
+            let message = format!("{kind} and an address of one's own for {id} exclude each other");
+            let cure = format!("unset {kind}, or AWS_ENDPOINT_URL and what else names an address");
+            return Err(CloudError::new(Kind::Unreachable, message).cured_by(cure));
+        }
+        if is_address(&url) {
+            continue;
+        }
         let shown = if url.contains('@') { "(hidden)".to_owned() } else { quoted(&url) };
         let variable = id.to_uppercase().replace(' ', "_");
         let message = format!("the AWS settings have \"{shown}\" for {id}, which is no address");

@@ -122,6 +122,19 @@ fn one_service_s_address_is_looked_at_as_well() {
     }
 }
 
+/// AWS's libraries then ask nobody, and say so in words of their own.
+#[test]
+fn an_address_of_one_s_own_beside_another_kind_of_aws_s_is_named() {
+    let fake = Fake::start(|_| None);
+    for variable in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
+        let ended = finish(command(&["status"], &fake.url()).env(variable, "true"));
+        ended.is_fit(variable);
+        assert_eq!(ended.code, 4, "{ended:?}");
+        assert!(ended.error().contains(&format!("unset {variable}")), "{}", ended.error());
+        assert_eq!(fake.actions(), [""; 0]);
+    }
+}
+
 #[test]
 fn what_sts_says_of_credentials_is_told_with_the_profile() {
     let home = tempfile::tempdir().unwrap();
