@@ -130,3 +130,21 @@ async fn last_event(status: StatusCode, mut body: Body, request_id: &str) -> Byt
     let message = message.unwrap_or_else(|| "Nobody could answer.".to_owned());
     Failure::new(kind, message).into_event(request_id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_asked_next_does_not_put_the_head_off() {
+        let early = EarlyHead::default();
+        let deadline = || early.head().map(|head| head.deadline);
+        early.soon(Upstream::Bedrock);
+        let first = deadline();
+        std::thread::sleep(Duration::from_millis(2));
+        early.soon(Upstream::Bedrock);
+        assert_eq!((deadline(), first.is_some()), (first, true));
+        early.forget();
+        assert_eq!(deadline(), None);
+    }
+}
