@@ -473,10 +473,7 @@ async fn assert_named(alice: fn(&World) -> Claude) {
     for line in lines(&world, 2) {
         assert!(line.contains(" user=\"alice\" "), "{line}");
     }
-    for request in [world.anthropic.requests(), world.bedrock.requests()].concat() {
-        let whole = format!("{}{:?}{:?}", request.target, request.headers, request.body);
-        assert!(!whole.contains("alice") && !whole.contains("claude-code-user"), "{whole}");
-    }
+    crate::assert_names_stay_here(&world, "alice");
     assert_eq!(world.anthropic.messages().len(), 2, "the path was put right");
 
     world.proxy().terminate();

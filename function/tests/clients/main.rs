@@ -9,3 +9,20 @@ mod claude_code;
 mod keys;
 mod lambda;
 mod sdks;
+
+/// A name that a client gave goes to nobody, but into AWS's own log of invocations.
+fn assert_names_stay_here(world: &testing::world::World, name: &str) {
+    let mut requests = world.bedrock.requests();
+    for request in &mut requests {
+        let says_who = |(header, _): &(String, String)| header == "x-amzn-bedrock-request-metadata";
+        let (metadata, others) = request.headers.iter().cloned().partition(says_who);
+        request.headers = others;
+        let metadata: Vec<(String, String)> = metadata;
+        assert!(metadata.iter().all(|(_, value)| value.contains(name)), "{metadata:?}");
+    }
+    requests.extend(world.anthropic.requests());
+    for request in requests {
+        let whole = format!("{}{:?}{:?}", request.target, request.headers, request.body);
+        assert!(!whole.contains(name) && !whole.contains("claude-code-user"), "{whole}");
+    }
+}

@@ -87,10 +87,7 @@ fn names_its_user(sdk: Sdk) {
     world.anthropic.next([limited(120)]);
     world.bedrock.next([ok(), ok(), refused(400, "ValidationException", "no")]);
     sdk(&world, "claude-sonnet-4-5-20250929", "alice");
-    for request in [world.anthropic.requests(), world.bedrock.requests()].concat() {
-        let whole = format!("{}{:?}{:?}", request.target, request.headers, request.body);
-        assert!(!whole.contains("alice") && !whole.contains("claude-code-user"), "{whole}");
-    }
+    crate::assert_names_stay_here(&world, "alice");
     let lines = lines(&world, 5);
     assert!(lines.iter().all(|line| line.contains(" user=\"alice\" ")), "{lines:#?}");
 }
