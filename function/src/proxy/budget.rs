@@ -4,16 +4,18 @@
 //! there is a cap, Bedrock is not asked before the reservation has come back, and never without
 //! one. Whatever becomes of a request, its [`Tab`] is settled once, or stays reserved.
 
+mod refusal;
+
 use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::future::OptionFuture;
-use http::{HeaderMap, HeaderName, HeaderValue};
 
+pub(super) use self::refusal::Refusal;
 use super::cached_store::{CachedStore, Write};
 use crate::failover::identity::ModelClass;
 use crate::money::Period;
-use crate::money::budget::{Bill, Change, Changed, DEPLOYMENT, Entry, UsedUp};
+use crate::money::budget::{Bill, Change, Changed, DEPLOYMENT, Entry};
 use crate::money::{Cost, MicroDollars, Tariff, Tokens, estimate};
 use crate::session::Spending;
 use crate::settings::Budget;
@@ -23,22 +25,6 @@ use crate::telemetry::Record;
 use crate::translate::error::BedrockFailure;
 use crate::wire::usage::Usage;
 
-static REASON: HeaderName = HeaderName::from_static("x-claude-proxy-reason");
-static BUDGET: HeaderName = HeaderName::from_static("x-claude-proxy-budget");
-static MESSAGE: HeaderName = HeaderName::from_static("x-claude-proxy-budget-message");
-
-/// A text as a header may hold it: one that is not all ASCII with percent signs, byte by byte.
-fn in_ascii(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_owned();
-    }
-    let letter = |byte: u8| match byte {
-        b'%' | 0x80.. => format!("%{byte:02X}"),
-        ascii => char::from(ascii).to_string(),
-    };
-    text.bytes().map(letter).collect()
-}
-
 /// What a request is allowed to spend, as far as it is known.
 #[derive(Default)]
 pub(super) enum Allowance {
@@ -47,57 +33,6 @@ pub(super) enum Allowance {
     Open,
     Granted(Box<Tab>),
     Refused(Refusal),
-}
-
-/// Why Bedrock may not be asked.
-#[derive(Clone, Debug)]
-pub(super) enum Refusal {
-    UsedUp { what: String, message: Option<Arc<str>> },
-    Unavailable,
-}
-
-impl Refusal {
-    fn of(used_up: Option<UsedUp>, at: Period, settings: &Budget) -> Self {
-        let Some(used_up) = used_up else { return Self::Unavailable };
-        let used = used_up.used.map(|used| format!("used={}; ", used.cents()));
-        let period = if used_up.is_month { "month" } else { "day" };
-        let resets = used_up.resets(at, &settings.zone);
-        let (used, limit) = (used.unwrap_or_default(), used_up.limit.cents());
-        let what = format!("{used}limit={limit}; period={period}; resets={resets}");
-        Self::UsedUp { what, message: settings.message.clone() }
-    }
-
-    /// Tells the client of an answer that Bedrock would have replaced.
-    pub(super) fn tell(&self, headers: &mut HeaderMap) {
-        let (reason, budget, message) = match self {
-            Self::UsedUp { what, message } => {
-                ("budget", HeaderValue::from_str(what).ok(), message.as_deref().map(in_ascii))
-            }
-            Self::Unavailable => ("budget_unavailable", None, None),
-        };
-        headers.insert(&REASON, HeaderValue::from_static(reason));
-        headers.extend(budget.map(|budget| (BUDGET.clone(), budget)));
-        let message = message.and_then(|message| HeaderValue::from_str(&message).ok());
-        headers.extend(message.map(|message| (MESSAGE.clone(), message)));
-    }
-
-    /// The same for whoever reads a sentence.
-    pub(super) fn sentence(&self) -> String {
-        match self {
-            Self::UsedUp { what, message: None } => format!("The budget is used up: {what}."),
-            Self::UsedUp { what, message: Some(message) } => {
-                format!("The budget is used up: {what}. {message}")
-            }
-            Self::Unavailable => "The budget cannot be read or written.".to_owned(),
-        }
-    }
-
-    const fn label(&self) -> &'static str {
-        match self {
-            Self::UsedUp { .. } => "used_up",
-            Self::Unavailable => "unavailable",
-        }
-    }
 }
 
 /// Whose money it is, and since when.
@@ -118,21 +53,66 @@ pub(super) struct Tab {
     pub(super) store: Arc<CachedStore>,
     owner: Holder,
     class: String,
-    /// What is known to be reserved.
+    record: Record,
+    reserved: Reserved,
+    heard: Heard,
+    bill: Option<Bill>,
+    settled: bool,
+}
+
+/// What is known to be reserved.
+struct Reserved {
     entries: Vec<Entry>,
     /// What of it counts against the deployment, too; `None` where that has no cap.
     everybodys: Option<MicroDollars>,
-    /// The output tokens that are reserved.
-    reserved_output: u64,
-    /// Bedrock has been asked, and nothing is known yet of what that costs.
-    asked: bool,
-    /// Nothing will ever be known of what a call before that has cost.
-    lost: bool,
-    bill: Option<Bill>,
-    settled: bool,
-    record: Record,
-    /// What the subject had spent before, where that is known.
-    pub(super) before: Option<Spending>,
+    /// In tokens of output.
+    output: u64,
+}
+
+impl Reserved {
+    const fn nothing() -> Self {
+        Self { entries: Vec::new(), everybodys: None, output: estimate::FIRST_OUTPUT }
+    }
+
+    const fn is_nothing(&self) -> bool {
+        self.entries.is_empty() && self.everybodys.is_none()
+    }
+
+    /// Takes note of what a top-up has come to.
+    fn add(&mut self, more: ToppedUp) {
+        self.entries.extend(more.own);
+        if let (Some(reserved), Some(more)) = (&mut self.everybodys, more.everybodys) {
+            reserved.0 = reserved.0.saturating_add(more.0);
+        }
+    }
+}
+
+/// Whether it is known what the calls of Bedrock have cost so far.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Everything,
+    /// One has been made.
+    NotYet,
+    /// Of one nothing will ever be heard, and another one was made.
+    Never,
+}
+
+impl Heard {
+    /// Another call is made.
+    const fn asked(self) -> Self {
+        match self {
+            Self::Everything => Self::NotYet,
+            Self::NotYet | Self::Never => Self::Never,
+        }
+    }
+
+    /// The last call has been heard of.
+    const fn answered(self) -> Self {
+        match self {
+            Self::Everything | Self::NotYet => Self::Everything,
+            Self::Never => Self::Never,
+        }
+    }
 }
 
 impl Tab {
@@ -142,7 +122,7 @@ impl Tab {
             self.bill.get_or_insert_with(|| Bill { class: self.class.clone(), ..Bill::default() });
         bill.cost = bill.cost.plus(cost);
         bill.tokens = bill.tokens.plus(tokens);
-        self.asked = false;
+        self.heard = self.heard.answered();
     }
 
     /// Puts what was spent in the place of what was reserved; nothing more is counted afterwards.
@@ -153,8 +133,9 @@ impl Tab {
 
     fn settlement(&mut self, record: Option<Record>) -> Option<Write> {
         let over = std::mem::replace(&mut self.settled, true);
-        let is_nothing = self.entries.is_empty() && self.everybodys.is_none();
-        if over || (self.bill.is_none() && (is_nothing || self.asked || self.lost)) {
+        // What was reserved stays for the call of which nothing is known.
+        let stays = self.heard != Heard::Everything;
+        if over || (self.bill.is_none() && (self.reserved.is_nothing() || stays)) {
             return None;
         }
         let (store, owner) = (Arc::clone(&self.store), self.owner.clone());
@@ -162,13 +143,11 @@ impl Tab {
         if let (Some(bill), Some(met)) = (&mut bill, owner.met) {
             bill.saved = store.bridged(&owner.subject, met);
         }
-        // What was reserved stays for the call of which nothing is known.
-        let stays = self.asked || self.lost;
         let own = match stays {
             true => Change::book(owner.at, MicroDollars(0), bill.as_ref()),
-            false => Change::settle(owner.at, &self.entries, bill.as_ref()),
+            false => Change::settle(owner.at, &self.reserved.entries, bill.as_ref()),
         };
-        let everybodys = self.everybodys.map(|reserved| {
+        let everybodys = self.reserved.everybodys.map(|reserved| {
             let reserved = if stays { MicroDollars(0) } else { reserved };
             Change::book(owner.at, reserved, bill.as_ref())
         });
@@ -183,16 +162,17 @@ impl Tab {
     /// Reserves more where a stream has brought more than is reserved for; `None` while there is
     /// enough.
     pub(super) fn top_up(&mut self, tariff: &Tariff, so_far: &Usage) -> Option<TopUp> {
-        let first = self.entries.first()?;
-        if so_far.output.unwrap_or(0) <= self.reserved_output {
+        let Reserved { entries, everybodys, output } = &mut self.reserved;
+        let first = entries.first()?;
+        if so_far.output.unwrap_or(0) <= *output {
             return None;
         }
-        let id = format!("{}-{}", first.id, self.reserved_output);
-        self.reserved_output += estimate::MORE_OUTPUT;
+        let id = format!("{}-{output}", first.id);
+        *output += estimate::MORE_OUTPUT;
         let amount = estimate::topped_up(tariff, so_far);
         let entry = Entry { id, amount, since: self.owner.since };
         let (store, owner) = (Arc::clone(&self.store), self.owner.clone());
-        let is_everybodys = self.everybodys.is_some();
+        let is_everybodys = everybodys.is_some();
         Some(Box::pin(async move {
             let own = Change::top_up(owner.at, amount, Some(&entry));
             let all = Change::top_up(owner.at, amount, None);
@@ -204,10 +184,7 @@ impl Tab {
 
     /// Takes note of what a top-up has come to.
     pub(super) fn topped_up(&mut self, done: ToppedUp) {
-        self.entries.extend(done.own);
-        if let (Some(reserved), Some(more)) = (&mut self.everybodys, done.everybodys) {
-            reserved.0 = reserved.0.saturating_add(more.0);
-        }
+        self.reserved.add(done);
     }
 }
 
@@ -246,15 +223,14 @@ impl CachedStore {
     }
 }
 
-/// How a reservation ends.
-pub(super) type Reserving = Pin<Box<dyn Future<Output = Allowance> + Send>>;
+/// How a reservation ends, and what the subject had spent before, where that is known.
+pub(super) type Reserving = Pin<Box<dyn Future<Output = (Allowance, Option<Spending>)> + Send>>;
 
 impl Allowance {
     /// Bedrock is asked now.
     pub(super) fn asks(&mut self) {
         if let Self::Granted(tab) = self {
-            tab.lost |= tab.asked;
-            tab.asked = true;
+            tab.heard = tab.heard.asked();
         }
     }
 
@@ -263,7 +239,7 @@ impl Allowance {
         if let Self::Granted(tab) = self
             && !matches!(failure, BedrockFailure::Unheard { .. })
         {
-            tab.asked = false;
+            tab.heard = tab.heard.answered();
         }
     }
 
@@ -283,30 +259,19 @@ impl Tab {
         class: &ModelClass,
         record: Record,
     ) -> Box<Self> {
-        Box::new(Self {
-            store,
-            owner,
-            class: class.as_str().to_owned(),
-            entries: Vec::new(),
-            everybodys: None,
-            reserved_output: estimate::FIRST_OUTPUT,
-            asked: false,
-            lost: false,
-            bill: None,
-            settled: false,
-            record,
-            before: None,
-        })
+        let (class, reserved, heard) =
+            (class.as_str().to_owned(), Reserved::nothing(), Heard::Everything);
+        let (bill, settled) = (None, false);
+        Box::new(Self { store, owner, class, record, reserved, heard, bill, settled })
     }
 
     /// Nobody has to be asked for money; what was spent is looked up where that is wanted.
-    pub(super) async fn uncapped(mut self: Box<Self>, looks: bool) -> Allowance {
-        if looks {
-            let month = self.owner.at.month();
-            let spent = self.store.month(&self.owner.subject, &month).await;
-            self.before = spent.map(|item| Spending::of(month, &item));
-        }
-        Allowance::Granted(self)
+    pub(super) async fn uncapped(self: Box<Self>, looks: bool) -> (Allowance, Option<Spending>) {
+        let month = self.owner.at.month();
+        let looking = looks.then(|| self.store.month(&self.owner.subject, &month));
+        let spent = OptionFuture::from(looking).await.flatten();
+        let before = spent.map(|item| Spending::of(month, &item));
+        (Allowance::Granted(self), before)
     }
 
     /// What comes of reserving `amount`; what was reserved in vain is given back.
@@ -314,18 +279,23 @@ impl Tab {
         mut self: Box<Self>,
         amount: MicroDollars,
         settings: &Budget,
-    ) -> Allowance {
+    ) -> (Allowance, Option<Spending>) {
         match self.reserve(amount, settings).await {
-            Ok(()) => Allowance::Granted(self),
+            Ok(before) => (Allowance::Granted(self), before),
             Err(refusal) => {
                 self.record.budget(refusal.label(), None);
-                Allowance::Refused(refusal)
+                (Allowance::Refused(refusal), None)
             }
         }
     }
 
-    /// Commits `amount` for this request, in its subject's month and in the deployment's.
-    async fn reserve(&mut self, amount: MicroDollars, settings: &Budget) -> Result<(), Refusal> {
+    /// Commits `amount` for this request, in its subject's month and in the deployment's; returns
+    /// what the subject has committed now.
+    async fn reserve(
+        &mut self,
+        amount: MicroDollars,
+        settings: &Budget,
+    ) -> Result<Option<Spending>, Refusal> {
         let (at, caps) = (self.owner.at, [settings.user, settings.total]);
         let entry = Entry { id: self.record.id().to_owned(), amount, since: self.owner.since };
         let own = Change::reserve(at, amount, Some(&entry), &settings.user);
@@ -336,12 +306,13 @@ impl Tab {
         };
         let is_capped = !settings.total.are_none();
         let (own, all) = self.store.change_both(&self.owner, &own, is_capped.then_some(&all)).await;
+        let mut spending = None;
         if let Ok(Changed::Yes(month)) = &own {
-            self.before = Some(Spending::of(at.month(), month));
-            self.entries.push(entry);
+            spending = Some(Spending::of(at.month(), month));
+            self.reserved.entries.push(entry);
         }
         if matches!(all, Some(Ok(Changed::Yes(_)))) {
-            self.everybodys = Some(amount);
+            self.reserved.everybodys = Some(amount);
         }
         if let Some(Ok(changed)) = &all {
             let percent = match changed {
@@ -362,10 +333,10 @@ impl Tab {
             }
         }
         let last = used_up.into_iter().max_by_key(|used_up| used_up.is_month);
-        if self.entries.is_empty() || last.is_some() {
+        if self.reserved.entries.is_empty() || last.is_some() {
             return Err(Refusal::of(last, at, settings));
         }
         self.record.budget("ok", Some(amount));
-        Ok(())
+        Ok(spending)
     }
 }

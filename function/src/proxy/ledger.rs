@@ -159,7 +159,8 @@ impl Ledger {
         }
     }
 
-    /// Anthropic has refused the credential: nothing that was known about it counts any more.
+    /// Anthropic has refused the credential, and that is the answer: this request asks nobody else,
+    /// and for the next one nothing counts any more that was known about the credential.
     pub(super) fn refused(&mut self, ask: &Ask) {
         let Some(subject) = &ask.subject else { return };
         self.proxy.renewals.forget(&subject.fingerprint);
@@ -169,7 +170,6 @@ impl Ledger {
             self.writes.push(self.proxy.store.forget_proof(subject.fingerprint));
         }
         self.over(ask);
-        self.known = Known::default();
     }
 
     /// Anthropic has answered: the limits that were known when the request came are over. A newer
@@ -282,14 +282,12 @@ impl Ledger {
     }
 
     /// Takes note of what may be spent, and of what had been before.
-    pub(super) fn allowed(&mut self, mut allowance: Allowance) {
-        if let Allowance::Granted(tab) = &mut allowance {
-            self.before = tab.before.take();
-        } else {
+    pub(super) fn allowed(&mut self, (allowance, before): (Allowance, Option<Spending>)) {
+        if !matches!(allowance, Allowance::Granted(_)) {
             // What was reserved in vain is given back beside this very answer.
             self.writes.extend(self.proxy.store.take_late());
         }
-        self.allowance = allowance;
+        (self.allowance, self.before) = (allowance, before);
     }
 
     /// Whether it would be another side of its session that Bedrock answers.

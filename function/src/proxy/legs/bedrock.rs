@@ -12,6 +12,7 @@ use http::{HeaderValue, Response, header};
 use super::MOST_HELD;
 use crate::clock;
 use crate::failover::{Reason, Served, Upstream};
+use crate::money::Tariff;
 use crate::proxy::ask::{self, Ask};
 use crate::proxy::budget::Allowance;
 use crate::proxy::content::{self, Content};
@@ -72,13 +73,15 @@ impl Leg {
             let Some(body) = next else { return (Served::Untranslatable, None) };
             let metadata = metadata::of(ask, reason);
             let call = Call { model_id: model_id.clone(), metadata, body };
+            let tariff = meter::tariff(ask, &proxy, &call, region);
             ledger.allowance.asks();
             let answered = if ask.asked.stream {
                 early.soon(Upstream::Bedrock);
-                stream(ask, ledger, region, call).await
+                stream(ask, ledger, (region, call), tariff).await
             } else {
-                message(ask, ledger, region, call).await
+                message(ask, ledger, (region, call), tariff.as_ref()).await
             };
+            let answered = answered.inspect_err(|failure| ledger.allowance.spared(failure));
             let refusal = answered.as_ref().err().filter(|failure| failure.is_refusal());
             let Some(refusal) = refusal else { break answered };
             next = self.mend(ask, ledger, refusal.message()).await;
@@ -227,17 +230,15 @@ impl Leg {
 async fn message(
     ask: &Ask,
     ledger: &mut Ledger,
-    region: usize,
-    call: Call,
+    (region, call): (usize, Call),
+    tariff: Option<&Tariff>,
 ) -> Result<Response<Content>, BedrockFailure> {
     let proxy = Arc::clone(&ledger.proxy);
-    let tariff = meter::tariff(ask, &proxy, &call, region);
-    let answer = ledger.beside(pin!(proxy.bedrock.message(region, call))).await;
-    let answer = answer.inspect_err(|failure| ledger.allowance.spared(failure))?;
+    let answer = ledger.beside(pin!(proxy.bedrock.message(region, call))).await?;
     let (message, usage) =
         response::message(&answer, &ask.asked.model).map_err(|_| content::broke_off())?;
     let mut response = Response::new(content::full(message));
-    let charged = meter::charge(ask, usage, tariff.as_ref(), response.headers_mut());
+    let charged = meter::charge(ask, usage, tariff, response.headers_mut());
     ledger.allowance.charge(charged);
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
@@ -247,29 +248,27 @@ async fn message(
 async fn stream(
     ask: &Ask,
     ledger: &mut Ledger,
-    region: usize,
-    call: Call,
+    (region, call): (usize, Call),
+    tariff: Option<Tariff>,
 ) -> Result<Response<Content>, BedrockFailure> {
     let proxy = Arc::clone(&ledger.proxy);
-    let tariff = meter::tariff(ask, &proxy, &call, region);
-    let events = ledger.beside(pin!(proxy.bedrock.stream(region, call))).await;
-    let mut events = events.inspect_err(|failure| ledger.allowance.spared(failure))?;
+    let mut events = ledger.beside(pin!(proxy.bedrock.stream(region, call))).await?;
     let mut metered = Metered::new(ask, tariff, &mut ledger.allowance);
     let held = {
         let opening = hold(&mut events, &mut metered.translation);
         let opening = tokio::time::timeout(content::FIRST_EVENT_TIMEOUT, opening);
         ledger.beside(pin!(opening)).await.unwrap_or_else(|_| Err(content::fell_silent()))
     };
-    let held = match held {
-        Ok(held) => held,
+    match held {
+        Ok(held) => {
+            let body = content::bedrock(held, events, metered);
+            Ok(content::event_stream(Upstream::Bedrock, body))
+        }
         Err(failure) => {
             metered.failed(&mut ledger.allowance);
-            ledger.allowance.spared(&failure);
-            return Err(failure);
+            Err(failure)
         }
-    };
-    let body = content::bedrock(held, events, metered);
-    Ok(content::event_stream(Upstream::Bedrock, body))
+    }
 }
 
 fn model_id(ask: &Ask, ledger: &Ledger, region: &str) -> String {
