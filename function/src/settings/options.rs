@@ -159,14 +159,15 @@ const HEAD: &str = "\
 Answers Claude Code from Anthropic, and from AWS Bedrock while Anthropic rate-limits
 
 Usage: function [--listen ADDR]
-       function usage [--month YYYY-MM] [--by day|class|user] [--user NAME]
-                      [--json|--csv]
+       function usage [--listen ADDR] [--month YYYY-MM] [--by day|class|user]
+                      [--user NAME] [--json|--csv]
 
 Then start Claude Code with ANTHROPIC_BASE_URL=http://127.0.0.1:8080; its own
 login or API key stays in use.
 
 Options:
-      --listen ADDR  IP address and port to listen on, instead of LISTEN_ADDRESS
+      --listen ADDR  IP address and port to listen on, instead of LISTEN_ADDRESS;
+                     for 'usage', where the proxy listens
   -h, --help         Show this
   -V, --version      Show the version
 
