@@ -11,6 +11,7 @@ mod connection;
 mod connector;
 mod credentials;
 mod pool;
+mod reread;
 mod roots;
 mod sdk;
 
@@ -45,4 +46,9 @@ pub enum Fault {
     TimedOut { host: String },
     #[error("{host} answered {} and no more", status.as_u16())]
     NoAnswer { host: String, status: http::StatusCode },
+    #[error(
+        "the answer of {host} has more than {} headers, or larger ones than can be read",
+        reread::MOST_HEADERS
+    )]
+    HeadTooLarge { host: String },
 }

@@ -21,7 +21,7 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 pub(super) fn failure_of(fault: &Fault) -> Failure {
     let kind = match fault {
         Fault::TimedOut { .. } => ErrorKind::Timeout,
-        Fault::NoAnswer { .. } => ErrorKind::BadGateway,
+        Fault::NoAnswer { .. } | Fault::HeadTooLarge { .. } => ErrorKind::BadGateway,
         Fault::NoConnection { .. } | Fault::Broken { .. } => ErrorKind::Unavailable,
     };
     Failure::new(kind, format!("Anthropic did not answer: {fault}. Try again soon."))

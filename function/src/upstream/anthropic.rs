@@ -157,6 +157,7 @@ impl Anthropic {
         let host = self.host();
         match failed {
             Failed::Connecting(source) => Fault::NoConnection { host, source },
+            Failed::Asking(error) if error.is_parse_too_large() => Fault::HeadTooLarge { host },
             Failed::Asking(error) => Fault::Broken { host, source: Box::new(error) },
         }
     }

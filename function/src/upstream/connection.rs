@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName, Method, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -20,6 +20,7 @@ use hyper::client::conn::{TrySendError, http1};
 use tokio::task::coop::unconstrained;
 
 use super::connector::Transport;
+use super::reread::{Io, MOST_HEADERS};
 
 pub(super) type Unsent = TrySendError<Request<Full<Bytes>>>;
 
@@ -36,15 +37,35 @@ const LONGEST_KEPT: Duration = Duration::from_secs(330);
 /// One HTTP/1.1 connection and what it takes to drive it.
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    driver: http1::Connection<Transport, Full<Bytes>>,
+    driver: http1::Connection<Io, Full<Bytes>>,
     filter: WakeFilter,
     kept_for: Option<Duration>,
 }
 
 impl Connection {
     pub(super) async fn new(transport: Transport) -> hyper::Result<Self> {
-        let (sender, driver) = http1::handshake(transport).await?;
+        Self::over(Io::Live(transport), &http1::Builder::new()).await
+    }
+
+    async fn over(io: Io, builder: &http1::Builder) -> hyper::Result<Self> {
+        let (sender, driver) = builder.handshake(io).await?;
         Ok(Self { sender, driver, filter: WakeFilter::new(), kept_for: None })
+    }
+
+    /// Reads the head once more that was too large, of an answer to a request of this `method`. The
+    /// connection is not used again after it.
+    pub(super) async fn reread(
+        self,
+        method: Method,
+    ) -> hyper::Result<(Response<Incoming>, Box<Self>)> {
+        let parts = self.driver.into_parts();
+        let io = parts.io.reread(parts.read_buf);
+        let mut again = Self::over(io, http1::Builder::new().max_headers(MOST_HEADERS)).await?;
+        let mut request = Request::new(Full::default());
+        *request.method_mut() = method;
+        let answer = again.send(request).await.map_err(TrySendError::into_error)?;
+        again.kept_for = Some(Duration::ZERO);
+        Ok((answer, Box::new(again)))
     }
 
     /// Sends one request and waits for the head of its answer.
@@ -57,8 +78,8 @@ impl Connection {
         filter.begin();
         let answer = std::future::poll_fn(|cx| {
             filter.drive(cx, |cx| {
-                // It ends by telling the answer why.
-                let _ended = Pin::new(&mut *driver).poll(cx);
+                // It ends by telling the answer why. Whatever is still to be read stays readable.
+                let _ended = driver.poll_without_shutdown(cx);
                 answer.as_mut().poll(cx)
             })
         });

@@ -18,6 +18,9 @@
 //! If it breaks before anything of a request was written, or under a request that only reads, that
 //! one is asked once more, on a new connection. Any other may have been processed: it fails.
 //!
+//! One whose answer has too many headers for the first reader is read by a second one
+//! ([`super::reread`]), and not kept.
+//!
 //! Nothing runs here by itself. There are never more connections than requests were under way at
 //! once, since none is made while one is free.
 
@@ -121,8 +124,12 @@ impl Pool {
         request.headers_mut().insert(header::HOST, self.host.clone());
         if let Some(mut connection) = self.take() {
             let again = only_reads(request.method()).then(|| request.clone());
+            let method = request.method().clone();
             match connection.send(request).await {
                 Ok(answer) => return Ok((answer, connection)),
+                Err(refused) if refused.error().is_parse_too_large() => {
+                    return connection.reread(method).await.map_err(Failed::Asking);
+                }
                 Err(mut refused) => match refused.take_message().or(again) {
                     Some(unanswered) => request = unanswered,
                     None => return Err(Failed::Asking(refused.into_error())),
@@ -130,9 +137,14 @@ impl Pool {
             }
         }
         let mut connection = self.connect().await?;
-        let sent = connection.send(request).await;
-        let answer = sent.map_err(|refused| Failed::Asking(refused.into_error()))?;
-        Ok((answer, connection))
+        let method = request.method().clone();
+        match connection.send(request).await {
+            Ok(answer) => Ok((answer, connection)),
+            Err(refused) if refused.error().is_parse_too_large() => {
+                connection.reread(method).await.map_err(Failed::Asking)
+            }
+            Err(refused) => Err(Failed::Asking(refused.into_error())),
+        }
     }
 
     /// Keeps a connection whose answer has come to its end.

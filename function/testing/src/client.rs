@@ -185,9 +185,9 @@ async fn connect(
     address: SocketAddr,
 ) -> (hyper::client::conn::http1::SendRequest<Full<Bytes>>, JoinSet<()>) {
     let socket = TcpStream::connect(address).await.expect("the proxy listens");
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
-        .await
-        .expect("HTTP/1.1 is spoken");
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    let spoken = builder.max_headers(1024).handshake(TokioIo::new(socket)).await;
+    let (sender, connection) = spoken.expect("HTTP/1.1 is spoken");
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { drop(connection.await) });
     (sender, tasks)

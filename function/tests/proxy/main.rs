@@ -17,6 +17,7 @@ mod drill;
 mod empty;
 mod encrypted;
 mod endless;
+mod heads;
 mod hostile;
 mod keys;
 mod limits;

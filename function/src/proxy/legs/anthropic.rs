@@ -74,7 +74,7 @@ pub(in crate::proxy) async fn send(
 fn unanswered(ask: &Ask, fault: &Fault) -> AnthropicOutcome {
     let answer = fault::failure_of(fault).into_response(ask.record.id()).map(content::full);
     let said = match fault {
-        Fault::NoAnswer { .. } => Said::ServerError,
+        Fault::NoAnswer { .. } | Fault::HeadTooLarge { .. } => Said::ServerError,
         Fault::NoConnection { .. } | Fault::Broken { .. } | Fault::TimedOut { .. } => {
             Said::Unreachable
         }
