@@ -25,6 +25,8 @@ pub struct Answer {
     pub speechless: bool,
     /// The end of the body follows its last byte only so much later.
     pub end_after: Duration,
+    /// The model counts so many tokens of output (Bedrock only).
+    pub tokens: Option<u64>,
 }
 
 /// An answer with another status than 200.
@@ -221,6 +223,12 @@ impl Answer {
 
     pub fn head_after(mut self, delay: Duration) -> Self {
         self.head_after = delay;
+        self
+    }
+
+    /// Counts so many tokens of output, whatever is said.
+    pub fn tokens(mut self, tokens: u64) -> Self {
+        self.tokens = Some(tokens);
         self
     }
 

@@ -137,7 +137,7 @@ impl House {
             return Err(invalid(&text));
         }
         let plays = self.plays.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let message = Message::answer(&body, VOICE, model.id, &plays);
+        let message = Message::answer(&body, VOICE, model.id, &plays).of_tokens(script.tokens);
         Ok(match operation {
             "invoke" => json_wire(200, &message.whole()),
             _ => stream_of(message, script),

@@ -1,5 +1,9 @@
 //! How does a person use Claude Code? Runs `claude -p` against a base URL, in an empty home and an
 //! environment made from nothing, so that no login and no setting of this machine leaks in.
+//!
+//! [`terminal`] runs it in a terminal instead, with somebody who types.
+
+pub mod terminal;
 
 use std::{
     fs,
@@ -22,6 +26,9 @@ use crate::{
 
 /// The API key that prompts carry unless they say otherwise.
 pub const KEY: &str = "sk-ant-api03-test-claude-code";
+
+/// The token of somebody who has a subscription.
+pub const SUBSCRIPTION: &str = "sk-ant-oat01-test-claude-code";
 
 /// One prompt takes about a second; Claude Code's own retries may take minutes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -92,7 +99,8 @@ impl Claude {
     }
 
     pub fn asks(&self, prompt: &str) -> Session {
-        let mut command = self.command(prompt);
+        let mut command = self.command();
+        command.args(["-p", prompt, "--output-format", "json"]).args(&self.arguments);
         let _turn = Turn::take();
         let ended = child::run(&mut command, PATIENCE, "Claude Code was installed");
         let result = serde_json::from_str(&ended.stdout).unwrap_or_default();
@@ -104,12 +112,10 @@ impl Claude {
         }
     }
 
-    fn command(&self, prompt: &str) -> Command {
+    fn command(&self) -> Command {
         let home = self.home.path();
         let mut command = Command::new(node().join("node_modules/.bin/claude"));
         child::clean(&mut command)
-            .args(["-p", prompt, "--output-format", "json"])
-            .args(&self.arguments)
             .current_dir(home.join("project"))
             .env("HOME", home)
             .env("CLAUDE_CONFIG_DIR", home.join(".claude"))

@@ -27,5 +27,6 @@ pub mod models;
 pub mod moto;
 pub mod runtime;
 pub mod table;
+pub mod terminal;
 pub mod tls;
 pub mod world;

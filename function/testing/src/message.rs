@@ -12,6 +12,7 @@ pub const THOUGHT: &str = "c2lnbmF0dXJlLW9mLWEtdGhvdWdodA==";
 #[derive(Clone, Debug)]
 pub struct ToolPlay {
     pub name: String,
+    /// A list has one for each of several calls at once.
     pub input: Value,
     /// No call any more once the conversation holds so many tool results.
     pub times: usize,
@@ -40,12 +41,7 @@ impl Message {
         }
         let play = plays.iter().find(|play| play.applies(request));
         match play {
-            Some(play) => content.push(json!({
-                "type": "tool_use",
-                "id": format!("toolu_{}01{:020}", voice.ids, tool_results(request)),
-                "name": play.name,
-                "input": play.input,
-            })),
+            Some(play) => content.extend(play.calls(voice, tool_results(request))),
             None => content.push(json!({
                 "type": "text",
                 "text": format!("{} heard: {}", voice.name, last_words(request)),
@@ -68,6 +64,14 @@ impl Message {
             },
         });
         Self { whole, safeguards }
+    }
+
+    /// The same with so many tokens.
+    pub fn of_tokens(mut self, tokens: Option<u64>) -> Self {
+        if let Some(tokens) = tokens {
+            self.whole["usage"]["output_tokens"] = json!(tokens);
+        }
+        self
     }
 
     /// The answer to `stream: false`.
@@ -114,6 +118,15 @@ impl ToolPlay {
     fn applies(&self, request: &Value) -> bool {
         let offered = items(&request["tools"]).any(|tool| tool["name"] == self.name.as_str());
         offered && tool_results(request) < self.times
+    }
+
+    fn calls(&self, voice: Voice, before: usize) -> Vec<Value> {
+        let inputs = self.input.as_array().map_or(std::slice::from_ref(&self.input), Vec::as_slice);
+        let calls = inputs.iter().enumerate().map(|(index, input)| {
+            let id = format!("toolu_{}01{:020}", voice.ids, before + index);
+            json!({"type": "tool_use", "id": id, "name": self.name, "input": input})
+        });
+        calls.collect()
     }
 }
 

@@ -15,13 +15,11 @@ use function::{
 use serde_json::{Value, json};
 use testing::{
     answer::{limited, ok, refused, window},
-    claude::{Claude, KEY, Session, lines},
+    claude::{Claude, KEY, SUBSCRIPTION, Session, lines},
     client::Call,
     message::{THOUGHT, ToolPlay},
     world::World,
 };
-
-const SUBSCRIPTION: &str = "sk-ant-oat01-test-claude-code";
 
 /// A PNG of one pixel.
 const DOT: &[u8] = b"\x89PNG\r\n\x1a\n\

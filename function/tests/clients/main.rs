@@ -9,6 +9,7 @@ mod claude_code;
 mod keys;
 mod lambda;
 mod sdks;
+mod terminal;
 
 /// A name that a client gave goes to nobody, but into AWS's own log of invocations.
 fn assert_names_stay_here(world: &testing::world::World, name: &str) {

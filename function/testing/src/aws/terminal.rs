@@ -1,12 +1,14 @@
 //! The tool in a terminal, as a person sees it: a pseudo-terminal, and somebody who types.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::process::{Child, Stdio};
-
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use std::process::Child;
 
 use super::world::World;
+use crate::terminal;
+
+/// Rows and columns: none are told.
+const SIZE: (u16, u16) = (0, 0);
 
 /// What the screen showed, as it was written, and how the tool ended.
 #[derive(Debug)]
@@ -17,16 +19,11 @@ pub struct Screen {
 
 /// Starts the tool in a terminal, whose other end this is.
 pub fn start(world: &World, words: &[&str], variables: &[(&str, &str)]) -> (Child, File) {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
     let mut command = world.command(words);
-    let end = || -> Stdio { OpenOptions::new().read(true).write(true).open(&name).unwrap().into() };
-    command.stdin(end()).stdout(end()).stderr(end());
-    command.env("TERM", "xterm-256color").envs(variables.iter().copied());
+    let master = terminal::open(&mut command, SIZE);
+    command.envs(variables.iter().copied());
     // What is left open here would keep the terminal from ending: the command goes with its ends.
-    (world.proxy.launch(&mut command), File::from(master))
+    (world.proxy.launch(&mut command), master)
 }
 
 /// Runs the tool; whenever it asks, `answer` is typed.
