@@ -23,7 +23,8 @@ use crate::wire::names;
 const PREFIX: &str = "anthropic-ratelimit-";
 /// What says when to come back, and nothing of a window.
 const RETRY_AFTER: &str = "retry-after";
-const SECOND: SignedDuration = SignedDuration::from_secs(1);
+/// Two clocks may be so far apart, that of this machine and the one that resets are told by.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(10);
 /// A model's name is kept up to this length, in characters.
 const LONGEST_NAME: usize = 128;
 /// More windows than this are not looked at.
@@ -298,7 +299,7 @@ fn keep_later(slot: &mut Option<End>, until: Option<Timestamp>, reason: &str, no
     let reason = match slot {
         Some(end) if until <= end.until => return,
         // The same moment, told in seconds from now: the window's name says more.
-        Some(end) if reason == RETRY_AFTER && until.duration_since(end.until) <= SECOND => {
+        Some(end) if reason == RETRY_AFTER && until.duration_since(end.until) <= CLOCKS_APART => {
             std::mem::take(&mut end.reason)
         }
         Some(_) | None => reason.chars().take(64).collect(),

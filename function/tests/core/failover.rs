@@ -322,6 +322,9 @@ fn a_bucket_of_an_api_key_limits_the_class_until_its_reset_or_retry_after_if_lat
     let mut later = bucket;
     later[0].1 = "60";
     assert_eq!(limited(&later), until_class(60, "retry-after"));
+    // The same moment by another clock: the window's name says more.
+    later[0].1 = "52";
+    assert_eq!(limited(&later), until_class(52, "input-tokens"));
 }
 
 #[test]
