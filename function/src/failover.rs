@@ -31,6 +31,11 @@ pub enum Upstream {
     Bedrock,
 }
 
+impl Upstream {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::Anthropic, Self::Bedrock];
+}
+
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -50,6 +55,12 @@ pub enum Reason {
     Overloaded,
     ServerError,
     Unreachable,
+}
+
+impl Reason {
+    /// Each of them.
+    pub const ALL: [Self; 5] =
+        [Self::RateLimited, Self::Cooldown, Self::Overloaded, Self::ServerError, Self::Unreachable];
 }
 
 impl fmt::Display for Reason {

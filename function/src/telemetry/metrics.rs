@@ -1,8 +1,9 @@
-//! The line of a request as CloudWatch reads it: the same fields, and metrics made of them.
+//! Which figures are kept of requests? One list, of which CloudWatch and Prometheus read the same.
 //!
-//! Source: AWS, *Embedded metric format specification*. A metric's dimensions are few and their
-//! values are ours: no user's name, no client's word. A person's name is a field like any other,
-//! which Logs Insights can group by.
+//! CloudWatch reads the line of a request: the same fields, and metrics made of them. Source: AWS,
+//! *Embedded metric format specification*. A metric's dimensions are few and their values are ours:
+//! no user's name, no client's word. A person's name is a field like any other, which Logs Insights
+//! can group by.
 
 use std::time::Duration;
 
@@ -10,9 +11,186 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Entries, message, millis};
+use crate::failover::{Reason, Upstream};
 
 /// Where all metrics stand.
 pub const NAMESPACE: &str = "claude-proxy";
+
+/// One figure that each request adds to.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// As CloudWatch has it. A name that stands in several rows is the same figure, told apart by
+    /// ever more.
+    pub name: &'static str,
+    pub unit: Unit,
+    pub dimension: Dimension,
+    /// For people, in a few words.
+    pub meaning: &'static str,
+    value: fn(&Entries, Duration) -> Option<u64>,
+}
+
+/// What a figure counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Added up.
+    Count,
+    /// How it is spread counts.
+    Milliseconds,
+    /// The last one counts.
+    Percent,
+}
+
+impl Unit {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Count => "Count",
+            Self::Milliseconds => "Milliseconds",
+            Self::Percent => "Percent",
+        }
+    }
+}
+
+/// What a figure is told apart by, other than the function's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dimension {
+    Nothing,
+    /// Why a budget kept Bedrock away.
+    Budget,
+    /// Why Bedrock has answered.
+    Reason,
+    /// Who has answered.
+    Upstream,
+}
+
+/// What budgets say where they let nobody through.
+const REFUSALS: [&str; 2] = ["used_up", "unavailable"];
+
+impl Dimension {
+    /// Its name, which is that of a field of the line.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::Budget => Some("budget"),
+            Self::Reason => Some("reason"),
+            Self::Upstream => Some("upstream"),
+        }
+    }
+
+    /// All values that it can have; where it has no name there is one, which is not shown.
+    #[must_use]
+    pub fn values(self) -> Vec<String> {
+        match self {
+            Self::Nothing => vec![String::new()],
+            Self::Budget => REFUSALS.map(str::to_owned).to_vec(),
+            Self::Reason => Reason::ALL.map(|reason| reason.to_string()).to_vec(),
+            Self::Upstream => Upstream::ALL.map(|upstream| upstream.to_string()).to_vec(),
+        }
+    }
+
+    /// Which of its values a request has, if any.
+    pub(super) fn place(self, entries: &Entries) -> Option<usize> {
+        match self {
+            Self::Nothing => Some(0),
+            Self::Budget => REFUSALS.iter().position(|said| Some(*said) == entries.costs.budget),
+            Self::Reason => {
+                Reason::ALL.iter().position(|reason| Some(*reason) == entries.answer.reason)
+            }
+            Self::Upstream => {
+                Upstream::ALL.iter().position(|upstream| Some(*upstream) == entries.answer.upstream)
+            }
+        }
+    }
+}
+
+impl Metric {
+    const fn new(
+        name: &'static str,
+        (unit, dimension): (Unit, Dimension),
+        meaning: &'static str,
+        value: fn(&Entries, Duration) -> Option<u64>,
+    ) -> Self {
+        Self { name, unit, dimension, meaning, value }
+    }
+
+    /// What a request that is over adds.
+    pub(super) fn value(&self, entries: &Entries, duration: Duration) -> Option<u64> {
+        (self.value)(entries, duration)
+    }
+}
+
+const PLAIN: (Unit, Dimension) = (Unit::Count, Dimension::Nothing);
+const TOKENS: (Unit, Dimension) = (Unit::Count, Dimension::Upstream);
+const TIME: (Unit, Dimension) = (Unit::Milliseconds, Dimension::Upstream);
+
+/// All of them. Rows of the same unit and dimension stand together.
+pub const METRICS: [Metric; 16] = [
+    Metric::new("Requests", PLAIN, "Requests that are over, whoever has answered.", |_, _| Some(1)),
+    Metric::new("Fallbacks", PLAIN, "Requests that Bedrock has answered.", |entries, _| {
+        entries.answer.reason.map(|_| 1)
+    }),
+    Metric::new(
+        "LimitsRemembered",
+        PLAIN,
+        "Limits of Anthropic (429) that are remembered until they end.",
+        |entries, _| entries.tries.cooldown.map(|_| 1),
+    ),
+    Metric::new("BedrockErrors", PLAIN, "Failures of Bedrock, in any region.", |entries, _| {
+        Some(entries.tries.bedrock_errors.into()).filter(|errors| *errors > 0)
+    }),
+    Metric::new(
+        "BedrockCostMicroUSD",
+        PLAIN,
+        "What Bedrock charges, in millionths of a dollar.",
+        |entries, _| entries.costs.cost.map(|cost| cost.amount.0),
+    ),
+    Metric::new(
+        "AssumedCostMicroUSD",
+        PLAIN,
+        "The part of it of which a price is assumed, in millionths of a dollar.",
+        |entries, _| entries.costs.cost.filter(|cost| cost.assumed).map(|cost| cost.amount.0),
+    ),
+    Metric::new(
+        "CostsUncounted",
+        PLAIN,
+        "Answers whose cost the store may not have counted.",
+        |entries, _| entries.costs.unsettled.then_some(1),
+    ),
+    Metric::new(
+        "TotalBudgetUsed",
+        (Unit::Percent, Dimension::Nothing),
+        "The used part of the cap on all users, when Bedrock was last asked.",
+        |entries, _| entries.costs.total_used,
+    ),
+    Metric::new(
+        "BudgetRefusals",
+        (Unit::Count, Dimension::Budget),
+        "Requests that a budget kept from Bedrock.",
+        |entries, _| entries.costs.budget.filter(|said| *said != "ok").map(|_| 1),
+    ),
+    Metric::new(
+        "Fallbacks",
+        (Unit::Count, Dimension::Reason),
+        "Requests that Bedrock has answered, by what was wrong with Anthropic.",
+        |entries, _| entries.answer.reason.map(|_| 1),
+    ),
+    Metric::new("InputTokens", TOKENS, "Input tokens without cached ones.", |entries, _| {
+        entries.costs.usage.input
+    }),
+    Metric::new("OutputTokens", TOKENS, "Output tokens.", |entries, _| entries.costs.usage.output),
+    Metric::new("CacheReadTokens", TOKENS, "Tokens read from the prompt cache.", |entries, _| {
+        entries.costs.usage.cache_read
+    }),
+    Metric::new("CacheWriteTokens", TOKENS, "Tokens written to the prompt cache.", |entries, _| {
+        entries.costs.usage.cache_write
+    }),
+    Metric::new("FirstByte", TIME, "Until the first byte of an answer's body.", |entries, _| {
+        entries.answer.first_byte.map(millis)
+    }),
+    Metric::new("Duration", TIME, "Until the end of an answer.", |_, duration| {
+        Some(millis(duration))
+    }),
+];
 
 /// Writes the line of one request.
 pub(super) fn line(
@@ -22,49 +200,24 @@ pub(super) fn line(
     now: Timestamp,
 ) -> String {
     let mut fields = fields(entries);
-    let mut metrics = Metrics { fields: &mut fields, directives: Vec::new() };
-    metrics.counted(
-        &[],
-        &[
-            ("Requests", Some(1)),
-            ("Fallbacks", entries.answer.reason.map(|_| 1)),
-            ("LimitsRemembered", entries.tries.cooldown.map(|_| 1)),
-            (
-                "BedrockErrors",
-                Some(entries.tries.bedrock_errors.into()).filter(|errors| *errors > 0),
-            ),
-            ("BedrockCostMicroUSD", entries.costs.cost.map(|cost| cost.amount.0)),
-            ("AssumedCostMicroUSD", entries.costs.cost.filter(|c| c.assumed).map(|c| c.amount.0)),
-            ("CostsUncounted", entries.costs.unsettled.then_some(1)),
-        ],
-    );
-    metrics.add("Percent", &[], &[("TotalBudgetUsed", entries.costs.total_used)]);
-    if entries.costs.budget.is_some_and(|said| said != "ok") {
-        metrics.counted(&["budget"], &[("BudgetRefusals", Some(1))]);
+    let together = |a: &Metric, b: &Metric| (a.unit, a.dimension) == (b.unit, b.dimension);
+    let rows = METRICS.chunk_by(together).filter(|rows| rows[0].dimension.place(entries).is_some());
+    let mut directives = Vec::new();
+    for rows in rows {
+        let known = rows.iter().filter_map(|row| Some((row, row.value(entries, duration)?)));
+        let mut names = Vec::new();
+        for (row, value) in known {
+            names.push(json!({"Name": row.name, "Unit": row.unit.name()}));
+            fields.insert(row.name.to_owned(), value.into());
+        }
+        if !names.is_empty() {
+            let dimensions: Vec<_> =
+                std::iter::once("FunctionName").chain(rows[0].dimension.name()).collect();
+            directives.push(
+                json!({"Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": names}),
+            );
+        }
     }
-    if entries.answer.reason.is_some() {
-        metrics.counted(&["reason"], &[("Fallbacks", Some(1))]);
-    }
-    if entries.answer.upstream.is_some() {
-        let usage = &entries.costs.usage;
-        metrics.counted(
-            &["upstream"],
-            &[
-                ("InputTokens", usage.input),
-                ("OutputTokens", usage.output),
-                ("CacheReadTokens", usage.cache_read),
-                ("CacheWriteTokens", usage.cache_write),
-            ],
-        );
-        metrics.timed(
-            &["upstream"],
-            &[
-                ("FirstByte", entries.answer.first_byte.map(millis)),
-                ("Duration", Some(millis(duration))),
-            ],
-        );
-    }
-    let directives = metrics.directives;
     let aws = json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": directives});
     fields.insert("_aws".to_owned(), aws);
     fields.insert("FunctionName".to_owned(), function.into());
@@ -97,38 +250,6 @@ fn fields(entries: &Entries) -> Map<String, Value> {
         ("reserved_microusd", entries.costs.reserved.map(|reserved| reserved.0.into())),
     ];
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
-}
-
-struct Metrics<'a> {
-    fields: &'a mut Map<String, Value>,
-    directives: Vec<Value>,
-}
-
-impl Metrics<'_> {
-    fn counted(&mut self, dimensions: &[&str], metrics: &[(&str, Option<u64>)]) {
-        self.add("Count", dimensions, metrics);
-    }
-
-    fn timed(&mut self, dimensions: &[&str], metrics: &[(&str, Option<u64>)]) {
-        self.add("Milliseconds", dimensions, metrics);
-    }
-
-    fn add(&mut self, unit: &str, dimensions: &[&str], metrics: &[(&str, Option<u64>)]) {
-        let known = metrics.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
-        let known: Vec<_> = known.collect();
-        if known.is_empty() {
-            return;
-        }
-        let names: Vec<_> =
-            known.iter().map(|(name, _)| json!({"Name": name, "Unit": unit})).collect();
-        let dimensions: Vec<_> = std::iter::once(&"FunctionName").chain(dimensions).collect();
-        let directive =
-            json!({"Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": names});
-        self.directives.push(directive);
-        for (name, value) in known {
-            self.fields.insert(name.to_owned(), value.into());
-        }
-    }
 }
 
 #[cfg(test)]
