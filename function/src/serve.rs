@@ -4,3 +4,4 @@ mod connection;
 pub mod greeting;
 pub mod lambda;
 pub mod local;
+mod metrics;

@@ -72,6 +72,8 @@ pub struct Settings {
     pub drill: bool,
     /// A loopback address where access is open, unless `ACCESS_OPEN_ANYWHERE` allows another.
     pub listen: SocketAddr,
+    /// Where a local server shows its figures, other than where it listens.
+    pub listen_metrics: Option<SocketAddr>,
     pub log_level: LevelFilter,
 }
 
@@ -150,6 +152,7 @@ impl Settings {
             access,
             drill: env.read("DRILL_ENABLED", value::boolean).unwrap_or(true),
             listen: listen.1,
+            listen_metrics: listen_metrics(&mut env, listen),
             log_level: env.read("LOG_LEVEL", value::log_level).unwrap_or(LevelFilter::INFO),
         };
         let lines = env.into_problems();
@@ -199,4 +202,21 @@ fn listen(env: &mut Environment, options: Options) -> (&'static str, SocketAddr)
         None => ("LISTEN_ADDRESS", from_env),
     };
     (name, address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))))
+}
+
+/// Chooses the address where figures are shown; `name` has chosen the other one.
+fn listen_metrics(
+    env: &mut Environment,
+    (name, clients): (&str, SocketAddr),
+) -> Option<SocketAddr> {
+    let address = env.read("LISTEN_METRICS", value::address)?;
+    let meet = |a: SocketAddr, b: SocketAddr| a.ip() == b.ip() || a.ip().is_unspecified();
+    let same_port = address.port() == clients.port() && address.port() != 0;
+    if same_port && (meet(address, clients) || meet(clients, address)) {
+        env.problem(format!(
+            "LISTEN_METRICS is {address}, where clients are answered ({name}): write an address of \
+             its own, such as `127.0.0.1:9464`"
+        ));
+    }
+    Some(address)
 }

@@ -3,6 +3,9 @@
 //! No credential, no prompt, no answer and no header value ever comes here: a [`Record`] has room
 //! for labels, counts and durations only.
 
+#[cfg(feature = "proxy")]
+pub mod exposition;
+mod id;
 pub mod metrics;
 mod reading;
 mod tally;
@@ -29,6 +32,7 @@ use crate::failover::{Reason, Upstream};
 use crate::money::{Cost, MicroDollars};
 use crate::wire::usage::Usage;
 
+use id::Id;
 pub use reading::{LoggedTokens, RequestLine};
 pub use tally::Tally;
 use writer::Stderr;
@@ -308,28 +312,6 @@ impl Record {
     }
 }
 
-/// `req_proxy_` and 96 random bits.
-#[derive(Debug)]
-struct Id([u8; Self::PREFIX.len() + 24]);
-
-impl Id {
-    const PREFIX: &[u8] = b"req_proxy_";
-
-    fn random() -> Self {
-        let mut id = [0; _];
-        let (prefix, digits) = id.split_at_mut(Self::PREFIX.len());
-        prefix.copy_from_slice(Self::PREFIX);
-        let mut bits = [0; 12];
-        fastrand::fill(&mut bits);
-        hex::encode_to_slice(bits, digits).expect("there are two digits for each byte");
-        Self(id)
-    }
-
-    fn as_str(&self) -> &str {
-        str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
 impl Drop for Shared {
     fn drop(&mut self) {
         let mut entries =
@@ -344,6 +326,8 @@ impl Drop for Shared {
 
 /// The one line per request.
 fn write_line(id: &str, duration: Duration, entries: &Entries) {
+    #[cfg(feature = "proxy")]
+    exposition::count(entries, duration);
     if let Some(function) = MEASURED_AS.get() {
         let line = metrics::line(function, (id, duration), entries, clock::now());
         say(&(line + "\n"));

@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -36,6 +37,9 @@ const WINDOW: u32 = 256 << 10;
 const PIECE: usize = 64 << 10;
 /// A client of HTTP/2 that says nothing for so long is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(60);
+
+/// A client that says nothing for so long is asked whether it is there.
+const VANISHED: Duration = Duration::from_secs(60);
 
 /// How every connection of HTTP/2 begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -62,6 +66,7 @@ pub(super) async fn serve<F>(
 ) where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    watch_over(&socket, timeouts.untaken);
     let version = tokio::select! {
         version = version(&socket) => version,
         _ = stop.changed() => return,
@@ -89,6 +94,19 @@ pub(super) async fn serve<F>(
             drive(connection, finish, (&traffic, timeouts), stop).await;
         }
     }
+}
+
+/// Small events must not wait for each other; a client that has vanished must be missed, and one
+/// that takes nothing must not keep its permit for ever.
+fn watch_over(socket: &TcpStream, untaken: Duration) {
+    let _unsupported = socket.set_nodelay(true);
+    let socket = SockRef::from(socket);
+    let alive = TcpKeepalive::new().with_time(VANISHED).with_interval(VANISHED / 4);
+    let _unsupported = socket.set_tcp_keepalive(&alive);
+    #[cfg(target_os = "linux")]
+    let _unsupported = socket.set_tcp_user_timeout(Some(untaken));
+    #[cfg(not(target_os = "linux"))]
+    let _unsupported = untaken;
 }
 
 /// Looks at the first bytes, and leaves them where they are: HTTP/2 begins with a preface. Who

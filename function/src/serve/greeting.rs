@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
+use super::metrics;
 use crate::access::AccessMode;
 use crate::session::client;
 use crate::settings::{Settings, StoreSettings};
@@ -20,6 +21,14 @@ pub struct Fallback {
     pub told: Option<Told>,
 }
 
+/// Where the proxy listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    pub clients: SocketAddr,
+    /// Where its figures are, if anywhere.
+    pub metrics: Option<SocketAddr>,
+}
+
 /// The first line, once the port is taken.
 #[must_use]
 pub fn listening(address: SocketAddr) -> String {
@@ -28,12 +37,12 @@ pub fn listening(address: SocketAddr) -> String {
 
 /// What is on, and how to point Claude Code at it.
 #[must_use]
-pub fn greeting(settings: &Settings, address: SocketAddr, fallback: &Fallback) -> String {
+pub fn greeting(settings: &Settings, addresses: Addresses, fallback: &Fallback) -> String {
     let key = match settings.access {
         AccessMode::Key(_) => "/k/KEY",
         AccessMode::Organization(_) | AccessMode::Open => "",
     };
-    let base = format!("http://{address}{key}");
+    let base = format!("http://{}{key}", addresses.clients);
     let mut text = String::new();
     let lines = [
         ("upstream", settings.upstream_url.to_string().trim_end_matches('/').to_owned()),
@@ -42,7 +51,8 @@ pub fn greeting(settings: &Settings, address: SocketAddr, fallback: &Fallback) -
         ("fallback", way_out(settings, fallback)),
     ];
     let spent = fallback.told.as_ref().map(|told| ("spent", spent(told)));
-    for (name, line) in lines.into_iter().chain(spent) {
+    let scraped = addresses.metrics.map(|address| ("metrics", scraped(address)));
+    for (name, line) in lines.into_iter().chain(spent).chain(scraped) {
         let _infallible = writeln!(text, "  {name:<9} {line}");
     }
     let _infallible = write!(
@@ -97,6 +107,15 @@ fn spent(told: &Told) -> String {
         _ => format!(", and perhaps ${} that nobody has settled", total.unsettled.cents()),
     };
     format!("${} on Bedrock in {month}{unsettled}", total.cost.cents())
+}
+
+/// Nobody is asked for a key there, so who can read it is said.
+fn scraped(address: SocketAddr) -> String {
+    let anybody = match address.ip().to_canonical().is_loopback() {
+        true => "",
+        false => ", for everyone who reaches this address: no key is asked for",
+    };
+    format!("http://{address}{}{anybody}", metrics::PATH)
 }
 
 fn way_out(settings: &Settings, fallback: &Fallback) -> String {

@@ -13,13 +13,13 @@ use futures_util::future::OptionFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::connection::{self, ClientTimeouts};
-use super::greeting::{self, Fallback};
+use super::greeting::{self, Addresses, Fallback};
+use super::metrics;
 use crate::proxy::{self, Body, Proxy};
 use crate::room::{Capacity, Full, Room};
 use crate::settings::Settings;
@@ -40,8 +40,6 @@ const MOST_CONNECTIONS: usize = 4096;
 const MOST_TURNED_AWAY: usize = 256;
 /// Who is only told to come back has this long for the head of a request.
 const CROWD_WITHIN: Duration = Duration::from_secs(1);
-/// A client that says nothing for so long is asked whether it is there.
-const VANISHED: Duration = Duration::from_secs(60);
 /// What a client has not taken for so long, it will never take.
 const UNTAKEN: Duration = Duration::from_secs(120);
 /// How often connections that have grown old are closed. A timer that ends sooner than the one of
@@ -59,8 +57,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     telemetry::init(settings.log_level, LogFormat::Readable);
     let aws = Aws::load(settings.regions.first().map(String::as_str)).await;
     let store = Store::open(&settings, &aws, clock::now())?;
-    let listener = bind(settings.listen).await?;
-    let address = listener.local_addr().context("cannot tell which port was taken")?;
+    let (listener, address) = bind(settings.listen, "--listen 127.0.0.1:PORT").await?;
+    let metrics =
+        OptionFuture::from(settings.listen_metrics.map(bind_metrics)).await.transpose()?;
+    let scraped_at = metrics.as_ref().map(|(_, address)| *address);
     let anthropic = Anthropic::new(settings.upstream_url.clone());
     let bedrock = Bedrock::new(&settings.regions, &aws);
     let proxy = Arc::new(Proxy::new(settings, anthropic, bedrock, store));
@@ -74,12 +74,27 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             credentials: bedrock.find_credentials().await,
             told: proxy.told(None),
         };
-        telemetry::say(&greeting::greeting(proxy.settings(), address, &fallback));
+        let addresses = Addresses { clients: address, metrics: scraped_at };
+        telemetry::say(&greeting::greeting(proxy.settings(), addresses, &fallback));
     };
     let stop = stop_signal()?;
     let limits = Limits::of_this_process();
-    tokio::join!(serve(listener, Arc::clone(&proxy), limits, stop), greet);
+    // What comes of the last answers can still be scraped.
+    let (over, end) = oneshot::channel();
+    let answers = async {
+        serve(listener, Arc::clone(&proxy), limits, stop).await;
+        drop(over);
+    };
+    let scrapes = metrics.map(|(listener, _)| metrics::serve(listener, end));
+    tokio::join!(answers, OptionFuture::from(scrapes), greet);
     Ok(())
+}
+
+/// Takes the port of those who scrape; from then on there is something to scrape.
+async fn bind_metrics(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let bound = bind(address, "LISTEN_METRICS=127.0.0.1:PORT").await?;
+    telemetry::exposition::begin();
+    Ok(bound)
 }
 
 /// Completes when the process is asked to stop.
@@ -95,22 +110,20 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Takes the port.
-///
-/// # Errors
-///
-/// A sentence that says what to do, where the port cannot be had.
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
+/// Takes the port, and says which it is; `setting` is how to choose another.
+async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
         if error.kind() == io::ErrorKind::AddrInUse {
             return anyhow::anyhow!(
                 "{address} is in use by another program: stop it, or choose another port with \
-                 --listen 127.0.0.1:PORT"
+                 {setting}"
             );
         }
         let error = anyhow::Error::new(error);
-        error.context(format!("cannot listen on {address}: choose another with --listen"))
-    })
+        error.context(format!("cannot listen on {address}: choose another with {setting}"))
+    })?;
+    let address = listener.local_addr().context("cannot tell which port was taken")?;
+    Ok((listener, address))
 }
 
 /// What one front door takes upon itself.
@@ -227,7 +240,6 @@ impl Server {
 
     /// Serves a connection if there is room for it, else tells its client to come back.
     fn take(&self, socket: TcpStream) {
-        watch_over(&socket, self.timeouts.untaken);
         let stop = self.stop.subscribe();
         let timeouts = self.timeouts;
         if let Ok(slot) = Arc::clone(&self.connections).try_acquire_owned() {
@@ -258,19 +270,6 @@ fn drive(connection: impl Future<Output = ()> + Send + 'static, slot: OwnedSemap
         connection.await;
         drop(slot);
     });
-}
-
-/// Small events must not wait for each other; a client that has vanished must be missed, and one
-/// that takes nothing must not keep its permit for ever.
-fn watch_over(socket: &TcpStream, untaken: Duration) {
-    let _unsupported = socket.set_nodelay(true);
-    let socket = SockRef::from(socket);
-    let alive = TcpKeepalive::new().with_time(VANISHED).with_interval(VANISHED / 4);
-    let _unsupported = socket.set_tcp_keepalive(&alive);
-    #[cfg(target_os = "linux")]
-    let _unsupported = socket.set_tcp_user_timeout(Some(untaken));
-    #[cfg(not(target_os = "linux"))]
-    let _unsupported = untaken;
 }
 
 /// Whether one client's connection has failed before it was accepted, and nothing else.

@@ -20,7 +20,7 @@ pub struct Variable {
 }
 
 /// The variables that this build obeys.
-pub const VARIABLES: [Variable; 29] = [
+pub const VARIABLES: [Variable; 30] = [
     Variable {
         name: "RATE_LIMIT_TRACKING_ENABLED",
         default: "`true`",
@@ -166,6 +166,12 @@ pub const VARIABLES: [Variable; 29] = [
         name: "LISTEN_ADDRESS",
         default: "`127.0.0.1:8080`",
         meaning: "IP address and port; `--listen` wins over it",
+    },
+    Variable {
+        name: "LISTEN_METRICS",
+        default: "none",
+        meaning: "IP address and port of `/metrics` (OpenMetrics), for everyone who reaches it; \
+                  means nothing on AWS Lambda",
     },
     Variable {
         name: "LOG_LEVEL",

@@ -197,11 +197,23 @@ impl World {
 
     /// What the start says of the fallback.
     pub fn fallback(&self) -> String {
+        self.said("fallback")
+    }
+
+    /// Where the start says that figures are.
+    pub fn metrics(&self) -> SocketAddr {
+        let said = self.said("metrics");
+        let address = said.strip_prefix("http://").and_then(|rest| rest.split('/').next());
+        address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{said}"))
+    }
+
+    /// A line of what the start says.
+    fn said(&self, name: &str) -> String {
         let begun = Instant::now();
+        let head = format!("  {name} ");
         loop {
             let log = self.log();
-            let said = log.lines().find_map(|line| line.strip_prefix("  fallback "));
-            if let Some(said) = said {
+            if let Some(said) = log.lines().find_map(|line| line.strip_prefix(&head)) {
                 return said.trim().to_owned();
             }
             assert!(begun.elapsed() < Duration::from_secs(20), "nothing is said:\n{log}");

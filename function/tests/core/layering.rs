@@ -321,7 +321,9 @@ fn the_provisioner_needs_nothing_of_the_proxy_but_what_they_share() {
     let said = String::from_utf8(tree.stdout).unwrap();
     let names: BTreeSet<_> = said.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(names.contains("function") && names.contains("aws-sdk-dynamodb"), "{names:?}");
-    for name in ["aws-sdk-bedrockruntime", "lambda_http", "redb", "tracing-subscriber"] {
+    for name in
+        ["aws-sdk-bedrockruntime", "lambda_http", "prometheus-client", "redb", "tracing-subscriber"]
+    {
         assert!(!names.contains(name), "{name} is compiled for `provisioner`");
     }
 }

@@ -12,6 +12,7 @@ mod drill;
 mod dynamo;
 mod failover;
 mod fuzz;
+mod grafana;
 mod layering;
 mod limits;
 mod matrix;

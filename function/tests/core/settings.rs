@@ -84,6 +84,7 @@ fn every_variable_changes_its_setting() {
         ("BUDGET_TIMEZONE", "Asia/Seoul"),
         ("BUDGET_MESSAGE", "예산 문의: finops@example.com"),
         ("LISTEN_ADDRESS", "[::1]:9"),
+        ("LISTEN_METRICS", "[::1]:10"),
         ("LOG_LEVEL", "off"),
     ])
     .unwrap();
@@ -101,6 +102,7 @@ fn every_variable_changes_its_setting() {
     assert_eq!(settings.model_map["claude-x"], "arn:aws:bedrock:us-east-1:1:inference-profile/x");
     assert_money(&settings);
     assert_eq!(settings.listen.to_string(), "[::1]:9");
+    assert_eq!(settings.listen_metrics.unwrap().to_string(), "[::1]:10");
     assert_eq!(settings.log_level, LevelFilter::OFF);
 }
 
@@ -431,6 +433,28 @@ fn an_address_that_others_can_reach_needs_a_second_word() {
 }
 
 #[test]
+fn figures_have_an_address_of_their_own() {
+    let name = "LISTEN_METRICS";
+    assert_eq!(read(&[]).unwrap().listen_metrics, None);
+    // Whoever reads them needs no key, so it may be any address.
+    accepts(name, &["127.0.0.1:0", "localhost:9464", "0.0.0.0:9464", "[::]:9464", "10.0.0.1:8080"]);
+    refuses(name, &["9464", ":9464", "127.0.0.1", "metrics.example:80", "127.0.0.1:99999"]);
+    let taken = ["127.0.0.1:8080", "localhost:8080", "0.0.0.0:8080", "[::]:8080"];
+    refuses(name, &taken);
+    let both = |listen, metrics| {
+        let open = ("ACCESS_OPEN_ANYWHERE", "true");
+        read(&[("LISTEN_ADDRESS", listen), (name, metrics), open])
+    };
+    for (listen, metrics) in [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80")] {
+        let text = both(listen, metrics).unwrap_err().to_string();
+        assert!(text.contains(metrics) && text.contains("(LISTEN_ADDRESS)"), "{text}");
+    }
+    for (listen, metrics) in [("127.0.0.1:0", "127.0.0.1:0"), ("127.0.0.1:80", "127.0.0.2:80")] {
+        assert!(both(listen, metrics).is_ok(), "{listen} {metrics}");
+    }
+}
+
+#[test]
 fn the_command_line_wins_over_the_environment() {
     let listen = |address: &str, vars: &[(&str, &str)]| {
         let options = Options { listen: Some(address.into()) };
@@ -478,6 +502,7 @@ fn a_misspelled_variable_is_named_with_what_was_meant() {
         ("PROXY_KEY", "PROXY_KEYS"),
         ("LISTEN_ADDR", "LISTEN_ADDRESS"),
         ("LISTEN_ADRESS", "LISTEN_ADDRESS"),
+        ("LISTEN_METRIC", "LISTEN_METRICS"),
         ("LOGLEVEL", "LOG_LEVEL"),
         ("LOG_LEVL", "LOG_LEVEL"),
         ("log_level", "LOG_LEVEL"),
@@ -666,6 +691,9 @@ fn the_help_names_every_option_and_variable() {
           the dynamodb store
       LISTEN_ADDRESS [127.0.0.1:8080]
           IP address and port; --listen wins over it
+      LISTEN_METRICS [none]
+          IP address and port of /metrics (OpenMetrics), for everyone who reaches
+          it; means nothing on AWS Lambda
       LOG_LEVEL [info]
           error, warn, info, debug, trace or off
 

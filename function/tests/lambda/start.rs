@@ -67,8 +67,10 @@ fn the_process_ends_when_the_platform_is_gone() {
 
 #[tokio::test]
 async fn an_address_to_listen_on_means_nothing() {
-    let deployed = Deployed::with("LISTEN_ADDRESS", "192.0.2.1:1");
-    assert_eq!(deployed.call(Call::new("GET", "/healthz")).await.body, "ok\n");
+    for name in ["LISTEN_ADDRESS", "LISTEN_METRICS"] {
+        let deployed = Deployed::with(name, "192.0.2.1:1");
+        assert_eq!(deployed.call(Call::new("GET", "/healthz")).await.body, "ok\n", "{name}");
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ mod load;
 mod me;
 mod mending;
 mod metadata;
+mod metrics;
 mod notices;
 mod overload;
 mod page;

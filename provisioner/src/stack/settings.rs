@@ -61,7 +61,7 @@ pub struct Environment(BTreeMap<String, String>);
 pub const OWNED: [&str; 2] = ["RATE_LIMIT_STORE", "RATE_LIMIT_TABLE_NAME"];
 
 /// What has a meaning on a machine only.
-pub const LOCAL: [&str; 2] = ["LISTEN_ADDRESS", "RATE_LIMIT_STORE_PATH"];
+pub const LOCAL: [&str; 3] = ["LISTEN_ADDRESS", "LISTEN_METRICS", "RATE_LIMIT_STORE_PATH"];
 
 /// What only the function on Lambda obeys; its own start checks the values.
 const ON_LAMBDA: [&str; 3] = ["ACCESS_MODE", "ALLOWED_ORGANIZATIONS", "PROXY_KEYS"];

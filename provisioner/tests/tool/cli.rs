@@ -43,6 +43,7 @@ fn wrong_usage_ends_with_64() {
         &["config", "set", "LOG_LEVELS=info"],
         &["config", "set", "RATE_LIMIT_STORE=memory"],
         &["config", "set", "LISTEN_ADDRESS=127.0.0.1:1"],
+        &["config", "set", "LISTEN_METRICS=127.0.0.1:1"],
         &["config", "unset", "RATE_LIMIT_TABLE_NAME"],
         &["config", "unset", "NO_SUCH_SETTING"],
         &["config", "set", "RATE_LIMIT_STORE=memory", "BUDGET_USER_MONTH_USD=5"],

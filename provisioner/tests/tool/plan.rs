@@ -379,12 +379,19 @@ fn the_account_s_other_stacks_are_told_apart() {
 
 #[test]
 fn wrong_settings_are_told_all_at_once_and_never_repeat_a_value() {
-    let words = ["LOG_LEVL=secret", "RATE_LIMIT_STORE=secret", "LISTEN_ADDRESS=x", "WHAT=secret"];
+    let words = [
+        "LOG_LEVL=secret",
+        "RATE_LIMIT_STORE=secret",
+        "LISTEN_ADDRESS=x",
+        "LISTEN_METRICS=x",
+        "WHAT=secret",
+    ];
     let problems = Environment::parse(words).unwrap_err().join("\n");
     assert!(!problems.contains("secret"), "{problems}");
     insta::assert_snapshot!(problems, @r#"
     LOG_LEVL is not a setting: did you mean LOG_LEVEL? (rename it, or unset it if it is not meant for claude-proxy)
     LISTEN_ADDRESS means nothing on AWS Lambda
+    LISTEN_METRICS means nothing on AWS Lambda
     RATE_LIMIT_STORE belongs to the stack: it cannot be set
     WHAT is not a setting of the function
     "#);
