@@ -34,7 +34,7 @@ use tokio::sync::watch::{Sender, channel};
 
 use crate::aws::Stop;
 use crate::cli::{Cli, Command};
-use crate::view::printer::Printer;
+use crate::view::printer::{self, Printer};
 pub use ending::{Cause, Exit, Failure};
 use session::{Session, heading, image_source, random_bytes};
 
@@ -70,10 +70,10 @@ fn wrong_usage(error: &clap::Error, json: bool) -> ExitCode {
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
         let failure = Failure::new(Exit::Usage, message).hint("see provisioner --help");
         Printer::new(true, true).data(json!({"error": failure.json()}));
-    } else {
-        drop(error.print());
+    } else if let Err(why) = error.print() {
+        printer::note_unprinted(&why);
     }
-    if asked { ExitCode::SUCCESS } else { Exit::Usage.into() }
+    if asked { told(Exit::Done, Printer::new(false, true), true) } else { Exit::Usage }.into()
 }
 
 async fn run(cli: Cli) -> Exit {
@@ -112,7 +112,23 @@ async fn run(cli: Cli) -> Exit {
         }
     };
     drop(stop);
-    finish(&session, ended)
+    let exit = finish(&session, ended);
+    told(exit, printer, calm)
+}
+
+/// What nobody could read is no success.
+fn told(exit: Exit, printer: Printer, calm: bool) -> Exit {
+    let Some(why) = Printer::unprinted().filter(|_| [Exit::Done, Exit::Pending].contains(&exit))
+    else {
+        return exit;
+    };
+    let failure = Failure::new(Exit::Failed, format!("standard output cannot be written: {why}"));
+    let hint = match calm {
+        true => "run it again where there is room for what it prints",
+        false => "what it was to do is done; only what it says of that is lost",
+    };
+    failure.hint(hint).tell(printer);
+    Exit::Failed
 }
 
 fn finish(session: &Session, ended: Result<Exit, Failure>) -> Exit {

@@ -12,6 +12,7 @@ use crate::cli::LogsArgs;
 use crate::proxy::events::{self, Lines, Page};
 use crate::proxy::logs::{self, Event, HEAD, LogLine, LogStyle, Tail};
 use crate::stack::names::Names;
+use crate::view::printer::Printer;
 
 pub(super) async fn run(session: &mut Session, args: LogsArgs) -> Result<Exit, Failure> {
     let group = Names::from(&session.global.name).log_group;
@@ -30,7 +31,8 @@ pub(super) async fn run(session: &mut Session, args: LogsArgs) -> Result<Exit, F
     };
     let read = reading.run(&reader).await;
     let (shown, group) = (reading.shown, reading.group);
-    if shown == 0 && matches!(read, Ok(Exit::Done)) && !args.follow {
+    let is_empty = shown == 0 && Printer::unprinted().is_none();
+    if is_empty && matches!(read, Ok(Exit::Done)) && !args.follow {
         session.printer.progress(&format!("{group} has nothing to show since {start}."));
     }
     read

@@ -24,6 +24,7 @@ use crate::proxy::exceptions::{self, KeyItem};
 use crate::proxy::items::Items;
 use crate::proxy::when;
 use crate::view::columns::columns;
+use crate::view::printer::Printer;
 
 pub(super) async fn run(session: &mut Session, command: UserCommand) -> Result<Exit, Failure> {
     match command {
@@ -36,6 +37,11 @@ pub(super) async fn run(session: &mut Session, command: UserCommand) -> Result<E
 async fn add(session: &mut Session, args: UserAdd) -> Result<Exit, Failure> {
     let key = ProxyKey::from_random(random_bytes()?);
     let UserAdd { user, write_settings, plain } = args;
+    if write_settings.is_none() && !Printer::leads_somewhere() {
+        let message = "nobody would see the key: standard output leads nowhere";
+        let hint = "run it where it can be read, or with --write-settings PATH";
+        return Err(Failure::new(Exit::Failed, message).hint(hint));
+    }
     let deployed = Deployed::connect(session).await?;
     let items = deployed.items().await?;
     let mode = deployed.function().await?.environment.get("ACCESS_MODE").cloned();

@@ -4,13 +4,13 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anstream::{AutoStream, ColorChoice};
 use terminal_size::{Height, Width};
 
 use crate::engine::plan::Style;
-use crate::engine::words::clean;
+use crate::engine::words::{clean, quoted};
 use crate::engine::{Message, Say};
 use crate::view::wrap::wrap;
 
@@ -100,9 +100,10 @@ impl Printer {
         self.stderr
     }
 
-    /// Prints what was asked for. A reader that has gone away is nobody's failure.
+    /// Prints what was asked for. A reader that has gone away is nobody's failure; all else is told
+    /// by [`Self::unprinted`].
     pub fn data(self, text: impl Display) {
-        drop(writeln!(io::stdout(), "{text}"));
+        drop(self.line(text));
     }
 
     /// Prints one of many lines.
@@ -112,8 +113,24 @@ impl Printer {
     /// If nobody reads standard output any more.
     pub fn line(self, text: impl Display) -> io::Result<()> {
         let mut out = io::stdout();
-        writeln!(out, "{text}")?;
-        out.flush()
+        let printed = writeln!(out, "{text}").and_then(|()| out.flush());
+        if let Err(why) = &printed {
+            note_unprinted(why);
+        }
+        printed
+    }
+
+    /// Why something that was to be printed is not, if that is so: it is nobody's success.
+    #[must_use]
+    pub fn unprinted() -> Option<&'static str> {
+        UNPRINTED.get().map(String::as_str)
+    }
+
+    /// Whether standard output leads anywhere. One that was closed leads to the null device, where
+    /// Rust's runtime puts it.
+    #[must_use]
+    pub fn leads_somewhere() -> bool {
+        !is_null_device().unwrap_or(false)
     }
 
     /// Whether a person looks at standard output.
@@ -205,6 +222,30 @@ impl Printer {
             self.progress(&format!("\n{} {hint}", self.stderr.paint("1;36", "hint:")));
         }
     }
+}
+
+/// The first thing that could not be printed: a process has one standard output.
+static UNPRINTED: OnceLock<String> = OnceLock::new();
+
+/// Keeps why something could not be printed, unless its reader has just gone away.
+pub fn note_unprinted(why: &io::Error) {
+    if why.kind() != io::ErrorKind::BrokenPipe {
+        UNPRINTED.get_or_init(|| quoted(&why.to_string()));
+    }
+}
+
+#[cfg(unix)]
+fn is_null_device() -> io::Result<bool> {
+    use std::fs::{File, metadata};
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+    let out = File::from(io::stdout().as_fd().try_clone_to_owned()?).metadata()?;
+    Ok(out.file_type().is_char_device() && out.rdev() == metadata("/dev/null")?.rdev())
+}
+
+#[cfg(not(unix))]
+fn is_null_device() -> io::Result<bool> {
+    Ok(false)
 }
 
 /// `text` as it fits a terminal, if it goes to one.

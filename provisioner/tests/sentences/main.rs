@@ -13,5 +13,6 @@ mod fake;
 mod faults;
 mod limits;
 mod names;
+mod printed;
 mod profiles;
 mod run;
