@@ -13,6 +13,7 @@ mod fault;
 mod hint;
 mod kinds;
 mod profile;
+pub mod regions;
 mod spot;
 pub mod values;
 
@@ -98,6 +99,7 @@ impl Cloud {
         pace: Pace,
         calls: Option<Say>,
     ) -> Result<Self, CloudError> {
+        environment()?;
         let profile = Profile::read(place.profile.as_deref()).await?;
         let config = configure(place, pace).await?;
         endpoint::check(&config)?;
@@ -109,7 +111,7 @@ impl Cloud {
         let sts = calls.iter().fold(sts, |sts, calls| sts.interceptor(calls.clone()));
         let caller = aws_sdk_sts::Client::from_conf(sts.build()).get_caller_identity().send();
         let caller = call("STS", "GetCallerIdentity", caller).await;
-        let caller = caller.map_err(|error| profile.explain(error))?;
+        let caller = caller.map_err(|error| profile.explain(nowhere(error)))?;
         let partition = caller.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws");
         let account = Account {
             id: caller.account().unwrap_or_default().to_owned(),
@@ -151,6 +153,18 @@ impl Cloud {
     }
 }
 
+/// Says of a host that was not reached that its region may not be one.
+fn nowhere(error: CloudError) -> CloudError {
+    let region = error.spot.region.clone();
+    let named = error.kind == Kind::Unreachable && error.spot.host.contains(&region);
+    if !named || region.is_empty() || regions::is_known(&region) {
+        return error;
+    }
+    error.cured_by(format!(
+        "{region} may be no region: look at --region, AWS_REGION and the AWS settings"
+    ))
+}
+
 /// Settles where to ask, as whom, and how patiently.
 async fn configure(place: &ConnectOptions, pace: Pace) -> Result<SdkConfig, CloudError> {
     let region = place.region.clone().map(Region::new);
@@ -166,6 +180,7 @@ async fn configure(place: &ConnectOptions, pace: Pace) -> Result<SdkConfig, Clou
         .region()
         .await
         .ok_or_else(|| CloudError::new(Kind::NoRegion, "no AWS region is set"))?;
+    regions::parse(region.as_ref()).map_err(|why| CloudError::new(Kind::NoRegion, why))?;
     trust()?;
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
@@ -190,6 +205,18 @@ async fn configure(place: &ConnectOptions, pace: Pace) -> Result<SdkConfig, Clou
         loader = loader.profile_name(name).credentials_provider(keys);
     }
     Ok(Once::within(Box::pin(loader.load()).await))
+}
+
+/// What is no text is as good as not set to the SDK: another account or region would be asked.
+#[expect(clippy::disallowed_methods, reason = "all of AWS's are looked at, before any is read")]
+fn environment() -> Result<(), CloudError> {
+    let wrong = std::env::vars_os().find(|(name, value)| {
+        name.to_str().is_some_and(|name| name.starts_with("AWS_")) && value.to_str().is_none()
+    });
+    wrong.map_or(Ok(()), |(name, _)| {
+        let message = format!("the variable {} is no text in UTF-8", name.to_string_lossy());
+        Err(CloudError::new(Kind::Credentials, message).cured_by("set it anew, or unset it"))
+    })
 }
 
 /// Whether this machine trusts anybody: without a certificate no connection could be made.

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use function::caller::{InvalidUser, User};
 
+use crate::aws::regions;
 use crate::aws::values::{Boundary, Concurrency, Memory, Retention, Timeout};
 use crate::image::{Architecture, Digest};
 use crate::proxy::logs::Since;
@@ -207,7 +208,7 @@ pub enum ConfigCommand {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The AWS region [default: that of the AWS settings, such as `AWS_REGION`]
-    #[arg(long, global = true, value_name = "REGION")]
+    #[arg(long, global = true, value_name = "REGION", value_parser = regions::parse)]
     pub region: Option<String>,
     /// The AWS profile [default: that of the AWS settings, such as `AWS_PROFILE`]
     #[arg(long, global = true, value_name = "PROFILE")]

@@ -3,6 +3,7 @@
 use aws_config::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 use http::Uri;
+use http::uri::Authority;
 
 use super::{CloudError, Kind};
 use crate::engine::words::quoted;
@@ -112,7 +113,12 @@ pub(super) fn check(config: &SdkConfig) -> Result<(), CloudError> {
 fn is_address(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
     let known = matches!(uri.scheme_str(), Some("http" | "https"));
-    known && uri.authority().is_some_and(|authority| !authority.host().is_empty())
+    let reachable = |place: &Authority| {
+        let (host, whole) = (place.host(), place.as_str());
+        let port = whole.rsplit_once(host).map_or("", |(_, behind)| behind);
+        !host.is_empty() && (port.is_empty() || place.port_u16().is_some_and(|port| port > 0))
+    };
+    known && uri.authority().is_some_and(reachable)
 }
 
 #[cfg(test)]
@@ -121,11 +127,29 @@ mod tests {
 
     #[test]
     fn an_address_has_a_scheme_and_a_host() {
-        for url in ["http://localhost:4566", "https://a.b/c", "http://[::1]:1"] {
+        for url in [
+            "http://localhost:4566",
+            "https://a.b/c",
+            "http://[::1]:1",
+            "http://[::1]",
+            "http://u:p@a",
+        ] {
             assert!(is_address(url), "{url}");
         }
-        for url in ["localhost:4566", "localhost", "http://", "http:", "ftp://a", "//a", "a b", "/"]
-        {
+        for url in [
+            "localhost:4566",
+            "localhost",
+            "http://",
+            "http:",
+            "ftp://a",
+            "//a",
+            "a b",
+            "/",
+            "http://a:",
+            "http://a:0",
+            "http://a:99999",
+            "http://[::1]:0",
+        ] {
             assert!(!is_address(url), "{url}");
         }
     }

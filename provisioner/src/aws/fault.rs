@@ -25,11 +25,13 @@ struct Fault {
     kind: Kind,
     message: String,
     cure: Option<String>,
+    /// Of whoever refused credentials, where nobody else was asked.
+    code: Option<String>,
 }
 
 impl Fault {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), cure: None }
+        Self { kind, message: message.into(), cure: None, code: None }
     }
 }
 
@@ -46,7 +48,7 @@ where
     let code = error.code().filter(|code| !code.is_empty()).map(quoted);
     let answer = error.raw_response();
     let status = answer.map(|answer| answer.status().as_u16());
-    let Fault { kind, message, cure } = match (&code, answer) {
+    let Fault { kind, message, cure, code: refused } = match (&code, answer) {
         (Some(code), _) => {
             let said = error.message().map(quoted).filter(|said| !said.is_empty());
             let said = said.unwrap_or_else(|| "AWS says no more than its code".to_owned());
@@ -56,7 +58,7 @@ where
         (None, None) => of_way(error),
     };
     let spot = Spot { request_id: error.request_id().map(quoted), ..spot };
-    let (address, spot) = (None, Box::new(spot));
+    let (address, spot, code) = (None, Box::new(spot), code.or(refused));
     CloudError {
         kind,
         service,
@@ -125,9 +127,9 @@ fn of_credentials(error: &CredentialsError) -> Fault {
             match find::<ErrorMetadata>(error) {
                 // Who takes a role asks STS for it, and STS says no.
                 Some(said) if said.code().is_some() => {
-                    let (code, said) = (said.code().unwrap_or_default(), said.message());
-                    let said = quoted(said.unwrap_or("AWS says no more than its code"));
-                    fault(format!("credentials were refused: {said} ({})", quoted(code)))
+                    let code = said.code().map(quoted);
+                    let said = quoted(said.message().unwrap_or("AWS says no more than its code"));
+                    Fault { code, ..fault(format!("credentials were refused: {said}")) }
                 }
                 Some(_) | None => match has_network(error) {
                     true => Fault::new(

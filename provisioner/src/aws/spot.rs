@@ -39,7 +39,12 @@ impl Intercept for Seeing {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let uri: Option<Uri> = context.request().uri().parse().ok();
-        let host = uri.and_then(|uri| Some(uri.authority()?.to_string())).unwrap_or_default();
+        // Not with the name and password that may stand before it.
+        let host = uri.as_ref().and_then(Uri::authority).map(|place| match place.port() {
+            None => place.host().to_owned(),
+            Some(port) => format!("{}:{port}", place.host()),
+        });
+        let host = host.unwrap_or_default();
         let region = config.load::<Region>().map(ToString::to_string);
         let region = region
             .or_else(|| config.load::<SigningRegion>().map(|region| region.as_ref().to_owned()));

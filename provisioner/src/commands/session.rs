@@ -36,6 +36,9 @@ pub(super) struct Session {
     pub(super) report: Map<String, Value>,
 }
 
+/// Whoever waits so long is told for what.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// As much of an answer is read, in bytes.
 const LONGEST_ANSWER: u64 = 1024;
 
@@ -68,8 +71,15 @@ impl Session {
         let place = ConnectOptions { region: region.clone(), profile: profile.clone() };
         let pace = Pace(Duration::from_millis(*wait_unit_ms));
         let calls = self.printer.is_verbose().then(|| self.printer.say());
-        let connect = Cloud::connect(&place, pace, calls);
-        self.unless_stopped(async { Ok(connect.await) }).await
+        let mut connect = Box::pin(Cloud::connect(&place, pace, calls));
+        let connected = async {
+            if let Ok(connected) = tokio::time::timeout(SILENCE, &mut connect).await {
+                return Ok(connected);
+            }
+            self.printer.waiting("for credentials, and AWS's first answer");
+            Ok(connect.await)
+        };
+        self.unless_stopped(connected).await
     }
 
     /// Gives up at the first Ctrl-C: only for what changes nothing.

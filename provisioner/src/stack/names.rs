@@ -9,6 +9,7 @@ use std::str::FromStr;
 use sha2::{Digest as _, Sha256};
 
 use crate::aws::Account;
+use crate::aws::regions::REGIONS;
 use crate::engine::Tags;
 
 /// The tag that says which tool takes care of a resource, and its value.
@@ -123,47 +124,3 @@ fn stack_id(name: &Name, account: &str, region: &str) -> String {
 pub fn region_of(id: &str, name: &Name, account: &Account) -> Option<&'static str> {
     REGIONS.into_iter().find(|region| stack_id(name, &account.id, region) == id)
 }
-
-/// Source: partitions.json of botocore 1.43.106.
-const REGIONS: [&str; 40] = [
-    "af-south-1",
-    "ap-east-1",
-    "ap-east-2",
-    "ap-northeast-1",
-    "ap-northeast-2",
-    "ap-northeast-3",
-    "ap-south-1",
-    "ap-south-2",
-    "ap-southeast-1",
-    "ap-southeast-2",
-    "ap-southeast-3",
-    "ap-southeast-4",
-    "ap-southeast-5",
-    "ap-southeast-6",
-    "ap-southeast-7",
-    "ca-central-1",
-    "ca-west-1",
-    "cn-north-1",
-    "cn-northwest-1",
-    "eu-central-1",
-    "eu-central-2",
-    "eu-north-1",
-    "eu-south-1",
-    "eu-south-2",
-    "eu-west-1",
-    "eu-west-2",
-    "eu-west-3",
-    "eusc-de-east-1",
-    "il-central-1",
-    "me-central-1",
-    "me-south-1",
-    "mx-central-1",
-    "sa-east-1",
-    "us-east-1",
-    "us-east-2",
-    "us-gov-east-1",
-    "us-gov-west-1",
-    "us-west-1",
-    "us-west-2",
-    "us-iso-east-1",
-];

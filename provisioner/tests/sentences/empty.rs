@@ -101,6 +101,43 @@ fn what_is_set_to_nothing_is_not_set() {
     }
 }
 
+/// The SDK takes it for not set, and would ask as somebody else, somewhere else; or it panics.
+#[cfg(unix)]
+#[test]
+fn what_is_set_to_nonsense_is_named() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let fake = Fake::start(|_| None);
+    for variable in READ.into_iter().filter(|name| name.starts_with("AWS_")) {
+        let mut command = command(&["plan", "--no-build"], &fake.url());
+        let ended = finish(command.env(variable, OsStr::from_bytes(b"a\xffb")));
+        ended.is_fit(variable);
+        assert_eq!(ended.code, 4, "{variable}: {ended:?}");
+        assert!(ended.error().contains(&format!("{variable} is no text")), "{ended:?}");
+    }
+    let token = "AWS_SESSION_TOKEN";
+    for (variable, value, said) in [
+        ("AWS_REGION", "-1", "\"-1\" is no name of a region"),
+        ("AWS_REGION", "eu west", "is no name of a region"),
+        ("AWS_REGION", "a\nb", "is no name of a region"),
+        ("AWS_ACCESS_KEY_ID", "a\nb", "characters that no AWS credentials have"),
+        ("AWS_SECRET_ACCESS_KEY", "a\u{e4}", "characters that no AWS credentials have"),
+        (token, "a\nb", "characters that no AWS credentials have"),
+        ("AWS_ENDPOINT_URL_IAM", "http://a:99999", "is no address"),
+    ] {
+        let ended = finish(command(&["plan", "--no-build"], &fake.url()).env(variable, value));
+        ended.is_fit(variable);
+        assert_eq!(ended.code, 4, "{variable}: {ended:?}");
+        assert!(ended.error().contains(said), "{ended:?}");
+    }
+    assert_eq!(fake.actions(), [""; 0]);
+    // White space around them is no part of them.
+    let mut spaced = command(&["plan", "--no-build"], &fake.url());
+    spaced.env("AWS_ACCESS_KEY_ID", " a\n").env("AWS_SECRET_ACCESS_KEY", "b\n").env(token, "\n");
+    assert_eq!(finish(&mut spaced).code, 0);
+    let ended = finish(&mut command(&["plan", "--no-build", "--region", "a b"], &fake.url()));
+    assert_eq!(ended.code, 64, "{ended:?}");
+}
+
 #[test]
 fn an_empty_region_falls_through_to_the_next() {
     let fake = Fake::start(|_| None);

@@ -97,6 +97,10 @@ fn no_way_to_aws_names_what_is_in_the_way() {
         ("localhost", &["localhost", "http://"], 4),
         ("//localhost", &["localhost", "http://"], 4),
         ("http://user:canary@", &["http://"], 4),
+        ("http://user:canary@127.0.0.1:1", &["127.0.0.1:1", "nobody listens"], 4),
+        ("http://127.0.0.1:", &["127.0.0.1:", "no address"], 4),
+        ("http://127.0.0.1:70000", &["127.0.0.1:70000", "no address"], 4),
+        ("http://[::1]:1", &["[::1]:1", "nobody listens"], 4),
         ("ftp://a", &["ftp://a"], 4),
     ] {
         let ended = fails(&["status"], url, url);
