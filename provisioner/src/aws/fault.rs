@@ -13,6 +13,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use http::StatusCode;
+use http_body_util::LengthLimitError;
 
 use super::kinds::{self, ServiceAction};
 use super::{CloudError, Kind};
@@ -53,6 +54,9 @@ where
             let said = error.message().map(quoted).filter(|said| !said.is_empty());
             let said = said.unwrap_or_else(|| "AWS says no more than its code".to_owned());
             Fault::new(kinds::of(asked, code, status, &said), said)
+        }
+        (None, Some(_)) if find::<LengthLimitError>(error).is_some() => {
+            Fault::new(Kind::Unreachable, "its answer goes on for ever: it is none of AWS's")
         }
         (None, Some(answer)) => of_answer(answer),
         (None, None) => of_way(error),

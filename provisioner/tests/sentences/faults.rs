@@ -195,6 +195,29 @@ fn a_long_sentence_of_aws_s_is_cut_unless_all_is_wanted() {
     }
 }
 
+#[test]
+fn an_answer_without_an_end_has_one() {
+    use std::io::{Read as _, Write as _};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            std::thread::spawn(move || {
+                let mut stream = stream.unwrap();
+                drop(stream.read(&mut [0; 4096]));
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/xml\r\n\r\n";
+                let mut more = stream.write_all(head.as_bytes());
+                while more.is_ok() {
+                    more = stream.write_all(&[b'x'; 1 << 16]);
+                }
+            });
+        }
+    });
+    let ended = fails(&["status"], &url, "an endless answer");
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.error().contains("its answer goes on for ever"), "{ended:?}");
+}
+
 /// A server with a certificate that nobody knows.
 fn self_made() -> String {
     use rustls::pki_types::PrivatePkcs8KeyDer;

@@ -1,4 +1,4 @@
-//! Can the files of the AWS settings be read at all? The SDK takes one that cannot for an empty one.
+//! Can the files of the AWS settings be read? The SDK takes one that cannot be for an empty one.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -14,7 +14,7 @@ const FILES: [(&str, &str); 2] =
     [("AWS_CONFIG_FILE", ".aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials")];
 
 /// The largest file that is read, in bytes.
-const LARGEST: u64 = 4 << 20;
+const LARGEST_FILE: u64 = 4 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -71,13 +71,13 @@ fn place_of(env: &Env, variable: &str, place: &str) -> Option<PathBuf> {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    File::open(path)?.take(LARGEST + 1).read_to_end(&mut text)?;
+    File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut text)?;
     Ok(text)
 }
 
 /// What is wrong with such a text.
 fn unfit(text: &[u8]) -> Option<(String, &'static str)> {
-    if text.len() as u64 > LARGEST {
+    if text.len() as u64 > LARGEST_FILE {
         return Some(("has more than 4 MiB".to_owned(), "name the right file"));
     }
     if text.starts_with(BYTE_ORDER_MARK) {
