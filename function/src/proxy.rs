@@ -10,6 +10,7 @@ mod budget;
 mod cached_store;
 mod content;
 mod count;
+mod direct;
 mod early;
 mod exchange;
 mod fault;
@@ -222,7 +223,7 @@ impl Proxy {
             Ok(known) => known,
             Err(failure) => return self.refuse(failure, record),
         };
-        if admitted.target.path_and_query.path().starts_with("/_proxy/") {
+        if own::is_below(admitted.target.path_and_query.path()) {
             return Box::pin(self.tell(admitted, known, record)).await;
         }
         let Admitted { head, target, body, .. } = admitted;

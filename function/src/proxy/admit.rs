@@ -17,6 +17,7 @@ use http::{Response, header};
 use super::Proxy;
 use super::body::Body;
 use super::content;
+use super::direct::is_direct;
 use super::intake::{Arriving, Gate, crowded};
 use super::ledger::Ledger;
 use super::subject::Subject;
@@ -47,6 +48,8 @@ pub(super) struct Admitted {
     pub(super) body: Bytes,
     /// A proxy key of which only the store knows whose it is, until it has been asked.
     pub(super) key: Option<Fingerprint>,
+    /// It was sent to a name of this machine, with nobody in between who says so.
+    pub(super) is_direct: bool,
 }
 
 impl Admitted {
@@ -82,9 +85,10 @@ impl Proxy {
             }
             AccessDecision::Denied => (None, Err(no_key())),
         };
+        let is_direct = is_direct(&head.headers);
         head.headers = upstream_headers(head.headers, &target.endpoint);
         match collected {
-            Ok(body) => Ok(Admitted { head, target, body: arriving.kept(body), key }),
+            Ok(body) => Ok(Admitted { head, target, body: arriving.kept(body), key, is_direct }),
             Err(failure) => Err(arriving.turned_away(failure).await),
         }
     }

@@ -30,6 +30,11 @@ pub fn is_health<B>(request: &Request<B>) -> bool {
     request.uri().path() == HEALTH
 }
 
+/// Whether a path is the proxy's own, and never Anthropic's.
+pub(super) fn is_below(path: &str) -> bool {
+    path.strip_prefix("/_proxy").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Whether a hook of a client asks, which is to be answered whatever happens.
 pub(super) fn is_notice(head: &Parts) -> bool {
     notice::is_asked(&head.method, head.uri.path())

@@ -30,6 +30,7 @@ mod notices;
 mod overload;
 mod page;
 mod passthrough;
+mod privacy;
 mod proof;
 mod refusals;
 mod reservations;

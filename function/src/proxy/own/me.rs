@@ -41,17 +41,21 @@ impl Proxy {
     ) -> Response<Body> {
         let target = &admitted.target.path_and_query;
         let is_read = [Method::GET, Method::HEAD].contains(&admitted.head.method);
-        let known_paths = [LINE, ME, page::PATH, page::OVERVIEW];
+        let known_paths = [LINE, ME, page::UNFINISHED, page::PATH, page::OVERVIEW];
         let path = Some(target.path()).filter(|path| is_read && known_paths.contains(path));
         let Some(path) = path else { return self.refuse(nothing_here(), record) };
-        if path == page::PATH {
-            return self.own(page::page(), record);
+        match path {
+            page::PATH => return self.own(page::page(), record),
+            page::UNFINISHED => return self.own(page::finished(target.query()), record),
+            _ => {}
         }
         let asked = target.query().and_then(session_name);
         let session = asked.and_then(|name| session::digest(name.as_bytes()));
         let owner = self.owner_of(&admitted, known);
         let now = clock::now();
-        let answering = self.answer_of(path, owner.as_ref(), session.as_ref(), now);
+        let all = admitted.is_direct && self.is_one_persons_own();
+        let asking = (owner.as_ref(), session.as_ref(), all);
+        let answering = self.answer_of(path, asking, now);
         match tokio::time::timeout(WITHIN, answering).await {
             Ok(Ok(answer)) => self.own(answer, record),
             Ok(Err(_)) | Err(_) => self.refuse(unread(), record),
@@ -61,8 +65,7 @@ impl Proxy {
     async fn answer_of(
         &self,
         path: &str,
-        owner: Option<&Owner>,
-        session: Option<&Fingerprint>,
+        (owner, session, all): (Option<&Owner>, Option<&Fingerprint>, bool),
         now: Timestamp,
     ) -> Result<Response<Bytes>, StoreError> {
         let caller = self.caller(owner, session, now).await?;
@@ -74,7 +77,11 @@ impl Proxy {
         let json = if path == ME {
             serde_json::to_string(&self.report(&caller, session, now).await)
         } else {
-            serde_json::to_string(&self.overview(caller, session, now).await?)
+            let overview = match session {
+                None if all => self.whole(now)?,
+                _ => self.overview(caller, session, now).await?,
+            };
+            serde_json::to_string(&overview)
         };
         Ok(text("application/json", "no-store", json.unwrap_or_default()))
     }

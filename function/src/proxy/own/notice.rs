@@ -37,10 +37,14 @@ const WITHIN: Duration = Duration::from_millis(700);
 /// What is read of a hook; nobody listens to a longer one.
 const MOST_BYTES: usize = 256 << 10;
 
-/// Whether a hook asks, whatever stands before the path.
+/// Whether a hook asks, whatever stands for a key and a name before the path.
 pub(super) fn is_asked(method: &Method, path: &str) -> bool {
-    let labelled = path.starts_with("/k/") || path.starts_with("/u/");
-    method == Method::POST && (path == NOTICE || (labelled && path.ends_with(NOTICE)))
+    method == Method::POST && unlabelled(unlabelled(path, "/k/"), "/u/") == NOTICE
+}
+
+fn unlabelled<'a>(path: &'a str, mark: &str) -> &'a str {
+    let Some(labelled) = path.strip_prefix(mark) else { return path };
+    labelled.find('/').map_or("", |end| &labelled[end..])
 }
 
 /// Nothing is to be said.

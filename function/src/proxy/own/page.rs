@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use aws_smithy_types::base64;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use sha2::{Digest, Sha256};
 
 use super::caller::Caller;
@@ -27,6 +27,8 @@ use crate::store::StoreError;
 
 /// Where a browser asks.
 pub(super) const PATH: &str = "/_proxy/";
+/// The same as people write it.
+pub(super) const UNFINISHED: &str = "/_proxy";
 /// Where the page asks what it shows.
 pub(super) const OVERVIEW: &str = "/_proxy/overview";
 
@@ -66,6 +68,20 @@ pub(super) fn page() -> Response<Bytes> {
     response
 }
 
+/// Sends a browser from where it is to the page, without naming the key in its path.
+pub(super) fn finished(query: Option<&str>) -> Response<Bytes> {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let place = HeaderValue::try_from(format!("_proxy/{query}"));
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let place = place.unwrap_or_else(|_| HeaderValue::from_static("_proxy/"));
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, place);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
 impl Proxy {
     /// What the page shows a caller.
     pub(super) async fn overview(
@@ -74,9 +90,6 @@ impl Proxy {
         session: Option<&Fingerprint>,
         now: Timestamp,
     ) -> Result<Overview, StoreError> {
-        if self.is_one_persons_own() && session.is_none() {
-            return self.whole(now);
-        }
         let at = Period::at(now, &self.settings.budget.zone);
         let mut sessions = self.store.sessions(now)?;
         sessions.retain(|of| Some(&of.subject) == caller.subject.as_ref());
@@ -108,7 +121,7 @@ impl Proxy {
     }
 
     /// The same of the whole proxy.
-    fn whole(&self, now: Timestamp) -> Result<Overview, StoreError> {
+    pub(super) fn whole(&self, now: Timestamp) -> Result<Overview, StoreError> {
         let budget = &self.settings.budget;
         let at = Period::at(now, &budget.zone);
         let sessions = self.store.sessions(now)?;
@@ -156,7 +169,7 @@ impl Proxy {
     }
 
     /// Whether whoever reaches the proxy is at this machine, and may see all of it.
-    fn is_one_persons_own(&self) -> bool {
+    pub(super) fn is_one_persons_own(&self) -> bool {
         let here = self.settings.listen.ip().to_canonical().is_loopback();
         here && self.settings.access == AccessMode::Open && !self.store.is_shared()
     }
