@@ -78,19 +78,14 @@ fn answer<B>(request: &Request<B>) -> Response<Body> {
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// The newer form, unless somebody asks for plain text and not for that.
+/// The newer form for whoever names it, as Prometheus does; else the one that everything reads.
 fn wanted(headers: &HeaderMap) -> Exposition {
-    let names = |kind: &str| {
-        headers.get_all(header::ACCEPT).iter().any(|value| {
-            let ranges = value.to_str().unwrap_or_default().split(',');
-            let mut kinds = ranges.filter_map(|range| range.split(';').next());
-            kinds.any(|found| found.trim().eq_ignore_ascii_case(kind))
-        })
-    };
-    match names("text/plain") && !names("application/openmetrics-text") {
-        true => Exposition::Prometheus,
-        false => Exposition::OpenMetrics,
-    }
+    let newer = headers.get_all(header::ACCEPT).iter().any(|value| {
+        let ranges = value.to_str().unwrap_or_default().split(',');
+        let mut kinds = ranges.filter_map(|range| range.split(';').next());
+        kinds.any(|kind| kind.trim().eq_ignore_ascii_case("application/openmetrics-text"))
+    });
+    if newer { Exposition::OpenMetrics } else { Exposition::Prometheus }
 }
 
 #[cfg(test)]
@@ -98,21 +93,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_older_form_is_for_who_asks_for_it() {
+    fn the_newer_form_is_for_who_names_it() {
+        let scraper = "application/openmetrics-text;version=1.0.0,\
+                       application/openmetrics-text;version=0.0.1;q=0.75,\
+                       text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         for (accept, expected) in [
-            (None, Exposition::OpenMetrics),
-            (Some("*/*"), Exposition::OpenMetrics),
-            (Some("text/html,application/xhtml+xml,*/*;q=0.8"), Exposition::OpenMetrics),
-            (Some("text/plain"), Exposition::Prometheus),
-            (Some("Text/Plain;version=0.0.4;q=0.9, */*;q=0.1"), Exposition::Prometheus),
-            (
-                Some(
-                    "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,\
-                     */*;q=0.1",
-                ),
-                Exposition::OpenMetrics,
-            ),
-            (Some("text/plainly"), Exposition::OpenMetrics),
+            (None, Exposition::Prometheus),
+            (Some("*/*"), Exposition::Prometheus),
+            (Some("text/html,application/xhtml+xml,*/*;q=0.8"), Exposition::Prometheus),
+            (Some("text/plain;version=0.0.4;q=0.9, */*;q=0.1"), Exposition::Prometheus),
+            (Some("application/openmetrics-texts"), Exposition::Prometheus),
+            (Some(scraper), Exposition::OpenMetrics),
+            (Some("text/plain, Application/OpenMetrics-Text"), Exposition::OpenMetrics),
         ] {
             let mut headers = HeaderMap::new();
             if let Some(accept) = accept {
