@@ -50,6 +50,7 @@ use direct::Direct;
 pub(crate) use error::call;
 use profile::Profile;
 use spot::Seeing;
+use values::AccountId;
 
 pub use crate::engine::{CloudError, Kind, Pace, Stop};
 pub(crate) use crate::engine::{OrAbsent, Wait};
@@ -122,6 +123,15 @@ impl Cloud {
         Ok(Self { config, caller, account, pace, calls })
     }
 
+    /// The account `id` in the region of `place`, on whoever's word names it: nobody is asked.
+    ///
+    /// # Errors
+    ///
+    /// If no region is set.
+    pub async fn unseen(id: &AccountId, place: &ConnectOptions) -> Result<Account, CloudError> {
+        Ok(Account::unseen(id, region(place).await?.as_ref()))
+    }
+
     /// When the credentials end, if they do.
     pub(crate) async fn expiry(&self) -> Option<SystemTime> {
         let provider = self.config.credentials_provider()?;
@@ -165,8 +175,8 @@ fn nowhere(error: CloudError) -> CloudError {
     ))
 }
 
-/// Settles where to ask, as whom, and how patiently.
-async fn configure(place: &ConnectOptions, pace: Pace) -> Result<SdkConfig, CloudError> {
+/// The region that is named, or set, without asking anybody.
+async fn region(place: &ConnectOptions) -> Result<Region, CloudError> {
     let region = place.region.clone().map(Region::new);
     let mut profile = ProfileFileRegionProvider::builder();
     if let Some(name) = &place.profile {
@@ -176,11 +186,15 @@ async fn configure(place: &ConnectOptions, pace: Pace) -> Result<SdkConfig, Clou
     let region = RegionProviderChain::first_try(region)
         .or_else(EnvironmentVariableRegionProvider::new())
         .or_else(profile.build());
-    let region = region
-        .region()
-        .await
-        .ok_or_else(|| CloudError::new(Kind::NoRegion, "no AWS region is set"))?;
+    let region = region.region().await;
+    let region = region.ok_or_else(|| CloudError::new(Kind::NoRegion, "no AWS region is set"))?;
     regions::parse(region.as_ref()).map_err(|why| CloudError::new(Kind::NoRegion, why))?;
+    Ok(region)
+}
+
+/// Settles where to ask, as whom, and how patiently.
+async fn configure(place: &ConnectOptions, pace: Pace) -> Result<SdkConfig, CloudError> {
+    let region = region(place).await?;
     trust()?;
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))

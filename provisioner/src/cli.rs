@@ -4,12 +4,12 @@ pub mod money;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use function::caller::{InvalidUser, User};
 
 use crate::aws::regions;
-use crate::aws::values::{Boundary, Concurrency, Memory, Retention, Timeout};
+use crate::aws::values::{AccountId, Boundary, Concurrency, Memory, Retention, Timeout};
 use crate::image::{Architecture, Digest};
 use crate::proxy::logs::Since;
 use crate::stack::names::Name;
@@ -47,6 +47,11 @@ pub enum Command {
     Up(Up),
     /// Show what `up` would do, and change nothing
     Plan(PlanArgs),
+    /// Print the stack as a template of AWS CloudFormation, for whoever has to approve it
+    ///
+    /// From the same declaration as `up`, for one account and region; what is there is not looked
+    /// at. With --account nobody is asked, so no credentials are needed.
+    Template(TemplateArgs),
     /// Remove all of it, the log group included
     ///
     /// Shows what will go and asks. What does not carry this stack's tags is left alone. Ends by
@@ -130,7 +135,7 @@ impl Command {
             Self::Config { command } => matches!(command, ConfigCommand::List),
             Self::Doctor(args) => !args.fix,
             Self::Up(_) | Self::Down | Self::Drill(_) => false,
-            Self::Completions { .. } | Self::Man { .. } => true,
+            Self::Completions { .. } | Self::Man { .. } | Self::Template(_) => true,
         }
     }
 }
@@ -267,6 +272,32 @@ pub struct PlanArgs {
     /// End with 2 if there are changes
     #[arg(long)]
     pub exit_code: bool,
+    /// Print the template of AWS CloudFormation instead, and compare nothing
+    #[arg(long, conflicts_with_all = ["no_build", "exit_code", "ImageArgs"])]
+    pub template: bool,
+}
+
+#[derive(Debug, Default, Args)]
+pub struct TemplateArgs {
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// JSON or YAML [default: json]
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
+    pub format: Option<Format>,
+    /// The account that the template is for [default: that of the credentials]
+    #[arg(long, value_name = "ID")]
+    pub account: Option<AccountId>,
+    /// Everything outlives its CloudFormation stack, so that `up` can take it over
+    #[arg(long)]
+    pub retain: bool,
+}
+
+/// In which words a template is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    #[default]
+    Json,
+    Yaml,
 }
 
 #[derive(Debug, Args)]

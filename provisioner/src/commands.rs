@@ -16,6 +16,7 @@ mod refuse;
 mod room;
 mod session;
 mod status;
+mod template;
 mod up;
 mod usage;
 mod user;
@@ -89,6 +90,7 @@ async fn run(cli: Cli) -> Exit {
         match command {
             Command::Up(args) => Box::pin(up::run(&mut session, args)).await,
             Command::Plan(args) => plan::run(&mut session, args).await,
+            Command::Template(args) => template::run(&mut session, args).await,
             Command::Down => down::run(&mut session).await,
             Command::Status(args) => status::run(&mut session, args).await,
             Command::Completions { shell } => manual::completions(&session, shell),

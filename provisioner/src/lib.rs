@@ -38,3 +38,6 @@ pub mod proxy;
 pub mod resources;
 pub mod stack;
 pub mod view;
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

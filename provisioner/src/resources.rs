@@ -7,12 +7,13 @@ pub mod function;
 pub mod image;
 pub mod log_group;
 pub mod permission;
-mod policy;
+pub mod policy;
 pub mod repository;
 pub mod role;
 pub mod stand_in;
 pub mod surplus;
 pub mod table;
+pub mod template;
 pub mod url;
 
 use crate::aws::{CloudError, Kind};

@@ -13,6 +13,7 @@ pub mod options;
 pub mod policies;
 pub mod rights;
 pub mod settings;
+pub mod template;
 
 use std::collections::BTreeMap;
 
@@ -24,12 +25,14 @@ use crate::resources::dashboard::{Dashboard, DashboardSpec};
 use crate::resources::function::{Function, FunctionLive, FunctionSpec};
 use crate::resources::image::{Image, ImageSpec};
 use crate::resources::log_group::{LogGroup, LogGroupSpec};
-use crate::resources::permission::{Grant, Permission};
+use crate::resources::permission::Permission;
+use crate::resources::policy::Grant;
 use crate::resources::repository::{Repository, RepositorySpec};
 use crate::resources::role::{Role, RoleSpec};
 use crate::resources::stand_in::StandIn;
 use crate::resources::surplus::{Surplus, SurplusSpec};
 use crate::resources::table::{Table, TableSpec};
+use crate::resources::template::{Entry, Templated, logical_name};
 use crate::resources::url::{Url, UrlSpec};
 use names::Names;
 use options::{MEMORY, Options, RETENTION, TIMEOUT};
@@ -93,7 +96,6 @@ impl Stack {
         let function = Function {
             repository: names.repository.clone(),
             role: role.clone(),
-            statements: Grant::ALL.map(Grant::id),
             name: names.function.clone(),
             tags: tags.clone(),
         };

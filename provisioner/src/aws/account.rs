@@ -1,5 +1,7 @@
 //! Which account is worked on, and how are things in it named to AWS?
 
+use super::values::AccountId;
+
 /// The account that is worked on, as STS and the AWS settings name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -37,6 +39,26 @@ impl Room {
 }
 
 impl Account {
+    /// Of the regions that are not of the partition `aws`, how each begins.
+    /// Source: partitions.json of botocore 1.43.106.
+    const PARTITIONS: [(&str, &str); 7] = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("us-isof-", "aws-iso-f"),
+        ("eusc-", "aws-eusc"),
+    ];
+
+    /// An account that nobody has been asked about: its partition follows from the region.
+    #[must_use]
+    pub fn unseen(id: &AccountId, region: &str) -> Self {
+        let of_region = Self::PARTITIONS.into_iter().find(|(start, _)| region.starts_with(start));
+        let partition = of_region.map_or("aws", |(_, partition)| partition).to_owned();
+        Self { id: id.to_string(), region: region.to_owned(), partition }
+    }
+
     /// An ARN of this account.
     #[must_use]
     pub fn arn(&self, service: &str, resource: &str) -> String {

@@ -172,6 +172,25 @@ word!(
     Attribute, 1..=255 and b"_"
 );
 
+/// The number of an account: twelve digits (AWS, *View AWS account identifiers*).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountId(String);
+
+impl FromStr for AccountId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let good = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+        if good { Ok(Self(text.to_owned())) } else { Err("an account has twelve digits") }
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// One to `most` letters, digits and `marks`.
 const fn is_word(word: &str, most: usize, marks: &[u8]) -> bool {
     let bytes = word.as_bytes();

@@ -2,10 +2,14 @@
 
 use super::session::shown;
 use super::up::planned;
-use super::{Exit, Failure, Session, heading, image_source};
-use crate::cli::PlanArgs;
+use super::{Exit, Failure, Session, heading, image_source, template};
+use crate::cli::{PlanArgs, TemplateArgs};
 
 pub(super) async fn run(session: &mut Session, args: PlanArgs) -> Result<Exit, Failure> {
+    if args.template {
+        let wanted = TemplateArgs { stack: args.stack, ..TemplateArgs::default() };
+        return template::run(session, wanted).await;
+    }
     let settings = session.settings(&args.stack)?;
     let image_source = image_source(&args.image, args.no_build, session.printer).await?;
     let cloud = session.connect().await?;

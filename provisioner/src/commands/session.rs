@@ -61,15 +61,21 @@ impl Session {
         Scope { global: &self.global, account: &cloud.account }
     }
 
+    /// Which region and profile, as far as they were typed: nothing between quotes is nothing.
+    pub(super) fn place(&self) -> ConnectOptions {
+        let typed = |word: &Option<String>| word.clone().filter(|word| !word.trim().is_empty());
+        let Global { region, profile, .. } = &self.global;
+        ConnectOptions { region: typed(region), profile: typed(profile) }
+    }
+
     pub(super) async fn connect(&self) -> Result<Cloud, Failure> {
         Ok(self.try_connect().await??)
     }
 
     /// As `connect`, for whoever has more to say of a failure.
     pub(super) async fn try_connect(&self) -> Result<Result<Cloud, CloudError>, Failure> {
-        let Global { region, profile, wait_unit_ms, .. } = &self.global;
-        let place = ConnectOptions { region: region.clone(), profile: profile.clone() };
-        let pace = Pace(Duration::from_millis(*wait_unit_ms));
+        let place = self.place();
+        let pace = Pace(Duration::from_millis(self.global.wait_unit_ms));
         let calls = self.printer.is_verbose().then(|| self.printer.say());
         let mut connect = Box::pin(Cloud::connect(&place, pace, calls));
         let connected = async {

@@ -63,7 +63,9 @@ pub fn of_settings(stack: &Stack, there: &Observed) -> Vec<Check> {
     {
         let name = format!("permission {}", permission.grant.id());
         checks.push(match live {
-            Some(live) if live.0 == permission.statement() => Check::ok(name, "as it has to be"),
+            Some(live) if live.statement == permission.grant.statement() => {
+                Check::ok(name, "as it has to be")
+            }
             Some(_) => Check::fail(name, "says something else than the URL needs", FIX),
             None => Check::fail(name, "is missing, so the URL answers 403", FIX),
         });

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::{Address, Foreign};
 
 pub use render::{Style, details, text, whole};
-pub use secret::shown;
+pub use secret::{is_secret, shown};
 
 /// What happens to one resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

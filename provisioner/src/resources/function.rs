@@ -13,7 +13,7 @@ use aws_sdk_lambda::types::{
 };
 use serde_json::Value;
 
-use crate::aws::values::{Concurrency, Memory, StatementId, Timeout};
+use crate::aws::values::{Concurrency, Memory, Timeout};
 use crate::aws::{Clients, CloudError, Kind, OrAbsent as _, Reader, Wait, Writer, call};
 use crate::engine::Address;
 use crate::engine::plan::{Change, Danger, Fields};
@@ -32,8 +32,6 @@ pub struct Function {
     /// Where its images lie.
     pub repository: String,
     pub role: Role,
-    /// The statements of its policy that are parts of the stack; all others are strangers'.
-    pub statements: [StatementId; 2],
     pub tags: Tags,
 }
 
@@ -208,9 +206,7 @@ impl Function {
 
     /// What strangers have written into its policy.
     async fn strangers(&self, cloud: &Reader) -> Result<BTreeMap<String, Value>, CloudError> {
-        let mut all = policy::statements(&self.name, cloud).await?;
-        all.retain(|id, _| self.statements.iter().all(|ours| ours.as_str() != id));
-        Ok(all)
+        Ok(policy::strangers(policy::statements(&self.name, cloud).await?))
     }
 
     /// All tags; without `role_id` those that say which role it works under are left out.

@@ -1,44 +1,19 @@
 //! One statement of the function's own policy: the internet may call it by its URL.
 //!
 //! A URL needs two of them, and they are there before it (AWS, *Control access to Lambda function
-//! URLs*). Their ids are fixed, so an interrupted run leaves none that nobody knows.
+//! URLs*). Their ids are fixed, so an interrupted run leaves none that nobody knows; a statement that
+//! says the same under another id, as CloudFormation gives them, is as good.
 
 use aws_sdk_lambda::types::FunctionUrlAuthType;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::aws::values::StatementId;
 use crate::aws::{Clients, CloudError, Reader, Writer, call};
 use crate::engine::Address;
 use crate::engine::Ownership;
 use crate::engine::Resource;
 use crate::engine::plan::{Action, Change, Danger, Fields, Replaced};
 use crate::resources::function::Function;
-use crate::resources::policy;
-
-/// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grant {
-    /// `lambda:InvokeFunctionUrl`, while the URL asks for no signature.
-    CallUrl,
-    /// `lambda:InvokeFunction`, when called by the URL only.
-    CallFunction,
-}
-
-impl Grant {
-    /// Both, in the order in which they are made.
-    pub const ALL: [Self; 2] = [Self::CallUrl, Self::CallFunction];
-
-    /// The id of the statement.
-    #[must_use]
-    pub const fn id(self) -> StatementId {
-        const CALL_URL: StatementId = StatementId::new("FunctionURLAllowPublicAccess");
-        const CALL_FUNCTION: StatementId = StatementId::new("FunctionURLInvokeAllowPublicAccess");
-        match self {
-            Self::CallUrl => CALL_URL,
-            Self::CallFunction => CALL_FUNCTION,
-        }
-    }
-}
+use crate::resources::policy::{self, Grant};
 
 /// One of the two statements of this function; what it says follows from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,26 +22,15 @@ pub struct Permission {
     pub grant: Grant,
 }
 
-/// What is there: effect, principal, action and condition, in canonical form.
+/// What is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PermissionLive(pub Value);
+pub struct PermissionLive {
+    pub id: String,
+    /// Effect, principal, action and condition, in canonical form.
+    pub statement: Value,
+}
 
 impl Permission {
-    /// The statement, in the form of [`PermissionLive`].
-    #[must_use]
-    pub fn statement(&self) -> Value {
-        let (action, condition) = match self.grant {
-            Grant::CallUrl => (
-                "lambda:InvokeFunctionUrl",
-                json!({"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}}),
-            ),
-            Grant::CallFunction => {
-                ("lambda:InvokeFunction", json!({"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}))
-            }
-        };
-        json!({"Effect": "Allow", "Principal": "*", "Action": action, "Condition": condition})
-    }
-
     async fn add(&self, cloud: &Writer) -> Result<(), CloudError> {
         let add = async || {
             let add = cloud.clients().lambda.add_permission().function_name(&self.function);
@@ -114,24 +78,26 @@ impl Resource<Clients> for Permission {
     }
 
     fn diff(&self, (): &(), live: Option<&PermissionLive>) -> Change {
-        let spec = self.statement();
+        let spec = self.grant.statement();
         let fields = |before: Value| Fields::new().field("Statement", before, spec.clone());
         let change = match live {
             None => Change::create(self.address(), fields(Value::Null)),
-            Some(live) if live.0 == spec => {
+            Some(live) if live.statement == spec => {
                 Change::new(self.address(), Action::Keep, Fields::new())
             }
             Some(live) => {
                 let action = Action::Replace(Replaced::StatementIsFixed);
-                Change::new(self.address(), action, fields(live.0.clone()))
+                Change::new(self.address(), action, fields(live.statement.clone()))
             }
         };
         change.flag(Danger::Exposes, true)
     }
 
     async fn read(&self, cloud: &Reader) -> Result<Option<PermissionLive>, CloudError> {
-        let mut all = policy::statements(&self.function, cloud).await?;
-        Ok(all.remove(self.grant.id().as_str()).map(PermissionLive))
+        let all = policy::statements(&self.function, cloud).await?;
+        let found = self.grant.found(&all);
+        Ok(found
+            .map(|(id, statement)| PermissionLive { id: id.clone(), statement: statement.clone() }))
     }
 
     async fn apply(
@@ -146,7 +112,7 @@ impl Resource<Clients> for Permission {
         self.add(cloud).await
     }
 
-    async fn delete(&self, _live: PermissionLive, cloud: &Writer) -> Result<(), CloudError> {
-        policy::remove(&self.function, self.grant.id().as_str(), cloud).await
+    async fn delete(&self, live: PermissionLive, cloud: &Writer) -> Result<(), CloudError> {
+        policy::remove(&self.function, &live.id, cloud).await
     }
 }

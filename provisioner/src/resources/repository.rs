@@ -44,7 +44,7 @@ pub struct RepositoryLive {
     pub tags: BTreeMap<String, String>,
 }
 
-const IMMUTABLE: &str = "IMMUTABLE";
+pub(super) const IMMUTABLE: &str = "IMMUTABLE";
 
 /// Lambda writes a statement of this name by itself where it may (AWS, *Lambda, container images*).
 const OF_LAMBDA: &str = "LambdaECRImageRetrievalPolicy";

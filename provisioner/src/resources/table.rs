@@ -18,7 +18,7 @@ use crate::engine::{Foreign, Ownership, Tags};
 use crate::engine::{Resource, State};
 
 /// The keys' names, both strings.
-const KEYS: [(&str, &str); 2] = [("pk", "HASH"), ("sk", "RANGE")];
+pub(super) const KEYS: [(&str, &str); 2] = [("pk", "HASH"), ("sk", "RANGE")];
 
 /// The table of this name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct TableLive {
 
 const ACTIVE: &str = "ACTIVE";
 const DELETING: &str = "DELETING";
-const ON_DEMAND: &str = "PAY_PER_REQUEST";
+pub(super) const ON_DEMAND: &str = "PAY_PER_REQUEST";
 
 /// How long a table may take to come or go, in seconds.
 const TABLE_TIMEOUT: f64 = 300.0;

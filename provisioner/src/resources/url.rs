@@ -37,8 +37,8 @@ pub struct UrlLive {
     pub cors: bool,
 }
 
-const NO_AUTH: &str = "NONE";
-const STREAM: &str = "RESPONSE_STREAM";
+pub(super) const NO_AUTH: &str = "NONE";
+pub(super) const STREAM: &str = "RESPONSE_STREAM";
 
 impl Resource<Clients> for Url {
     type Spec = UrlSpec;

@@ -44,6 +44,17 @@ macro_rules! resources {
                 })
             }
 
+            /// What stands of each in a template, under its logical name.
+            #[must_use]
+            pub fn entries(&self, spec: &StackSpec) -> Vec<(String, Entry)> {
+                let entries = [$((
+                    stringify!($field),
+                    spec.$field.as_ref().and_then(|spec| Templated::entry(&self.$field, spec)),
+                )),+];
+                let entries = entries.into_iter();
+                entries.filter_map(|(field, it)| Some((logical_name(field), it?))).collect()
+            }
+
             /// Each resource in the order of creation.
             #[must_use]
             pub fn parts<'a>(

@@ -1,7 +1,7 @@
 //! How long does the same stack take with AWS CDK's command line? Both deploy to the emulator, in
 //! turns, a first time and once more with nothing to change.
 //!
-//! CDK is given provisioner's own declaration as JSON, and `plan` then says what differs. An image
+//! CDK is given provisioner's own declaration, as `provisioner template` prints it, and `plan` then says what differs. An image
 //! lies ready, since CDK publishes none without Docker; provisioner makes and pushes its own, small
 //! one in the time that is measured.
 
@@ -10,13 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use provisioner::aws::Account;
 use provisioner::image::{Architecture, OciImage};
-use provisioner::resources::image::ImageSpec;
-use provisioner::stack::names::Name;
-use provisioner::stack::settings::Settings;
-use provisioner::stack::{Declaration, Observed, Stack, declare};
-use serde_json::{Value, json};
+use serde_json::Value;
 use testing::aws::emulator::Emulator::MiniStack;
 use testing::aws::world::World;
 use testing::installed::{Requirements, installed};
@@ -36,9 +31,9 @@ fn the_same_stack_by_cdk() {
     let mut differs = Vec::new();
     for _ in 0..ROUNDS {
         let world = World::new(MiniStack);
-        let spec = spec(&world).to_string();
+        let declared = declared(&world);
         for index in [0, 1] {
-            times[index].push(deploy(&cdk, &world, &spec));
+            times[index].push(deploy(&cdk, &world, &declared));
         }
         differs = differences(&world);
         let world = World::new(MiniStack);
@@ -73,44 +68,19 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// Our own declaration, for the other tool.
-fn spec(world: &World) -> Value {
-    let name: Name = world.name.parse().unwrap();
-    let text = |text: &str| text.to_owned();
-    let account =
-        Account { id: text("000000000000"), region: text("us-east-1"), partition: text("aws") };
+/// Our own declaration, for the other tool: where it is written, and the image that it names.
+fn declared(world: &World) -> (PathBuf, String) {
+    let template = world.run(&["template"]);
+    template.expect(0);
+    let path = world.folder().join("template.json");
+    fs::write(&path, template.stdout).unwrap();
     let binary = fs::read(world.binary("one")).unwrap();
     let image = OciImage::from_binary(&binary, Architecture::Arm64).unwrap();
-    let settings = Settings::defaults(name);
-    let there = Observed::default();
-    let Declaration { stack, spec, .. } =
-        declare(&settings, &account, &there, ImageSpec::Ready(image));
-    let Stack { role, repository, table, log_group, function, .. } = stack;
-    let (to_be, logs) = (spec.role.unwrap(), spec.log_group.unwrap());
-    let (documents, code) = (spec.repository.unwrap(), spec.function.unwrap());
-    let tags: Value =
-        role.tags.pairs().map(|(key, value)| (text(key), json!(value))).into_iter().collect();
-    json!({
-        "name": world.name, "account": account.id, "region": account.region, "tags": tags,
-        "role": {
-            "name": role.name, "trust": to_be.trust, "managed": to_be.managed,
-            "policy_name": to_be.policy_name.as_str(), "policy": to_be.policy,
-        },
-        "repository": {
-            "name": repository.name, "policy": documents.policy,
-            "lifecycle": documents.lifecycle.to_string(),
-        },
-        "table": table.name,
-        "log_group": {"name": log_group.name, "retention": logs.retention.get()},
-        "function": {
-            "name": function.name, "image": code.image.unwrap().as_str(),
-            "architecture": code.architecture.name(), "memory": code.memory.get(),
-            "timeout": code.timeout.get(), "environment": code.environment,
-        },
-    })
+    let host = "000000000000.dkr.ecr.us-east-1.amazonaws.com";
+    (path, format!("{host}/{}@{}", world.name, image.digest()))
 }
 
-fn deploy(cdk: &Path, world: &World, spec: &str) -> Duration {
+fn deploy(cdk: &Path, world: &World, (template, image): &(PathBuf, String)) -> Duration {
     let out = world.folder().join("cdk.out");
     let mut command = Command::new(cdk.join("node_modules/.bin/cdk"));
     command
@@ -121,7 +91,9 @@ fn deploy(cdk: &Path, world: &World, spec: &str) -> Duration {
         .current_dir(cdk)
         .env_clear()
         .envs(["PATH", "HOME"].map(|name| (name, std::env::var(name).unwrap_or_default())))
-        .env("WANTED", spec)
+        .env("NAME", &world.name)
+        .env("TEMPLATE", template)
+        .env("IMAGE", image)
         .env("CI", "1")
         .env("CDK_DISABLE_CLI_TELEMETRY", "true")
         .env("AWS_ENDPOINT_URL", format!("http://{}", world.proxy.address))

@@ -29,4 +29,5 @@ mod seen;
 mod settings;
 mod slow;
 mod stop;
+mod template;
 mod watch;

@@ -6,6 +6,7 @@
 
 #[path = "../tool/policies/stacks.rs"]
 mod stacks;
+mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;

@@ -9,7 +9,7 @@ fn help_is_what_is_on_record() {
     insta::assert_snapshot!("help", stdout(&["--help"]));
     for command in [
         "up", "plan", "down", "status", "doctor", "logs", "user", "limits", "config", "drill",
-        "usage", "budget", "prices",
+        "usage", "budget", "prices", "template",
     ] {
         insta::assert_snapshot!(format!("help-{command}"), stdout(&[command, "--help"]));
     }

@@ -12,3 +12,4 @@ mod plan;
 mod policies;
 mod probe;
 mod readme;
+mod template;

@@ -13,6 +13,7 @@ use provisioner::resources::function::FunctionLive;
 use provisioner::resources::image::{ImageLive, ImageSpec, Stored};
 use provisioner::resources::log_group::LogGroupLive;
 use provisioner::resources::permission::PermissionLive;
+use provisioner::resources::policy::Grant;
 use provisioner::resources::repository::RepositoryLive;
 use provisioner::resources::role::RoleLive;
 use provisioner::resources::table::TableLive;
@@ -206,7 +207,7 @@ fn an_image_that_is_deployed_without_our_tag_gets_it() {
 #[test]
 fn a_statement_that_is_wider_is_replaced() {
     let wide = |there: &mut Observed| {
-        there.call_lambda.as_mut().unwrap().0["Condition"] = json!(null);
+        there.call_lambda.as_mut().unwrap().statement["Condition"] = json!(null);
     };
     insta::assert_snapshot!(said(wide), @r#"
     Replace
@@ -503,8 +504,8 @@ fn live(declared: &Declaration) -> Observed {
             tags: stack.log_group.tags.with(&logs.marks),
         }),
         function: Some(function),
-        call_url: Some(PermissionLive(stack.call_url.statement())),
-        call_lambda: Some(PermissionLive(stack.call_lambda.statement())),
+        call_url: Some(permission(Grant::CallUrl)),
+        call_lambda: Some(permission(Grant::CallFunction)),
         url: Some(UrlLive {
             url: "https://x.lambda-url.us-east-1.on.aws/".to_owned(),
             auth_type: "NONE".to_owned(),
@@ -563,4 +564,8 @@ fn table(tags: BTreeMap<String, String>) -> TableLive {
         status: "ACTIVE".to_owned(),
         tags,
     }
+}
+
+fn permission(grant: Grant) -> PermissionLive {
+    PermissionLive { id: grant.id().as_str().to_owned(), statement: grant.statement() }
 }

@@ -13,13 +13,18 @@ const WORDS: [&str; 6] = ["KEY", "SECRET", "TOKEN", "PASSWORD", "CREDENTIAL", "A
 /// The digits that are shown of the digest of a key.
 const KEY_DIGITS: usize = 8;
 
+/// Whether the setting `name` holds what is nobody's business.
+#[must_use]
+pub fn is_secret(name: &str, value: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    // What stands before the host of a URL is a credential.
+    WORDS.iter().any(|word| upper.contains(word)) || value.contains('@')
+}
+
 /// The setting `name` as it may be read over somebody's shoulder.
 #[must_use]
 pub fn shown(name: &str, value: &str) -> String {
-    let upper = name.to_ascii_uppercase();
-    // What stands before the host of a URL is a credential.
-    let secret = WORDS.iter().any(|word| upper.contains(word)) || value.contains('@');
-    if !secret {
+    if !is_secret(name, value) {
         return value.to_owned();
     }
     let owned = |entry: &str| {
