@@ -1,9 +1,9 @@
 //! How long does the same stack take with AWS CDK's command line? Both deploy to the emulator, in
 //! turns, a first time and once more with nothing to change.
 //!
-//! CDK is given provisioner's own declaration, as `provisioner template` prints it, and `plan` then says what differs. An image
-//! lies ready, since CDK publishes none without Docker; provisioner makes and pushes its own, small
-//! one in the time that is measured.
+//! CDK is given provisioner's own declaration, as `provisioner template` prints it, and `plan` then
+//! says what differs. An image lies ready, since CDK publishes none without Docker; provisioner makes
+//! and pushes its own, small one in the time that is measured.
 
 use std::fs;
 use std::path::{Path, PathBuf};
