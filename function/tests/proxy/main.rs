@@ -9,6 +9,7 @@ mod awaiting;
 mod bounds;
 mod budgets;
 mod callers;
+mod calls;
 mod connections;
 mod costs;
 mod counting;
