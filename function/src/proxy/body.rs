@@ -55,14 +55,21 @@ impl Body {
         self
     }
 
-    /// Ends an answer before its end, and settles what it has cost.
-    pub async fn give_up(mut self) {
+    /// Ends an answer before its end, and settles what it has cost. Returns the last bytes, if they
+    /// have been waiting for nothing but what is written: then it is whole.
+    pub async fn give_up(mut self) -> Option<Frame<Bytes>> {
+        let last = self.last.take().map(|last| *last);
+        if last.is_some() {
+            self.begin();
+            self.note(Record::complete);
+        }
         self.content = content::full(Bytes::new());
         // What it has not written yet is left like all the rest.
         self.ledger = None;
         if let Some(store) = self.store.take() {
             futures_util::future::join_all(store.take_late()).await;
         }
+        last
     }
 
     /// Holds a permit until it is dropped.

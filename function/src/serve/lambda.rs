@@ -55,7 +55,26 @@ pub async fn run(settings: Settings, runtime: Runtime, on: &Platform) -> anyhow:
             return Err(error);
         }
     };
-    serve(runtime, on.concurrency, move |request| Arc::clone(&proxy).answer(request, None)).await
+    let front = Front {
+        ask: {
+            let proxy = Arc::clone(&proxy);
+            move |request| Arc::clone(&proxy).answer(request, None)
+        },
+        settle: move || {
+            let proxy = Arc::clone(&proxy);
+            async move { proxy.settle().await }
+        },
+    };
+    serve(runtime, on.concurrency, front).await
+}
+
+/// Who answers.
+#[derive(Clone, Debug)]
+pub struct Front<A, S> {
+    /// Answers a request.
+    pub ask: A,
+    /// Sees to its end what an answer has left behind that was given up.
+    pub settle: S,
 }
 
 /// Makes all that the first request would otherwise have to wait for: here is CPU to spare.
@@ -70,20 +89,26 @@ async fn start(settings: Settings) -> anyhow::Result<Proxy> {
     Ok(proxy)
 }
 
-/// Runs `concurrency` independent loops, each of which answers one event after the other by `ask`.
+/// Runs `concurrency` independent loops, each of which answers one event after the other.
 ///
 /// # Errors
 ///
 /// Where the Runtime API fails the last of them.
-pub async fn serve<A, F>(runtime: Runtime, concurrency: usize, ask: A) -> anyhow::Result<()>
+pub async fn serve<A, F, S, E>(
+    runtime: Runtime,
+    concurrency: usize,
+    front: Front<A, S>,
+) -> anyhow::Result<()>
 where
     A: Fn(Request<Full<Bytes>>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
+    S: Fn() -> E + Clone + Send + Sync + 'static,
+    E: Future<Output = ()> + Send + 'static,
 {
     let runtime = Arc::new(runtime);
     let mut loops = JoinSet::new();
     for _ in 0..concurrency {
-        loops.spawn(take_turns(Arc::clone(&runtime), ask.clone()));
+        loops.spawn(take_turns(Arc::clone(&runtime), front.clone()));
     }
     let mut end = Ok(());
     while let Some(ended) = loops.join_next().await {
@@ -92,16 +117,18 @@ where
     end
 }
 
-async fn take_turns<A, F>(runtime: Arc<Runtime>, ask: A) -> anyhow::Result<()>
+async fn take_turns<A, F, S, E>(runtime: Arc<Runtime>, front: Front<A, S>) -> anyhow::Result<()>
 where
     A: Fn(Request<Full<Bytes>>) -> F,
     F: Future<Output = Response<Body>>,
+    S: Fn() -> E,
+    E: Future<Output = ()>,
 {
     loop {
         let mut invocation = runtime.next().await?;
         let record = Record::begin();
         let mut deadline = Deadline::before(invocation.deadline(), clock::now());
-        let response = Box::pin(answer(&mut invocation, &ask, &record, &mut deadline)).await;
+        let response = Box::pin(answer(&mut invocation, &front, &record, &mut deadline)).await;
         let frames = answer::frames(response, deadline, record);
         if let Err(error) = runtime.respond(&invocation, frames).await {
             tracing::error!("an answer did not reach the platform: {error:#}");
@@ -110,15 +137,17 @@ where
 }
 
 /// Answers one event. There is always an answer.
-async fn answer<A, F>(
+async fn answer<A, F, S, E>(
     invocation: &mut Invocation,
-    ask: &A,
+    front: &Front<A, S>,
     record: &Record,
     deadline: &mut Deadline,
 ) -> Response<Body>
 where
     A: Fn(Request<Full<Bytes>>) -> F,
     F: Future<Output = Response<Body>>,
+    S: Fn() -> E,
+    E: Future<Output = ()>,
 {
     let event = std::mem::take(&mut invocation.event);
     let request = catch_unwind(AssertUnwindSafe(|| event::request(&event)));
@@ -142,7 +171,7 @@ where
                     *deadline = Deadline::none();
                     Interruption::Deadline
                 }
-                answer = AssertUnwindSafe(async { ask(request).await }).catch_unwind() => {
+                answer = AssertUnwindSafe(async { (front.ask)(request).await }).catch_unwind() => {
                     match answer {
                         Ok(answer) => return answer,
                         Err(_) => Interruption::Panic,
@@ -150,6 +179,8 @@ where
                 }
             };
             interruption.note(record);
+            // Nothing goes on once this answer has ended.
+            (front.settle)().await;
             interruption.failure()
         }
     };

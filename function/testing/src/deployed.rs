@@ -159,7 +159,8 @@ impl Looping {
                 let answer = answer.clone();
                 async move { ready(answer(request)).await }
             };
-            drop(lambda::serve(runtime, concurrency, answer).await);
+            let front = lambda::Front { ask: answer, settle: || ready(()) };
+            drop(lambda::serve(runtime, concurrency, front).await);
         });
         Self { lambda, _task: task }
     }

@@ -157,9 +157,17 @@ pub(super) fn frames(
                 Err(_) => break Some(Interruption::Panic),
             }
         };
+        let last = match interruption {
+            Some(_) => body.give_up().await,
+            None => None,
+        };
+        let interruption = interruption.filter(|_| last.is_none());
+        if let Some(last) = last {
+            is_empty = false;
+            yield last;
+        }
         if let Some(interruption) = interruption {
             interruption.note(&record);
-            body.give_up().await;
         }
         if let Some(interruption) = interruption.filter(|_| is_events) {
             let event = interruption.failure().into_event(record.id());
