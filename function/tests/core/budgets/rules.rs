@@ -1,5 +1,6 @@
 //! The rules of money that every store keeps, whichever it is.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use function::money::budget::{
 use function::money::{Cost, MicroDollars, Tokens};
 use function::store::Store;
 use function::store::budgets::{Account, Budgets};
+use futures_util::StreamExt;
 use jiff::tz::TimeZone;
 use tokio::task::JoinSet;
 
@@ -212,20 +214,37 @@ pub(crate) async fn the_name_of_a_subject_stays(store: Store) {
 }
 
 /// Reservations, top-ups, settlements, crashes, answers that are lost, calls that arrive late and
-/// days that pass, in any order, against a model that only adds.
+/// days that pass, in any order, against a model that only adds. Of a table `scripts/interleavings`
+/// asks for ten thousand orders.
 pub(crate) async fn any_order_of_events_adds_up(store: Store) {
     let orders = match store {
         Store::Memory(_) => 10_000,
-        Store::Embedded(_) | Store::Dynamo(_) => 40,
+        Store::Embedded(_) => 40,
+        Store::Dynamo(_) => wanted().unwrap_or(40),
     };
     orders_add_up(&store, orders).await;
 }
 
-/// So many subjects' lives, one after the other.
+#[expect(clippy::disallowed_methods, reason = "how long to run is said from outside")]
+fn wanted() -> Option<u64> {
+    let set = std::env::var("BUDGET_ORDERS").ok()?;
+    Some(set.parse().expect("BUDGET_ORDERS is a number"))
+}
+
+/// So many subjects' lives, some of them at once, and what they came to.
+#[expect(clippy::print_stdout, reason = "what it came to is read by whoever asked for more")]
 pub(crate) async fn orders_add_up(store: &Store, orders: u64) {
-    for seed in 0..orders {
-        Life::new(store, seed).live(15).await;
-    }
+    #[expect(clippy::disallowed_methods, reason = "the counts are printed with their time")]
+    let begun = std::time::Instant::now();
+    // What is read again after each event is as much as what is written.
+    let thorough = matches!(store, Store::Memory(_)) || orders <= 40;
+    let lives = (0..orders).map(|seed| Life::new(store, seed, thorough).live(15));
+    let lives = futures_util::stream::iter(lives).buffer_unordered(8);
+    let (changes, let_in) = lives
+        .fold((0, 0), async |(changes, let_in), life| (changes + life.0, let_in + life.1))
+        .await;
+    let time = begun.elapsed();
+    println!("{orders} orders: {changes} changes, {let_in} reservations let in, {time:?}");
 }
 
 /// One subject's life.
@@ -242,6 +261,10 @@ struct Life<'a> {
     model: BTreeMap<String, BTreeMap<String, i64>>,
     open: BTreeMap<String, (Period, i64)>,
     made: u64,
+    /// Reads everything again after each event.
+    thorough: bool,
+    /// What the store was asked for, and how many reservations it let in.
+    counts: (Cell<u64>, u64),
 }
 
 /// A call that Bedrock is answering, and what is known to be reserved for it.
@@ -251,7 +274,7 @@ struct Running {
 }
 
 impl<'a> Life<'a> {
-    fn new(store: &'a Store, seed: u64) -> Self {
+    fn new(store: &'a Store, seed: u64, thorough: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
         let mut cap = |most| rng.bool().then(|| MicroDollars(rng.u64(0..most)));
         let caps = Caps { month: cap(5000), day: cap(3000) };
@@ -266,10 +289,12 @@ impl<'a> Life<'a> {
             model: BTreeMap::new(),
             open: BTreeMap::new(),
             made: 0,
+            thorough,
+            counts: (Cell::new(0), 0),
         }
     }
 
-    async fn live(mut self, events: usize) {
+    async fn live(mut self, events: usize) -> (u64, u64) {
         for _ in 0..events {
             match self.rng.u8(0..8) {
                 0..=2 => self.reserve().await,
@@ -279,12 +304,12 @@ impl<'a> Life<'a> {
                 6 => self.arrive().await,
                 _ => self.today = tomorrow(self.today),
             }
-            // A file is read again only when all has happened to it.
-            if !matches!(self.store, Store::Embedded(_)) {
+            if self.thorough {
                 self.compare().await;
             }
         }
         self.compare().await;
+        (self.counts.0.get(), self.counts.1)
     }
 
     async fn reserve(&mut self) {
@@ -308,6 +333,7 @@ impl<'a> Life<'a> {
                     assert_eq!(matches!(changed, Changed::Yes(_)), room, "{:?}", self.caps);
                 }
                 if room {
+                    self.counts.1 += 1;
                     self.commit(at, amount);
                     self.open.insert(entry.text(), (at, amount));
                     assert!(self.room(at) >= 0, "more is reserved than may be");
@@ -409,6 +435,7 @@ impl<'a> Life<'a> {
 
     async fn change(&self, at: Period, change: &Change) -> Changed {
         let account = Account { subject: &self.subject, user: None, at };
+        self.counts.0.set(self.counts.0.get() + 1);
         for _ in 0..20 {
             // A table may be slow; what happens once may be asked for again.
             if let Ok(changed) = self.store.change(&account, change).await {
