@@ -3,7 +3,7 @@
 
 use std::{
     ops::Deref,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use aws_smithy_eventstream::frame::write_message_to;
@@ -19,6 +19,7 @@ use super::{
     fake::{Fake, Received, Speak, Wire},
     message::{Message, ToolPlay, Voice},
     models,
+    tokens::PromptCache,
 };
 
 const VOICE: Voice = Voice { name: "bedrock", ids: "bdrk_" };
@@ -33,6 +34,7 @@ pub struct FakeBedrock {
 #[derive(Debug, Default)]
 struct House {
     plays: Mutex<Vec<ToolPlay>>,
+    prompts: OnceLock<PromptCache>,
 }
 
 impl FakeBedrock {
@@ -54,6 +56,11 @@ impl FakeBedrock {
     /// Answers every unscripted `InvokeModel` like this from now on.
     pub fn always(&self, answer: Answer) {
         self.fake.always("invoke", answer);
+    }
+
+    /// From now on tokens are counted, also those that are cached; before, each answer uses the same.
+    pub fn counts(&self) {
+        self.house.prompts.get_or_init(PromptCache::default);
     }
 
     /// Lets the model call a tool where a request offers it.
@@ -137,7 +144,11 @@ impl House {
             return Err(invalid(&text));
         }
         let plays = self.plays.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let message = Message::answer(&body, VOICE, model.id, &plays).of_tokens(script.tokens);
+        let mut message = Message::answer(&body, VOICE, model.id, &plays).of_tokens(script.tokens);
+        if let Some(prompts) = self.prompts.get() {
+            let usage = prompts.usage(model.id, &body, message.content());
+            message = message.used(usage);
+        }
         Ok(match operation {
             "invoke" => json_wire(200, &message.whole()),
             _ => stream_of(message, script),
@@ -181,14 +192,15 @@ fn json_wire(status: u16, value: &Value) -> Wire {
 }
 
 fn stream_of(message: Message, script: &Answer) -> Wire {
+    let usage = message.usage().clone();
     let mut events = message.events();
     if script.speechless {
         events.retain(|event| event["index"].is_null());
     }
     if let Some(stop) = events.last_mut() {
         stop["amazon-bedrock-invocationMetrics"] = json!({
-            "inputTokenCount": 12, "outputTokenCount": 7, "invocationLatency": 800,
-            "firstByteLatency": 300,
+            "inputTokenCount": usage["input_tokens"], "outputTokenCount": usage["output_tokens"],
+            "invocationLatency": 800, "firstByteLatency": 300,
         });
     }
     let mut frames: Vec<Bytes> = events.iter().map(chunk).collect();

@@ -29,4 +29,5 @@ pub mod runtime;
 pub mod table;
 pub mod terminal;
 pub mod tls;
+pub mod tokens;
 pub mod world;

@@ -74,6 +74,21 @@ impl Message {
         self
     }
 
+    /// What the model says.
+    pub fn content(&self) -> &Value {
+        &self.whole["content"]
+    }
+
+    pub fn usage(&self) -> &Value {
+        &self.whole["usage"]
+    }
+
+    /// Says that it has used so much.
+    pub fn used(mut self, usage: Value) -> Self {
+        self.whole["usage"] = usage;
+        self
+    }
+
     /// The answer to `stream: false`.
     pub fn whole(mut self) -> Value {
         if let Some(results) = self.safeguards {

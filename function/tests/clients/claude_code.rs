@@ -324,6 +324,40 @@ fn a_subscription_is_served_by_both_upstreams() {
     assert_all_well(&world, 3, SUBSCRIPTION);
 }
 
+/// What Claude Code says that a session has cost, by its own table of list prices, is what the
+/// ledger says of the profile that has them. `tests/core/money.rs` has such a session by hand.
+#[test]
+fn claude_code_and_the_ledger_agree_on_what_a_session_costs() {
+    let world = World::with("BEDROCK_PROFILE_PREFIX", "global").start();
+    world.anthropic.always(window("5h", 3600));
+    world.bedrock.counts();
+    world.bedrock.play(bash());
+    let claude = Claude::of(&world)
+        .with("ANTHROPIC_API_KEY", "")
+        .with("CLAUDE_CODE_OAUTH_TOKEN", SUBSCRIPTION)
+        .arguments(&["--allowedTools", "Bash"]);
+    claude.asks("use a tool");
+    // It goes on with the sum of what it continues.
+    let session = claude.arguments(&["--continue"]).asks("and what was it?");
+    let (said, told) = (session.result["total_cost_usd"].as_f64().unwrap(), usage(&world));
+    let requests = told["requests"].as_f64().unwrap();
+    assert!(requests >= 3.0, "{told}");
+    assert!(told["tokens"]["cache_read"].as_u64() > Some(1000), "{told}");
+    assert!(told["tokens"]["cache_write_1h"].as_u64() > Some(1000), "{told}");
+    // Each request is rounded up to a whole micro-dollar.
+    let more = (told["cost_usd"].as_f64().unwrap() - said) * 1e6;
+    assert!((-0.01..=requests).contains(&more), "{said}: {told}");
+}
+
+/// What `function usage` says of the one user that there is.
+fn usage(world: &World) -> Value {
+    let (store, at) = (world.setting("RATE_LIMIT_STORE_PATH"), world.address().to_string());
+    let mut command = std::process::Command::new(testing::world::program());
+    let command = command.env_clear().env("RATE_LIMIT_STORE_PATH", store);
+    let output = command.args(["usage", "--json", "--listen", &at]).output().unwrap();
+    serde_json::from_slice::<Value>(&output.stdout).unwrap()["users"][0].clone()
+}
+
 /// What a developer sees whose budget is used up: Anthropic's limit in the client's own words, and
 /// the same as without a proxy.
 #[test]

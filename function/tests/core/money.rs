@@ -378,6 +378,34 @@ fn a_session_costs_what_it_costs_by_hand() {
     assert_eq!(sum.amount.to_string(), "1.222009");
 }
 
+/// What the real client has used, as it was recorded, and what it said at the end. Sonnet 5.5 of the
+/// `global.` profile has the list price, which is the client's: 2, 10, 4 for an hour, 0.10 read.
+///
+/// 1. 1 in, 12,122 written for an hour, 60 out: 2 + 48,488 + 600 = 49,090
+/// 2. 1 in, 12,121 read, 100 written, 34 out: 2 + 1212.1 + 400 + 340 = 1954.1 → 1955
+/// 3. 1 in, 12,121 read, 173 written, 38 out: 2 + 1212.1 + 692 + 380 = 2286.1 → 2287
+///
+/// Together 53,330.2 micro-dollars, as the client says, and 53,332 where each is rounded up. A `us.`
+/// profile costs a tenth more: 53,999 + 2149.51 + 2514.71, so 53,999 + 2150 + 2515.
+#[test]
+fn a_recorded_session_costs_what_it_costs_by_hand_and_what_its_client_has_said() {
+    let recorded: serde_json::Value =
+        serde_json::from_str(include_str!("../golden/session.json")).unwrap();
+    let messages = recorded["messages"].as_array().unwrap();
+    let costs = |prefix: &str| {
+        let cost = |message: &serde_json::Value| {
+            let model = message["model"].as_str().unwrap();
+            let used = Usage::found_in(message.to_string().as_bytes()).unwrap();
+            cost_at(&format!("{prefix}.anthropic.{model}"), &used, "2026-11-30T12:00:00Z").amount.0
+        };
+        messages.iter().map(cost).collect::<Vec<_>>()
+    };
+    assert_eq!(costs("global"), [49_090, 1955, 2287]);
+    assert_eq!(costs("us"), [53_999, 2150, 2515]);
+    let said = recorded["total_cost_usd"].to_string();
+    assert_eq!(said, "0.0533302", "49,090 + 1954.1 + 2286.1");
+}
+
 #[test]
 fn a_stream_that_breaks_off_costs_what_had_come() {
     let start = r#"{"type":"message_start","message":{"model":"m","usage":{"input_tokens":100,
