@@ -3,7 +3,8 @@
 //! Bedrock says it in four ways, and may name several fields in one sentence: Anthropic's three
 //! (`thinking.display: Extra inputs are not permitted`, `…: Input should be 'a' or 'b'`,
 //! `temperature is deprecated for this model`: cline/cline#10572, read 2026-11-30), and that of the
-//! schema in front of old models (`#/tools/0: extraneous key [strict] is not permitted`).
+//! schema in front of old models (`#/tools/0: extraneous key [strict] is not permitted`), also
+//! without its pointer (`Malformed input request: extraneous key [top_k] is not permitted`).
 //! Bounds, lengths and types of values (`Input should be less than …`) are the client's own affair.
 
 /// The most fields that are looked at in one sentence.
@@ -12,7 +13,7 @@ const MOST_FIELDS: usize = 16;
 const EXTRA: &str = ": Extra inputs are not permitted";
 const VALUE: &str = ": Input should be '";
 const DEPRECATED: &str = " is deprecated for this model";
-const SCHEMA: &str = ": extraneous key [";
+const SCHEMA: &str = "extraneous key [";
 
 /// One field that a refusal names.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,8 +40,14 @@ pub(super) fn refused(message: &str) -> impl Iterator<Item = RefusedField<'_>> {
             return Some(RefusedField { path, is_value: words == VALUE });
         }
         let key = after.split(']').next().unwrap_or_default();
-        let pointer = before.rsplit('#').next().unwrap_or_default();
-        let path = pointer.split('/').filter(|part| !part.is_empty()).chain([key]).collect();
+        // Some models leave the pointer out; then the key stands at the top.
+        let pointer = before.rsplit_once('#').map_or("", |(_, pointer)| pointer);
+        let path = pointer
+            .trim_end_matches([':', ' '])
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .chain([key])
+            .collect();
         Some(RefusedField { path, is_value: false })
     };
     std::iter::from_fn(next).take(MOST_FIELDS)

@@ -106,6 +106,33 @@ const NAMED: &[(&str, &str)] = &[
         "/tools/0/strict_mode",
     ),
     ("Malformed input request: #: extraneous key [metadata] is not permitted", "/metadata"),
+    (
+        "Malformed input request: extraneous key [metadata] is not permitted, please reformat your \
+             input and try again.",
+        "/metadata",
+    ),
+    (
+        "Malformed input request: 2 schema violations found: #/messages/1: extraneous key \
+             [stop_details] is not permitted, please reformat your input and try again.",
+        "/messages/1/stop_details",
+    ),
+    (
+        "system.1.cache_control.ephemeral.ttl: Extra inputs are not permitted (type=value_error.extra)",
+        "/system/1/cache_control/ttl",
+    ),
+    (
+        "tools.0.custom.strict_mode: Extra inputs are not permitted (request id 1)",
+        "/tools/0/strict_mode",
+    ),
+    (
+        "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"metadata: \
+             Extra inputs are not permitted\"}}",
+        "/metadata",
+    ),
+    (
+        "ValidationException: messages.1.content.2.text.citations: Extra inputs are not permitted",
+        "/messages/1/content/2/citations",
+    ),
 ];
 
 #[test]
@@ -130,6 +157,9 @@ fn all_fields_of_one_sentence_go_in_one_round() {
         "metadata: Extra inputs are not permitted; output_config.effort: Extra inputs are not \
          permitted, messages.1.content.2.text.citations: Extra inputs are not permitted\n\
          tools.0.custom.strict_mode: Extra inputs are not permitted",
+        "Malformed input request: extraneous key [metadata] is not permitted, #/output_config: \
+         extraneous key [effort] is not permitted, #/tools/0: extraneous key [strict_mode] is not \
+         permitted, messages.1.content.2.text.citations: Extra inputs are not permitted.",
         "Malformed input request: #: extraneous key [metadata] is not permitted#/output_config: \
          extraneous key [effort] is not permitted#/tools/0: extraneous key [strict_mode] is not \
          permitted, messages.1.content.2.text.citations: Extra inputs are not permitted, please \
