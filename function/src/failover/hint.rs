@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::SignedDuration;
 
 pub use self::value::{RETRY_AFTER_MS, retry_after_seconds};
-use self::value::{items, moment, number, retry_after_end};
+use self::value::{items, number, reset, retry_after_end};
 use super::Said;
 use super::cooldown::{Cooldown, LONGEST_COOLDOWN, Timestamp};
 use super::identity::{Fingerprint, LimitKey, LimitScope, ModelClass};
@@ -230,7 +230,9 @@ impl Windows {
                     window.rejected |= value.trim().eq_ignore_ascii_case("rejected");
                 }
                 "remaining" => window.rejected |= items(value, number).any(|left| left <= 0.0),
-                "reset" => window.reset = window.reset.max(items(value, moment).max()),
+                "reset" => {
+                    window.reset = window.reset.max(items(value, |text| reset(text, now)).max());
+                }
                 _ => {}
             }
         }

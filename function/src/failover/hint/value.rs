@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 use jiff::fmt::rfc2822;
-use jiff::{SignedDuration, civil, tz::TimeZone};
+use jiff::{SignedDuration, Span, SpanRelativeTo, civil, tz::TimeZone};
 
 use crate::failover::cooldown::Timestamp;
 
@@ -77,6 +77,27 @@ pub(super) fn moment(text: &str) -> Option<Timestamp> {
     Timestamp::UNIX_EPOCH.checked_add(SignedDuration::try_from_secs_f64(seconds).ok()?).ok()
 }
 
+/// The end of a window: a moment, or a wait from now on in seconds or with its units.
+pub(super) fn reset(text: &str, now: Timestamp) -> Option<Timestamp> {
+    match amount(text) {
+        Some(seconds) if seconds < MOMENTS.start => after(seconds, now),
+        _ => moment(text).or_else(|| after(span(text)?, now)),
+    }
+}
+
+/// A wait with its units, in seconds: `1h30m`, `6m0s`, `90 minutes`, `PT1H`.
+fn span(text: &str) -> Option<f64> {
+    let span: Span = text.parse().ok()?;
+    let wait = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    (!wait.is_negative()).then(|| wait.as_secs_f64())
+}
+
+/// So many seconds from now, or a year, whichever is sooner.
+fn after(seconds: f64, now: Timestamp) -> Option<Timestamp> {
+    let wait = Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT);
+    now.checked_add(wait.min(LONGEST_WAIT)).ok()
+}
+
 /// RFC 3339, of which the offset may be missing, or an HTTP date in one of its three forms (RFC
 /// 9110, section 5.6.7).
 fn date(text: &str) -> Option<Timestamp> {
@@ -91,16 +112,12 @@ fn date(text: &str) -> Option<Timestamp> {
 /// may be a fraction.
 pub(super) fn retry_after_end(headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     let lines = |name| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    let after = |seconds: f64| {
-        let wait = Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT);
-        now.checked_add(wait.min(LONGEST_WAIT)).ok()
-    };
     let in_seconds = |text: &str| match seconds(text) {
         Some(since) if MOMENTS.contains(&since) => moment(text),
-        Some(seconds) => after(seconds),
-        None => date(text),
+        Some(seconds) => after(seconds, now),
+        None => date(text).or_else(|| after(span(text)?, now)),
     };
-    let in_millis = |text: &str| after(amount(text)? / 1000.0);
+    let in_millis = |text: &str| after(amount(text)? / 1000.0, now);
     let seconds = lines(RETRY_AFTER.as_str()).flat_map(|value| items(value, in_seconds));
     let millis = lines(RETRY_AFTER_MS).flat_map(|value| items(value, in_millis));
     seconds.chain(millis).max()
