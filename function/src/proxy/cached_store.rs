@@ -4,16 +4,17 @@
 //! else. What a shared store has said is remembered for a while, so that it is asked less and
 //! missed less.
 
+mod bridged;
 mod cache;
 mod sessions;
 mod tombstones;
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::bridged::Bridged;
 use self::cache::{Cache, Freshness};
 use self::sessions::SessionCache;
 use self::tombstones::Tombstones;
@@ -33,8 +34,6 @@ use crate::translate::mend::Lesson;
 const WARN_EVERY: Duration = Duration::from_secs(60);
 /// What may be waiting to be seen to its end.
 const MOST_LATE: usize = 1024;
-/// So many subjects may be bridged over a limit at a time; for more it is not counted how long.
-const MOST_BRIDGED: usize = 10_000;
 /// A look-up that came too late is seen to its end this often at most.
 const LATE_EVERY: Duration = Duration::from_secs(10);
 
@@ -50,8 +49,7 @@ pub(super) struct CachedStore {
     tombstones: Tombstones,
     sessions: SessionCache,
     late: Mutex<Late>,
-    /// Until when, in seconds since 1970, somebody's limit has been counted as bridged.
-    bridged: Mutex<BTreeMap<String, i64>>,
+    bridged: Bridged,
     failing: AtomicBool,
     warned_at: Mutex<Option<Timestamp>>,
 }
@@ -76,7 +74,7 @@ impl CachedStore {
         let (tombstones, late, warned_at) =
             (Tombstones::default(), Mutex::default(), Mutex::default());
         let (sessions, failing) = (SessionCache::new(store.is_shared()), AtomicBool::new(false));
-        let bridged = Mutex::default();
+        let bridged = Bridged::default();
         Self { store, patience, cache, tombstones, sessions, late, bridged, failing, warned_at }
     }
 
@@ -255,18 +253,9 @@ impl CachedStore {
         self.store.months(month)
     }
 
-    /// How many seconds of a limit that lasts `from` a moment `until` another one nobody has
-    /// counted yet as bridged for this subject. They are counted now.
-    pub(super) fn bridged(&self, subject: &str, (from, until): (i64, i64)) -> u64 {
-        let mut bridged = self.bridged.lock().unwrap_or_else(PoisonError::into_inner);
-        bridged.retain(|_, counted| *counted > from);
-        if bridged.len() >= MOST_BRIDGED {
-            return 0;
-        }
-        let counted = bridged.entry(subject.to_owned()).or_insert(from);
-        let seconds = until.saturating_sub(*counted);
-        *counted = until.max(*counted);
-        u64::try_from(seconds).unwrap_or(0)
+    /// How many seconds of this limit of a subject's nobody has counted yet as bridged.
+    pub(super) fn bridged(&self, subject: &str, limit: (i64, i64)) -> u64 {
+        self.bridged.seconds(subject, limit)
     }
 
     /// Leaves a call to be awaited beside an answer: of this request, or of the next one.

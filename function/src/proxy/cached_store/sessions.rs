@@ -48,7 +48,9 @@ impl SessionCache {
     pub(super) fn saw(&self, query: &Query<'_>, known: &Known, now: Timestamp) {
         let Some(digest) = query.session.filter(|_| !known.unread.session) else { return };
         let mut seen = self.seen();
-        if seen.get(digest).is_none_or(|known| known.at <= now) {
+        // What is of the future was seen before a clock was set back.
+        let is_newer = |known: &Seen| known.at > now && age(known.at, now).is_some();
+        if !seen.get(digest).is_some_and(is_newer) {
             let session = known.session.as_deref().cloned();
             put(&mut seen, *digest, Seen { session, at: now });
         }
@@ -100,4 +102,48 @@ fn put(seen: &mut BTreeMap<Fingerprint, Seen>, digest: Fingerprint, new: Seen) {
         seen.clear();
     }
     seen.insert(digest, new);
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::failover::Upstream;
+    use crate::session::{Answered, Whose};
+
+    #[test]
+    fn what_was_seen_before_a_clock_was_set_back_is_replaced_at_once() {
+        let (cache, digest) = (SessionCache::new(true), fingerprint());
+        let query = Query { session: Some(&digest), ..Query::default() };
+        let saw = |side, second| {
+            let known = Known { session: session(side, second), ..Known::default() };
+            cache.saw(&query, &known, at(second));
+        };
+        let side = || cache.known(&digest).map(|session| session.side);
+        saw(Upstream::Bedrock, 3600);
+        assert!(cache.knows(&digest, at(3609)) && !cache.knows(&digest, at(10)));
+        saw(Upstream::Anthropic, 10);
+        assert_eq!(side(), Some(Upstream::Anthropic));
+        assert!(cache.knows(&digest, at(19)) && !cache.knows(&digest, at(20)));
+        // A read that began earlier, if only by a moment, says nothing.
+        saw(Upstream::Bedrock, 9);
+        assert_eq!(side(), Some(Upstream::Anthropic));
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
+    }
+
+    fn fingerprint() -> Fingerprint {
+        Fingerprint::of(&[b"session"]).expect("there is something")
+    }
+
+    fn session(side: Upstream, second: i64) -> Option<Box<Session>> {
+        let (reason, class) = (Some("cooldown".to_owned()), "opus".to_owned());
+        let answered = Answered { side, reason, class, limit: None, before: None };
+        let subject = "alice".to_owned();
+        let whose = || Whose { subject, user: None, fingerprint: fingerprint() };
+        Session::after(None, answered, whose, at(second)).map(Box::new)
+    }
 }
