@@ -20,6 +20,8 @@ use crate::clock;
 const MOST_WAITING: usize = 512;
 /// A longer line is cut, in bytes.
 const LONGEST_LINE: usize = 8 << 10;
+/// A pipe that is full and blocks nobody is tried again after this time.
+const WRITE_AGAIN: Duration = Duration::from_millis(10);
 /// What is still to be written at the end is waited for so long.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -119,20 +121,98 @@ fn cut(text: &[u8]) -> Vec<u8> {
 fn write_all(waiting: &Receiver<Queued>, lost: &AtomicU64, out: &mut impl Write) {
     for item in waiting {
         match item {
-            Queued::Line(line) => drop(out.write_all(&line)),
+            Queued::Line(line) => {
+                if write_patiently(out, &line).is_err() {
+                    lost.fetch_add(1, Ordering::Relaxed);
+                    // Whoever cannot be written to is not told that.
+                    continue;
+                }
+            }
             Queued::Flush(done) => drop(done.try_send(())),
         }
         let count = lost.swap(0, Ordering::Relaxed);
         if count > 0 {
             let now = clock::now();
-            drop(writeln!(out, "{now}  WARN {count} lines of the log were lost: nobody read them"));
+            let said =
+                format!("{now}  WARN {count} lines of the log were lost: nobody read them\n");
+            if write_patiently(out, said.as_bytes()).is_err() {
+                lost.fetch_add(count, Ordering::Relaxed);
+            }
         }
     }
+}
+
+/// Writes a line, however long that takes. Whoever shares our stderr may have made a pipe of it
+/// that blocks nobody: one that is full is full then, too.
+fn write_patiently(out: &mut impl Write, mut line: &[u8]) -> io::Result<()> {
+    while !line.is_empty() {
+        match out.write(line) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => line = &line[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(WRITE_AGAIN),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Takes three bytes at a time, and first of all nothing, or breaks at a line.
+    #[derive(Default)]
+    struct Pipe {
+        taken: Vec<u8>,
+        turns: usize,
+        breaks_at: Option<&'static [u8]>,
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.turns += 1;
+            if self.breaks_at.is_some_and(|line| bytes.starts_with(line)) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            match self.turns % 3 {
+                1 => return Err(io::ErrorKind::WouldBlock.into()),
+                2 => return Err(io::ErrorKind::Interrupted.into()),
+                _ => {}
+            }
+            let some = bytes.len().min(3);
+            self.taken.extend_from_slice(&bytes[..some]);
+            Ok(some)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(mut pipe: Pipe, said: &[&str]) -> String {
+        let (lines, waiting) = sync_channel(said.len());
+        let queue = Queue { lines, lost: Arc::default() };
+        said.iter().for_each(|line| queue.push(line.as_bytes()));
+        let lost = Arc::clone(&queue.lost);
+        drop(queue);
+        write_all(&waiting, &lost, &mut pipe);
+        String::from_utf8(pipe.taken).expect("lines are text")
+    }
+
+    #[test]
+    fn a_pipe_that_blocks_nobody_is_waited_for() {
+        assert_eq!(written(Pipe::default(), &["first line\n", "second\n"]), "first line\nsecond\n");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted_and_said_as_soon_as_something_can() {
+        let full = Pipe { breaks_at: Some(b"lost"), ..Pipe::default() };
+        let text = written(full, &["one\n", "lost\n", "lost too\n", "four\n"]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines[0], lines[1], lines.len()), ("one", "four", 3), "{text}");
+        assert!(lines[2].ends_with("WARN 2 lines of the log were lost: nobody read them"));
+    }
 
     #[test]
     fn what_nobody_reads_is_counted_and_said() {
