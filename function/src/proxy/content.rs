@@ -13,6 +13,7 @@ use futures_util::{Stream, StreamExt};
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
+use tokio::time::Instant;
 
 use super::labels::{UPSTREAM, upstream_value};
 use super::meter::Metered;
@@ -160,25 +161,30 @@ pub(super) fn bedrock(held: Vec<Bytes>, mut upstream: Events, mut metered: Meter
         for event in held {
             yield event;
         }
+        // What the client is not told of breaks no silence.
+        let (mut sent, mut told) = (Instant::now(), Instant::now());
         let failure = loop {
             if metered.translation.finished() {
                 break None;
             }
             let mut next = Box::pin(upstream.next());
-            let mut silence = Duration::ZERO;
             let next = loop {
-                let soon = pin!(tokio::time::timeout(PING_EVERY, &mut next));
+                let silence = (sent + PING_EVERY).min(told + IDLE_TIMEOUT);
+                let soon = pin!(tokio::time::timeout_at(silence, &mut next));
                 if let Ok(next) = metered.beside(soon).await {
                     break next;
                 }
-                silence += PING_EVERY;
-                if silence >= IDLE_TIMEOUT {
+                sent = Instant::now();
+                if sent >= told + IDLE_TIMEOUT {
                     break Err(fell_silent());
                 }
                 yield Bytes::from_static(sse::PING);
             };
             match next.map(|chunk| chunk.map(|chunk| metered.translation.event(&chunk))) {
-                Ok(Some(Ok(Event::Opening(event) | Event::Content(event)))) => yield event,
+                Ok(Some(Ok(Event::Opening(event) | Event::Content(event)))) => {
+                    yield event;
+                    (sent, told) = (Instant::now(), Instant::now());
+                }
                 Ok(Some(Ok(Event::Skip))) => {}
                 Ok(Some(Ok(Event::Failed(failure)))) | Err(failure) => break Some(failure),
                 Ok(Some(Err(_))) => break Some(broke_off()),

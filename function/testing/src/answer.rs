@@ -23,6 +23,8 @@ pub struct Answer {
     pub crumbs: Option<usize>,
     /// The model has nothing to say: a message without content.
     pub speechless: bool,
+    /// After so many events come so many chunks that say nothing (Bedrock only).
+    pub mumbles: Option<(usize, usize)>,
     /// The end of the body follows its last byte only so much later.
     pub end_after: Duration,
     /// The model counts so many tokens of output (Bedrock only).
@@ -247,6 +249,12 @@ impl Answer {
     /// Waits once, after so many events.
     pub fn pause_after(mut self, events: usize, pause: Duration) -> Self {
         self.pause = Some((events, pause));
+        self
+    }
+
+    /// Says nothing in `chunks`, after so many events.
+    pub fn mumbles_after(mut self, events: usize, chunks: usize) -> Self {
+        self.mumbles = Some((events, chunks));
         self
     }
 

@@ -205,6 +205,9 @@ fn stream_of(message: Message, script: &Answer) -> Wire {
     }
     let mut frames: Vec<Bytes> = events.iter().map(chunk).collect();
     let mut cut = false;
+    if let Some((after, chunks)) = script.mumbles {
+        frames.splice(after..after, vec![chunk(&json!({"p": "nothing"})); chunks]);
+    }
     match &script.ending {
         Ending::Complete => {}
         Ending::Cut(count) => {

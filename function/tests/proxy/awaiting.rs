@@ -18,8 +18,8 @@ const LONG: Duration = Duration::from_secs(16);
 #[tokio::test]
 async fn what_is_silent_for_fifteen_seconds_gets_its_head_and_pings() {
     // A start takes the thread, so nobody is on the way yet.
-    let worlds: [World; 9] = std::array::from_fn(|_| World::start());
-    let [slow, pause, anthropic, takeover, failure, head, whole, refusal, odd] = &worlds;
+    let worlds: [World; 10] = std::array::from_fn(|_| World::start());
+    let [slow, pause, anthropic, takeover, failure, head, whole, refusal, odd, mumbling] = &worlds;
     tokio::join!(
         a_slow_bedrock(slow),
         a_pause_of_bedrock(pause),
@@ -30,6 +30,7 @@ async fn what_is_silent_for_fifteen_seconds_gets_its_head_and_pings() {
         a_whole_answer_of_bedrock(whole),
         a_refusal_without_end(refusal),
         an_answer_that_is_no_stream(odd),
+        a_bedrock_that_says_nothing_all_the_time(mumbling),
     );
 }
 
@@ -48,6 +49,17 @@ async fn a_pause_of_bedrock(world: &World) {
     world.bedrock.next([ok().pause_after(4, LONG)]);
     let reply = world.call(Call::message()).await;
     assert!(reply.head_after < Duration::from_secs(5), "content came at once");
+    assert_eq!(reply.text(), "bedrock heard: hello");
+    assert!(reply.names().iter().any(|name| name == "ping"), "{:?}", reply.names());
+}
+
+/// What the client does not hear of is silence to it.
+async fn a_bedrock_that_says_nothing_all_the_time(world: &World) {
+    world.anthropic.next([limited(120)]);
+    let gap = Duration::from_millis(400);
+    world.bedrock.next([ok().mumbles_after(4, 45).gap(gap)]);
+    let reply = world.call(Call::message()).await;
+    assert!(reply.head_after < Duration::from_secs(8), "content came at once");
     assert_eq!(reply.text(), "bedrock heard: hello");
     assert!(reply.names().iter().any(|name| name == "ping"), "{:?}", reply.names());
 }
