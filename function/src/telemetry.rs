@@ -166,9 +166,7 @@ impl Entries {
             tally.add(self.answer.upstream, self.costs.cost);
         }
     }
-}
 
-impl Entries {
     /// Why Bedrock has answered, or why it did not where it would have replaced a failure.
     fn reason(&self) -> Option<String> {
         let has_failed = self.answer.status.is_some_and(|status| !status.is_success());
@@ -367,9 +365,13 @@ fn write_event(id: &str, duration: Duration, entries: &Entries) {
 /// The line in one sentence: who answered, why not Anthropic, and what went wrong.
 fn message(entries: &Entries) -> String {
     let who = entries.answer.upstream.map_or_else(|| "the proxy".to_owned(), |u| u.to_string());
+    let what = match entries.answer.status {
+        None if entries.answer.upstream.is_some() => format!("nobody answered; {who} was asked"),
+        _ => format!("answered by {who}"),
+    };
     let why = entries.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
     let end = entries.answer.fault().map(|fault| format!(" ({fault})")).unwrap_or_default();
-    format!("answered by {who}{why}{end}")
+    format!("{what}{why}{end}")
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -22,6 +22,7 @@ mod heads;
 mod hostile;
 mod keys;
 mod limits;
+mod lines;
 mod load;
 mod me;
 mod mending;
