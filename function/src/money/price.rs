@@ -4,7 +4,7 @@
 //! meanwhile changes nothing.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -193,6 +193,11 @@ fn assumed(name: &str, rows: &[Row]) -> Each<Rate> {
 fn family(name: &str) -> Option<&str> {
     let is_word = |part: &&str| part.bytes().all(|byte| byte.is_ascii_lowercase());
     name.split('-').filter(is_word).find(|word| *word != "claude")
+}
+
+/// The families that have prices.
+pub(crate) fn families() -> BTreeSet<&'static str> {
+    rows().filter_map(|row| family(row.model)).collect()
 }
 
 /// What a call costs by the prices of its moment.

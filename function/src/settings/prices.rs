@@ -5,15 +5,19 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::value::{instead, shown};
+use super::value::{instead, object, shown};
 use crate::money::amount::millionths;
-use crate::money::price::name;
+use crate::money::price::{self, name};
+use crate::money::prices::rows;
 use crate::money::{Given, Multiplier};
 use crate::translate::model::Model;
 
 /// The longest value, in bytes, and the most models in it.
 const LONGEST: usize = 64 << 10;
 const MOST_MODELS: usize = 256;
+
+/// Names that differ by so many letters are nearly the same.
+const NEAR: usize = 2;
 
 /// The dearest rate, in micro-dollars for a million tokens: a million dollars.
 const DEAREST: u64 = 1_000_000_000_000;
@@ -50,10 +54,7 @@ pub(super) fn given(text: &str) -> Result<BTreeMap<String, Given>, String> {
     if text.len() > LONGEST {
         return Err(format!("has more than {LONGEST} bytes: write {form}"));
     }
-    let written: BTreeMap<String, Written<'_>> = serde_json::from_str(text).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        format!("is not an object of models and rates (line {line}, column {column}): write {form}")
-    })?;
+    let written: BTreeMap<String, Written<'_>> = object(text, "models and rates", form)?;
     if written.len() > MOST_MODELS {
         return Err(format!("names more than {MOST_MODELS} models: write {form}"));
     }
@@ -70,6 +71,9 @@ pub(super) fn given(text: &str) -> Result<BTreeMap<String, Given>, String> {
             let what = "neither the name of a Claude model nor an ARN";
             return Err(format!("has {at}, which is {what}: write {form}"));
         };
+        if let Some(meant) = probably_meant(&key) {
+            return Err(format!("has {at}, which is priced nowhere: `{meant}` is probably meant"));
+        }
         if given.insert(key, rates).is_some() {
             return Err(format!("names a model twice, the second time as {at}: write it once"));
         }
@@ -81,6 +85,18 @@ pub(super) fn given(text: &str) -> Result<BTreeMap<String, Given>, String> {
 fn priced_as(model: &str) -> Option<String> {
     let known = Model::resolve(model).map(|known| name(&known).to_owned());
     known.or_else(|| model.starts_with("arn:").then(|| model.to_owned()))
+}
+
+/// A priced model whose name is nearly this one. A new generation of a family is a new model.
+fn probably_meant(key: &str) -> Option<&'static str> {
+    let is_of = |family: &str| key.split('-').any(|word| word == family);
+    let families = price::families();
+    if key.starts_with("arn:") || families.iter().any(|family| is_of(family)) {
+        return None;
+    }
+    let names = rows().map(|row| row.model);
+    let near = names.map(|name| (strsim::osa_distance(name, key), name)).min();
+    near.filter(|(distance, _)| *distance <= NEAR).map(|(_, name)| name)
 }
 
 fn rates(written: &Written<'_>) -> Option<Given> {

@@ -4,10 +4,13 @@
 //! sentence that began with the variable's name. Nothing here may read anything but its argument.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::Uri;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use tracing::level_filters::LevelFilter;
 
 use super::FallbackOn;
@@ -195,13 +198,55 @@ pub(super) fn prefix(text: &str) -> Result<Prefix, String> {
     text.parse().map_err(|_| instead(text, choices))
 }
 
+/// Reads a JSON object in which every key stands once; `of` says what it is an object of.
+pub(super) fn object<'t, T: Deserialize<'t>>(
+    text: &'t str,
+    of: &str,
+    form: &str,
+) -> Result<BTreeMap<String, T>, String> {
+    let Pairs(pairs) = serde_json::from_str(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        format!("is not an object of {of} (line {line}, column {column}): write {form}")
+    })?;
+    let mut object = BTreeMap::new();
+    for (key, value) in pairs {
+        if object.contains_key(&key) {
+            return Err(format!("names {} twice: write it once", shown(&key)));
+        }
+        object.insert(key, value);
+    }
+    Ok(object)
+}
+
+/// The keys and values of an object as they stand.
+struct Pairs<T>(Vec<(String, T)>);
+
+impl<'t, T: Deserialize<'t>> Deserialize<'t> for Pairs<T> {
+    fn deserialize<D: Deserializer<'t>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+        impl<'t, T: Deserialize<'t>> Visitor<'t> for Reader<T> {
+            type Value = Pairs<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Reader(PhantomData))
+    }
+}
+
 /// Reads a JSON object whose names and values are model names.
 pub(super) fn model_map(text: &str) -> Result<BTreeMap<String, String>, String> {
     let form = "JSON such as `{\"claude-opus-5-5\":\"eu.anthropic.claude-opus-5-5\"}`";
-    let map: BTreeMap<String, String> = serde_json::from_str(text).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        format!("is not an object of strings (line {line}, column {column}): write {form}")
-    })?;
+    let map: BTreeMap<String, String> = object(text, "strings", form)?;
     let is_name = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
     match map.iter().find(|(client, bedrock)| !is_name(client) || !is_name(bedrock)) {
         Some((client, _)) => {

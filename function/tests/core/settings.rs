@@ -233,6 +233,7 @@ fn the_model_map_is_an_object_of_strings() {
     accepts(name, &[r#"{"claude-opus-4-6[1m]":"us.anthropic.claude-opus-4-6-v1"}"#]);
     refuses(name, &["{", "[]", "claude=x", r#"{"a":1}"#, r#"{"a":null}"#]);
     refuses(name, &[r#"{"a":""}"#, r#"{"":"a"}"#, r#"{"a":"b c"}"#]);
+    refuses(name, &[r#"{"a":"b","a":"c"}"#, r#"{"a":"b","\u0061":"b"}"#, r#"{"a":"b"}{}"#]);
 }
 
 #[test]
@@ -253,6 +254,20 @@ fn prices_are_amounts_that_can_be_and_of_models_that_there_are() {
     refuses("BEDROCK_PRICES", &[r#"{"gpt-7":{}}"#, r#"{"":{}}"#, r#"{"claude-opus-5-5":null}"#]);
     refuses("BEDROCK_PRICES", &[r#"{"claude-opus-5-5":{"cache_write":1}}"#]);
     refuses("BEDROCK_PRICES", &[r#"{"claude-opus-5-5":{"input":1,"input":2}}"#]);
+    for (typed, meant) in [
+        ("claude-opsu-5-5", "claude-opus-5-5"),
+        ("claude-opus5-5", "claude-opus-5"),
+        ("us.anthropic.claude-hiaku-4-5", "claude-haiku-4-5"),
+        ("claude-sonett-4-5", "claude-sonnet-4-5"),
+    ] {
+        let prices = format!(r#"{{"{typed}":{{"input":1}}}}"#);
+        let text = read(&[("BEDROCK_PRICES", &prices)]).unwrap_err().to_string();
+        assert!(text.contains(&format!("`{meant}` is probably meant")), "{text}");
+    }
+    accepts("BEDROCK_PRICES", &[r#"{"claude-opus-9-1":{},"claude-epic-1":{}}"#]);
+    let again = r#"{"claude-opus-5-5":{"input":1},"claude-opus-5-5":{"input":2}}"#;
+    let text = read(&[("BEDROCK_PRICES", again)]).unwrap_err().to_string();
+    assert!(text.contains("names `claude-opus-5-5` twice"), "{text}");
     let twice = r#"{"claude-haiku-4-5":{},"us.anthropic.claude-haiku-4-5-20251001-v1:0":{}}"#;
     refuses("BEDROCK_PRICES", &[twice]);
     let many: Vec<_> = (0..257).map(|index| format!(r#""claude-opus-{index}":{{}}"#)).collect();
@@ -268,6 +283,8 @@ fn a_cap_is_an_amount_and_needs_a_store_that_keeps_it() {
         .map(|cap| format!("BUDGET_{cap}_USD"));
     for name in &caps {
         accepts(name, &["0", "50", "0.000001", "100000000"]);
+        accepts(name, &["25.5", "0.50", ".5", "007"]);
+        refuses(name, &["50 USD", "50c", "5000 cents", "25,50", "1,000", "1.000.000", "½", "+5"]);
         refuses(name, &["-1", "50$", "1e2", "NaN", "inf", "0.0000001", "100000000.000001", "5,0"]);
         let text = read(&[("RATE_LIMIT_STORE", "memory"), (name, "5")]).unwrap_err().to_string();
         let begins = format!("{name} is set, but the memory store forgets");
