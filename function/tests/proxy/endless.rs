@@ -1,4 +1,4 @@
-//! What does the proxy read of a Bedrock that never stops answering?
+//! What does the proxy read of somebody who never stops: Bedrock, the table, and clients?
 
 use std::{
     io::{Read, Write},
@@ -115,4 +115,101 @@ async fn a_refusal_of_bedrock_that_drips_is_known_by_its_status() {
     assert_eq!((reply.status, reply.upstream()), (429, "anthropic"));
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     assert!(world.log().contains("passes=true"), "{}", world.log());
+}
+
+#[tokio::test]
+async fn a_table_that_never_stops_costs_nobody_an_answer() {
+    for (again, pause) in [(b" ".repeat(65536), Duration::ZERO), (b" ".to_vec(), SECOND / 5)] {
+        let head = "200 OK\r\ncontent-type: application/x-amz-json-1.0";
+        let table = Endless::start(head, b"{", again, pause);
+        let world = World::with("RATE_LIMIT_STORE", "dynamodb")
+            .with("RATE_LIMIT_TABLE_NAME", "limits")
+            .with("BUDGET_USER_MONTH_USD", "5")
+            .with("AWS_ENDPOINT_URL_DYNAMODB", &format!("http://{}", table.address))
+            .start();
+        let begun = Instant::now();
+        assert_eq!(world.call(Call::message()).await.upstream(), "anthropic");
+        world.anthropic.next([limited(120)]);
+        let reply = world.call(Call::message()).await;
+        assert_eq!((reply.status, reply.reason()), (429, "budget_unavailable"));
+        for path in ["/_proxy/me", "/_proxy/line"] {
+            let status = world.call(Call::new("GET", path)).await.status;
+            assert!([200, 404, 503].contains(&status), "{path}: {status}");
+        }
+        let hook = Call::new("POST", "/_proxy/notice").body(
+            r#"{"session_id":"00000000-0000-4000-8000-000000000001","hook_event_name":"Stop"}"#,
+        );
+        assert_eq!(world.call(hook).await.status, 200);
+        assert!(begun.elapsed() < SECOND * 45, "{:?}", begun.elapsed());
+        if cfg!(target_os = "linux") {
+            assert!(world.memory().1 < 160 * 1024, "{:?}", world.memory());
+        }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// All that a client may ask for, each with a body that never ends.
+const ASKED: [&str; 12] = [
+    "POST /healthz",
+    "POST /_proxy/notice",
+    "GET /_proxy/me",
+    "GET /_proxy/line",
+    "GET /_proxy/",
+    "GET /_proxy/usage",
+    "POST /_proxy/drill",
+    "POST /v1/messages",
+    "POST /v1/messages/count_tokens",
+    "POST /v1/messages/batches",
+    "DELETE /v1/files/1",
+    "POST //v1/messages",
+];
+
+#[test]
+fn a_body_without_end_is_answered_on_every_path_and_kept_nowhere() {
+    let nobodys = format!("nobody:{}", "0".repeat(64));
+    let keyed = World::with("ACCESS_MODE", "key").with("PROXY_KEYS", &nobodys).start();
+    let open = World::start();
+    for world in [&open, &keyed] {
+        thread::scope(|scope| {
+            for asked in ASKED {
+                scope.spawn(move || pour(world, asked));
+            }
+        });
+        let log = world.log();
+        assert!(!log.contains("panicked"), "{log}");
+        assert!(world.anthropic.requests().is_empty(), "nothing of it went on");
+        if cfg!(target_os = "linux") {
+            // 12 bodies of 32 MiB at most, of which a client alone may have an eighth of the room.
+            assert!(world.memory().1 < 420 * 1024, "{:?}", world.memory());
+        }
+        let health = world.raw(b"GET /healthz HTTP/1.0\r\n\r\n", SECOND * 20);
+        assert!(health.starts_with("HTTP/1.0 200"), "{health}");
+    }
+}
+
+/// Sends a body without end, until nobody reads it any more; there must have been an answer.
+fn pour(world: &World, asked: &str) {
+    let mut socket = TcpStream::connect(world.address()).expect("the proxy listens");
+    let head = format!(
+        "{asked} HTTP/1.1\r\nhost: x\r\nx-api-key: k\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).expect("the proxy reads");
+    socket.set_read_timeout(Some(SECOND * 40)).expect("a time-out can be set");
+    socket.set_write_timeout(Some(SECOND * 40)).expect("a time-out can be set");
+    let mut reader = socket.try_clone().expect("a socket can be shared");
+    let heard = thread::spawn(move || {
+        let mut answer = Vec::new();
+        drop(reader.read_to_end(&mut answer));
+        String::from_utf8_lossy(&answer).into_owned()
+    });
+    let chunk = [&b"10000\r\n"[..], &[b' '; 65536], b"\r\n"].concat();
+    let (begun, mut sent) = (Instant::now(), 0);
+    while sent < MOST_SENT && socket.write_all(&chunk).is_ok() {
+        sent += chunk.len();
+    }
+    let heard = heard.join().expect("it does not panic");
+    assert!(heard.starts_with("HTTP/1.1 "), "{asked}: {heard:?}");
+    assert!(sent < MOST_SENT, "{asked}: all of it was read");
+    assert!(begun.elapsed() < SECOND * 60, "{asked}: {:?}", begun.elapsed());
 }
