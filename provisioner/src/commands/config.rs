@@ -11,17 +11,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use function::settings::{VARIABLES, Variable};
 use serde_json::{Value, json};
 
-use super::deployed::Deployed;
+use super::deployed::{Deployed, partly};
 use super::{Exit, Failure, Session, room, up};
-use crate::aws::Clients;
+use crate::aws::{Clients, Writer};
 use crate::cli::ConfigCommand;
 use crate::engine::Resource as _;
 use crate::engine::part::{Pair, Part};
 use crate::engine::plan::{self, Plan};
 use crate::engine::walk;
 use crate::engine::words::clean;
+use crate::resources::role::Role;
 use crate::stack::settings::{Environment, LOCAL, OWNED, refusal};
-use crate::stack::{Stack, for_strangers, rights};
+use crate::stack::{ROLE_POLICY, Stack, for_strangers, rights};
 use crate::view::columns::columns;
 use crate::view::printer::Printer;
 use edit::{Rights, SettingsEdit, Variables, VariablesSpec, problems};
@@ -94,8 +95,39 @@ async fn change(session: &mut Session, edit: SettingsEdit) -> Result<Exit, Failu
     }
     let writer = deployed.writer(session);
     up::conclude(walk::up(&parts, &plan, &writer, false).await, &plan, &writer)?;
+    drop(parts);
+    if let Some(written) = policy {
+        follow(session, &deployed, (&rights.0, written), &writer).await?;
+    }
     told(printer, &edit, &merged, live.concurrency);
     Ok(Exit::Done)
+}
+
+/// How often somebody else may change what the role may do meanwhile.
+const ROUNDS_OF_OTHERS: u32 = 5;
+
+/// Looks again: somebody who has changed other settings meanwhile has written a policy for these,
+/// and may have read what was there before ours. Whoever is last writes it for all of them.
+async fn follow(
+    session: &Session,
+    deployed: &Deployed,
+    (role, mut written): (&Role, Value),
+    writer: &Writer,
+) -> Result<(), Failure> {
+    for _ in 0..ROUNDS_OF_OTHERS {
+        let live = deployed.function().await?;
+        let wanted = policy(deployed, &live.environment)?;
+        if wanted == written {
+            return Ok(());
+        }
+        session.printer.progress("Somebody else has just changed it: the role follows both.");
+        let put = role.write_policy(ROLE_POLICY, &wanted, writer).await;
+        put.map_err(|error| partly(error.at(&role.address()), writer))?;
+        written = wanted;
+    }
+    let failure =
+        Failure::new(Exit::Partly, "somebody else changes the role's rights all the time");
+    Err(failure.hint("run `up`: it makes the role what the settings ask for"))
 }
 
 /// Says what came of it, and what is left to do.

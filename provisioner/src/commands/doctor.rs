@@ -8,7 +8,6 @@ use crate::aws::Cloud;
 use crate::cli::DoctorArgs;
 use crate::doctor::bedrock::{self, Route};
 use crate::doctor::{Check, account, deployed, money, rights, summary, tools};
-use crate::engine::plan;
 use crate::engine::walk;
 use crate::resources::image::ImageSpec;
 use crate::stack::for_strangers;
@@ -100,18 +99,20 @@ fn tell(session: &mut Session, checks: &[Check]) -> Exit {
 
 /// Mends what can be mended without harm, by the very code that `up` uses.
 async fn fix(session: &Session, cloud: &Cloud, settings: &Settings) -> Result<(), Failure> {
-    let (declared, there) =
-        Box::pin(session.declare(cloud, settings, &ImageSpec::NotCompared)).await?;
-    let plan = deployed::harmless(declared.plan(&there), &declared, &there);
+    let look = async || {
+        let (declared, there) =
+            Box::pin(session.declare(cloud, settings, &ImageSpec::NotCompared)).await?;
+        let plan = deployed::harmless(declared.plan(&there), &declared, &there);
+        Ok((plan, (declared, there)))
+    };
+    let account = &cloud.account;
+    let question = format!("Do this in account {}, region {}?", account.id, account.region);
+    let (plan, (declared, there)) = session.agree(|_| question.clone(), look).await?;
     let printer = session.printer;
     if plan.is_empty() {
         printer.progress("Nothing that --fix may mend.\n");
         return Ok(());
     }
-    printer.progress(plan::text(&plan, printer.stderr_style()).trim_end());
-    let account = &cloud.account;
-    let question = format!("Do this in account {}, region {}?", account.id, account.region);
-    session.consent(&question).await?;
     let writer = cloud.writer(printer.say(), session.stop.clone());
     let applied = Box::pin(walk::up(&declared.parts(&there), &plan, &writer, false)).await;
     up::conclude(applied, &plan, &writer)

@@ -19,7 +19,7 @@ use super::{Exit, Failure, Session, up};
 use crate::aws::{Clients, Kind};
 use crate::cli::PricesArgs;
 use crate::engine::part::{Pair, Part};
-use crate::engine::plan::{self, Plan};
+use crate::engine::plan::Plan;
 use crate::engine::walk;
 use crate::engine::words::cut;
 use crate::proxy::offers::{self, Difference, Offers, TokenKind};
@@ -47,16 +47,8 @@ pub(super) async fn run(session: &mut Session, args: PricesArgs) -> Result<Exit,
     session.report.insert("prices".to_owned(), rows().map(|row| shown(&row)).collect());
     session.report.insert("differences".to_owned(), json!([]));
     let asked = ask(session, &deployed, &rows_now).await?;
-    let regional = if region.starts_with("us-gov-") { Scope::Gov } else { Scope::Regional };
-    let given = |model: &str, kind: TokenKind| given(&settings, model, kind);
-    let (compared, all) = offers::compare(&asked.offers, &rows_now, regional, given);
-    let judged: Vec<(Difference, Option<&str>)> = all
-        .into_iter()
-        .map(|one| {
-            let why = unfit(&one, &rows_now, &settings, &region);
-            (one, why)
-        })
-        .collect();
+    let regional = scope_of(&region);
+    let (compared, judged) = judge(&asked.offers, &rows_now, &settings, &region);
     let told = judged.iter().map(|(one, why)| difference(one, *why, asked.source));
     session.report.insert("differences".to_owned(), told.collect());
     session.report.insert("compared".to_owned(), compared.into());
@@ -70,9 +62,35 @@ pub(super) async fn run(session: &mut Session, args: PricesArgs) -> Result<Exit,
         );
     }
     if args.write {
-        return Box::pin(write(session, &deployed, &settings, &judged)).await;
+        let judge =
+            |settings: &FunctionSettings| judge(&asked.offers, &rows_now, settings, &region).1;
+        return Box::pin(write(session, &deployed, judge)).await;
     }
     Ok(Exit::Done)
+}
+
+/// Why a difference cannot be stored, if it cannot.
+type Judged = Vec<(Difference, Option<&'static str>)>;
+
+/// Compares what AWS asks with what is booked; how many rates, and what differs.
+fn judge(
+    offers: &Offers,
+    rows: &[Row],
+    settings: &FunctionSettings,
+    region: &str,
+) -> (usize, Judged) {
+    let given = |model: &str, kind: TokenKind| given(settings, model, kind);
+    let (compared, all) = offers::compare(offers, rows, scope_of(region), given);
+    let judged = all.into_iter().map(|one| {
+        let why = unfit(&one, rows, settings, region);
+        (one, why)
+    });
+    (compared, judged.collect())
+}
+
+/// How a model is asked without a profile.
+fn scope_of(region: &str) -> Scope {
+    if region.starts_with("us-gov-") { Scope::Gov } else { Scope::Regional }
 }
 
 /// What AWS asks, and who said so.
@@ -255,42 +273,48 @@ fn verdict(judged: &[(Difference, Option<&str>)], compared: usize, source: &str)
     format!("\nOf {} that AWS names ({source}):\n\n{}", number(compared, "rate"), columns(&table))
 }
 
-/// Stores what AWS asks, after a yes.
+/// Stores what AWS asks, after a yes, where that is what is booked by then.
 async fn write(
     session: &mut Session,
     deployed: &Deployed,
-    settings: &FunctionSettings,
-    judged: &[(Difference, Option<&str>)],
+    judge: impl Fn(&FunctionSettings) -> Judged,
 ) -> Result<Exit, Failure> {
-    let fit = judged.iter().filter(|(_, unfit)| unfit.is_none());
-    let fit: Vec<Difference> = fit.map(|(one, _)| one.clone()).collect();
     session.report.insert("written".to_owned(), 0.into());
-    if fit.is_empty() {
-        session.printer.text("Nothing to store.");
+    let variables = Variables(deployed.stack.function.clone());
+    let look = async || {
+        let live = deployed.function().await?;
+        let settings = Deployed::settings_of(&live.environment)?;
+        let fit = judge(&settings).into_iter().filter(|(_, unfit)| unfit.is_none());
+        let fit: Vec<Difference> = fit.map(|(one, _)| one).collect();
+        if !fit.is_empty() && settings.prices.multiplier != Multiplier::default() {
+            let message = "BEDROCK_PRICE_MULTIPLIER is set, and counts for nothing that is stored";
+            let hint = "unset it, or put your own prices into BEDROCK_PRICES by `config set`";
+            return Err(Failure::new(Exit::Refused, message).hint(hint));
+        }
+        merged(&live.environment, &fit).map_err(|why| Failure::new(Exit::Failed, why))?;
+        let own = fit.clone();
+        let merge = Box::new(move |live: &BTreeMap<String, String>| {
+            merged(live, &own).map_err(|why| vec![why])
+        });
+        let spec = VariablesSpec { merge, reserved: None, after: Vec::new() };
+        let pair = Pair { resource: &variables, spec: Some(&spec), live: Some(&live) };
+        let changes = if fit.is_empty() { Vec::new() } else { vec![pair.diff()] };
+        let plan = Plan { changes };
+        Ok((plan, (spec, live, fit.len())))
+    };
+    let question = |(_, _, rates): &(_, _, usize)| format!("Store {}?", number(*rates, "rate"));
+    let (plan, (spec, live, rates)) = session.agree(question, look).await?;
+    let printer = session.printer;
+    if plan.is_empty() {
+        printer.text("Nothing to store.");
         return Ok(Exit::Done);
     }
-    if settings.prices.multiplier != Multiplier::default() {
-        let message = "BEDROCK_PRICE_MULTIPLIER is set, and counts for nothing that is stored";
-        let hint = "unset it, or put your own prices into BEDROCK_PRICES by `config set`";
-        return Err(Failure::new(Exit::Refused, message).hint(hint));
-    }
-    let live = deployed.function().await?;
-    merged(&live.environment, &fit).map_err(|why| Failure::new(Exit::Failed, why))?;
-    let (variables, own) = (Variables(deployed.stack.function.clone()), fit.clone());
-    let merge = Box::new(move |live: &BTreeMap<String, String>| {
-        merged(live, &own).map_err(|why| vec![why])
-    });
-    let spec = VariablesSpec { merge, reserved: None, after: Vec::new() };
     let pair = Pair { resource: &variables, spec: Some(&spec), live: Some(&live) };
     let parts: Vec<Box<dyn Part<Clients> + '_>> = vec![Box::new(pair)];
-    let plan = Plan { changes: parts.iter().map(|part| part.diff()).collect() };
-    let printer = session.printer;
-    printer.progress(plan::text(&plan, printer.stderr_style()).trim_end());
-    session.consent(&format!("Store {}?", number(fit.len(), "rate"))).await?;
     let writer = deployed.writer(session);
     up::conclude(walk::up(&parts, &plan, &writer, false).await, &plan, &writer)?;
-    session.report.insert("written".to_owned(), fit.len().into());
-    printer.text(format!("Stored {}: the function books by it.", number(fit.len(), "rate")));
+    session.report.insert("written".to_owned(), rates.into());
+    printer.text(format!("Stored {}: the function books by it.", number(rates, "rate")));
     Ok(Exit::Done)
 }
 

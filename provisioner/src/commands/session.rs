@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::up::Planned;
+use super::up::{Planned, since};
 use super::{Exit, Failure, room};
 use crate::aws::{Cloud, CloudError, ConnectOptions, Pace, Reader, Stop};
 use crate::build::{self, Workspace};
 use crate::cli::{Global, ImageArgs, StackArgs};
-use crate::engine::plan::{self, Action, Style};
+use crate::engine::plan::{self, Action, Plan, Style};
 use crate::engine::resource::TAG_LOOKS;
 use crate::engine::{Foreign, Resource as _, part};
 use crate::image::{Architecture, Digest, OciImage};
@@ -117,6 +117,32 @@ impl Session {
             "y" | "yes" => Ok(()),
             _ => Err(Failure::new(Exit::Refused, "nothing was changed: the answer was not yes")),
         }
+    }
+
+    /// Shows a plan until somebody says yes to it and it is still what would be done: `look` makes
+    /// it again after each yes, with what else was read for it.
+    pub(super) async fn agree<T>(
+        &self,
+        question: impl Fn(&T) -> String,
+        look: impl AsyncFn() -> Result<(Plan, T), Failure>,
+    ) -> Result<(Plan, T), Failure> {
+        let (printer, mut shown) = (self.printer, look().await?);
+        let style = printer.stderr_style();
+        while !shown.0.is_empty() {
+            printer.progress(plan::text(&shown.0, style).trim_end());
+            self.consent(&question(&shown.1)).await?;
+            let now = look().await?;
+            if now.0 == shown.0 {
+                return Ok(now);
+            }
+            printer.progress(&format!("\n{}\n", since(&shown.0, &now.0)));
+            if self.global.yes {
+                printer.progress(plan::text(&now.0, style).trim_end());
+                return Ok(now);
+            }
+            shown = now;
+        }
+        Ok(shown)
     }
 
     /// Asks somebody who is there. The answer has its end of line, unless nothing more will come.

@@ -162,7 +162,7 @@ async fn cap(
 }
 
 /// What somebody else has changed between two plans.
-fn since(before: &Plan, now: &Plan) -> String {
+pub(super) fn since(before: &Plan, now: &Plan) -> String {
     let changed = changed(before, now).join(", ");
     format!("Since the plan was made somebody else has changed {changed}.")
 }

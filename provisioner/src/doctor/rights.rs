@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use super::Check;
-use crate::aws::{Cloud, CloudError, Reader, call};
+use crate::aws::{Cloud, CloudError, Reader, call, pages};
 use crate::stack::names::Names;
 use crate::stack::rights;
 
@@ -103,10 +103,11 @@ async fn simulate(
         .set_action_names(Some(words(&statement["Action"])))
         .set_resource_arns(Some(words(&statement["Resource"])))
         .set_context_entries(Some(context(statement).into_iter().map(entry).collect()));
-    let pages = asking.into_paginator().items().send().collect::<Result<Vec<_>, _>>();
-    let results = call("IAM", "SimulatePrincipalPolicy", pages).await?;
-    let denied = results
+    let asking = asking.into_paginator().send();
+    let found = pages(("IAM", "SimulatePrincipalPolicy"), asking, |page| page.is_truncated).await?;
+    let denied = found
         .into_iter()
+        .flat_map(|page| page.evaluation_results.unwrap_or_default())
         .filter(|result| result.eval_decision != PolicyEvaluationDecisionType::Allowed);
     Ok(denied.map(|result| result.eval_action_name).collect())
 }

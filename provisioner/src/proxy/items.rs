@@ -3,6 +3,7 @@
 //! What an item looks like is decided by the function, in [`function::store::dynamo::item`]; here
 //! items only come and go. A read is never an old one.
 
+use aws_sdk_dynamodb::operation::scan::ScanOutput;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use function::money::budget::Change;
@@ -10,7 +11,7 @@ use function::store::budgets::Account;
 use function::store::dynamo::budgets;
 use function::store::dynamo::item::{self, Item};
 
-use crate::aws::{CloudError, Reader, Writer, call};
+use crate::aws::{CloudError, Reader, Writer, call, pages};
 use crate::engine::Address;
 
 /// The items of one table.
@@ -64,8 +65,10 @@ impl Items {
         let scan = scan.filter_expression(filter).expression_attribute_values(":kind", text(kind));
         let scan =
             at.into_iter().fold(scan, |scan, at| scan.expression_attribute_values(":at", text(at)));
-        let items = scan.into_paginator().items().send().collect::<Result<Vec<_>, _>>();
-        call("DynamoDB", "Scan", items).await.map_err(|error| self.at(error))
+        let more = |page: &ScanOutput| page.last_evaluated_key.is_some();
+        let read = pages(("DynamoDB", "Scan"), scan.into_paginator().send(), more).await;
+        let read = read.map_err(|error| self.at(error))?;
+        Ok(read.into_iter().flat_map(|page| page.items.unwrap_or_default()).collect())
     }
 
     /// The item at `key`, if there is one.

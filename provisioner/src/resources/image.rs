@@ -5,7 +5,7 @@
 
 use aws_sdk_ecr::types::{AuthorizationData, ImageFailure, ImageFailureCode, ImageIdentifier};
 
-use crate::aws::{Clients, CloudError, Kind, OrAbsent as _, Reader, Writer, call};
+use crate::aws::{Clients, CloudError, Kind, OrAbsent as _, Reader, Writer, call, pages};
 use crate::engine::Address;
 use crate::engine::Ownership;
 use crate::engine::Resource;
@@ -149,9 +149,11 @@ impl Image {
 /// All images of the repository `name`, newest first; none where there is no repository.
 pub(super) async fn stored(name: &str, cloud: &Reader) -> Result<Vec<Stored>, CloudError> {
     let describe = cloud.clients().ecr.describe_images().repository_name(name);
-    let found = describe.into_paginator().items().send().collect::<Result<Vec<_>, _>>();
-    let found = call("ECR", "DescribeImages", found).await.or_absent()?.unwrap_or_default();
-    let stored = found.into_iter().filter_map(|image| {
+    let describe = describe.into_paginator().send();
+    let found = pages(("ECR", "DescribeImages"), describe, |page| page.next_token.is_some());
+    let found = found.await.or_absent()?.unwrap_or_default().into_iter();
+    let found = found.flat_map(|page| page.image_details.unwrap_or_default());
+    let stored = found.filter_map(|image| {
         let digest = image.image_digest()?.parse().ok()?;
         let pushed = image.image_pushed_at().and_then(|at| at.to_millis().ok());
         let pushed = pushed.unwrap_or_default();

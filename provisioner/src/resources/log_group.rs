@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::aws::values::Retention;
-use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Writer, call};
+use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Writer, call, pages};
 use crate::engine::Address;
 use crate::engine::Resource;
 use crate::engine::plan::{Change, Danger, Fields};
@@ -96,9 +96,11 @@ impl Resource<Clients> for LogGroup {
     async fn read(&self, cloud: &Reader) -> Result<Option<LogGroupLive>, CloudError> {
         let logs = &cloud.clients().logs;
         let groups = logs.describe_log_groups().log_group_name_prefix(&self.name);
-        let groups = groups.into_paginator().items().send().collect::<Result<Vec<_>, _>>();
-        let groups = call("CloudWatch Logs", "DescribeLogGroups", groups).await?;
-        let ours = groups.into_iter().find(|group| group.log_group_name() == Some(&self.name));
+        let asked = ("CloudWatch Logs", "DescribeLogGroups");
+        let groups = groups.into_paginator().send();
+        let groups = pages(asked, groups, |page| page.next_token.is_some()).await?;
+        let mut groups = groups.into_iter().flat_map(|page| page.log_groups.unwrap_or_default());
+        let ours = groups.find(|group| group.log_group_name() == Some(&self.name));
         let Some(group) = ours else { return Ok(None) };
         let arn = group.arn().unwrap_or_default();
         let arn = arn.strip_suffix(":*").unwrap_or(arn).to_owned();

@@ -8,7 +8,7 @@ use aws_sdk_iam::types::Tag;
 use serde_json::Value;
 
 use crate::aws::values::{Boundary, PolicyName};
-use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Writer, call};
+use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Writer, call, pages};
 use crate::engine::Address;
 use crate::engine::Resource;
 use crate::engine::document;
@@ -227,18 +227,19 @@ impl Role {
     /// The instance profiles that the role is in: they hold on to it, and are somebody else's.
     async fn profiles(&self, cloud: &Reader) -> Result<Vec<String>, CloudError> {
         let list = cloud.clients().iam.list_instance_profiles_for_role().role_name(&self.name);
-        let list = list.into_paginator().items().send().collect::<Result<Vec<_>, _>>();
-        let list = call("IAM", "ListInstanceProfilesForRole", list).await.or_absent()?;
-        let list = list.unwrap_or_default();
-        Ok(list.iter().map(|profile| profile.instance_profile_name().to_owned()).collect())
+        let asked = ("IAM", "ListInstanceProfilesForRole");
+        let list = pages(asked, list.into_paginator().send(), |page| page.is_truncated);
+        let list = list.await.or_absent()?.unwrap_or_default();
+        let profiles = list.into_iter().flat_map(|page| page.instance_profiles);
+        Ok(profiles.map(|profile| profile.instance_profile_name).collect())
     }
 
     async fn read_policies(&self, cloud: &Reader) -> Result<BTreeMap<String, Value>, CloudError> {
         let iam = &cloud.clients().iam;
-        let names = iam.list_role_policies().role_name(&self.name).into_paginator().items().send();
-        let names: Vec<String> = call("IAM", "ListRolePolicies", names.collect()).await?;
+        let names = iam.list_role_policies().role_name(&self.name).into_paginator().send();
+        let names = pages(("IAM", "ListRolePolicies"), names, |page| page.is_truncated).await?;
         let mut policies = BTreeMap::new();
-        for name in names {
+        for name in names.into_iter().flat_map(|page| page.policy_names) {
             let get = iam.get_role_policy().role_name(&self.name).policy_name(&name).send();
             if let Some(policy) = call("IAM", "GetRolePolicy", get).await.or_absent()? {
                 policies.insert(name, document::parse_encoded(policy.policy_document()));
@@ -314,11 +315,11 @@ impl Resource<Clients> for Role {
             return Ok(None);
         };
         let attached = iam.list_attached_role_policies().role_name(&self.name);
-        let attached = attached.into_paginator().items().send().collect::<Result<Vec<_>, _>>();
-        let attached = async { call("IAM", "ListAttachedRolePolicies", attached).await };
-        let tags = iam.list_role_tags().role_name(&self.name).into_paginator().items().send();
-        let tags = tags.collect::<Result<Vec<_>, _>>();
-        let tags = async { super::tags(call("IAM", "ListRoleTags", tags).await) };
+        let asked = ("IAM", "ListAttachedRolePolicies");
+        let attached = pages(asked, attached.into_paginator().send(), |page| page.is_truncated);
+        let tags = iam.list_role_tags().role_name(&self.name).into_paginator().send();
+        let tags = pages(("IAM", "ListRoleTags"), tags, |page| page.is_truncated);
+        let tags = async { super::tags(tags.await) };
         let Some((policies, attached, tags)) =
             tokio::try_join!(self.read_policies(cloud), attached, tags).or_absent()?
         else {
@@ -327,9 +328,17 @@ impl Resource<Clients> for Role {
         Ok(Some(RoleLive {
             trust: document::parse_encoded(role.assume_role_policy_document().unwrap_or_default()),
             policies,
-            attached: attached.into_iter().filter_map(|policy| policy.policy_arn).collect(),
+            attached: attached
+                .into_iter()
+                .flat_map(|page| page.attached_policies.unwrap_or_default())
+                .filter_map(|policy| policy.policy_arn)
+                .collect(),
             boundary: role.permissions_boundary.and_then(|bound| bound.permissions_boundary_arn),
-            tags: tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
+            tags: tags
+                .into_iter()
+                .flat_map(|page| page.tags)
+                .map(|tag| (tag.key, tag.value))
+                .collect(),
         }))
     }
 

@@ -11,7 +11,9 @@ use aws_sdk_dynamodb::types::{
 };
 
 use crate::aws::values::Attribute;
-use crate::aws::{Clients, CloudError, OrAbsent as _, Reader, Wait, Writer, call};
+use crate::aws::{
+    Clients, CloudError, MOST_PAGES, OrAbsent as _, Reader, Wait, Writer, call, endless,
+};
 use crate::engine::Address;
 use crate::engine::plan::{Change, Fields};
 use crate::engine::{Foreign, Ownership, Tags};
@@ -311,17 +313,19 @@ impl Resource<Clients> for Table {
 /// All tags, on however many pages.
 async fn tags_of(arn: &str, cloud: &Reader) -> Result<Vec<Tag>, CloudError> {
     let (mut tags, mut next) = (Vec::new(), None);
-    loop {
+    let asked = ("DynamoDB", "ListTagsOfResource");
+    for _ in 0..MOST_PAGES {
         let page = cloud.clients().dynamodb.list_tags_of_resource().resource_arn(arn);
         let page = page.set_next_token(next.clone()).send();
-        let page = call("DynamoDB", "ListTagsOfResource", page).await?;
+        let page = call(asked.0, asked.1, page).await?;
         tags.extend(page.tags.into_iter().flatten());
-        // The same page for ever would be a fault, not more tags.
-        match page.next_token.filter(|token| Some(token) != next.as_ref()) {
+        match page.next_token {
             None => return Ok(tags),
+            Some(token) if Some(&token) == next.as_ref() => break,
             token => next = token,
         }
     }
+    Err(endless(asked))
 }
 
 fn or_null(text: &str) -> Option<String> {
