@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Check;
 use crate::aws::{Cloud, CloudError, Reader, call, pages};
 use crate::stack::names::Names;
-use crate::stack::rights;
+use crate::stack::policies;
 
 /// Simulates every statement of the operator's policy; which actions are denied.
 pub(crate) async fn permissions(cloud: &Cloud, names: &Names) -> (Check, BTreeSet<String>) {
@@ -24,7 +24,7 @@ pub(crate) async fn permissions(cloud: &Cloud, names: &Names) -> (Check, BTreeSe
 
 async fn denied(cloud: &Cloud, names: &Names) -> Result<BTreeSet<String>, Check> {
     let warn = |cause: &str, cure: &str| Err(Check::warn("permissions", cause, cure));
-    let Ok(policy) = rights::operator(&cloud.account, names) else {
+    let Ok(policy) = policies::operator(&cloud.account, names) else {
         return warn("not checked: a name fits no policy", "use another");
     };
     let reader = cloud.reader();

@@ -23,7 +23,7 @@ pub struct Lines<'a> {
 }
 
 /// More pages than this are not read; one has 10,000 lines at most, and may well have none.
-const MOST_PAGES: usize = 50;
+const MOST_LOG_PAGES: usize = 50;
 
 /// One page; the first one without a `token`.
 ///
@@ -57,7 +57,7 @@ pub async fn page(
 pub async fn all(lines: &Lines<'_>, cloud: &Reader) -> Result<Vec<Event>, CloudError> {
     let at = |error: CloudError| error.at(&Address::new("log-group", lines.log_group));
     let (mut events, mut token) = (Vec::new(), None);
-    for _ in 0..MOST_PAGES {
+    for _ in 0..MOST_LOG_PAGES {
         let read = page(lines, token.as_deref(), cloud).await.map_err(at)?;
         events.extend(read.events);
         match read.next {

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::names::Names;
+use crate::aws::Account;
+
 const TRUST: &str = include_str!("../../../policies/trust.json");
 const EXECUTION: &str = include_str!("../../../policies/execution.json");
 const REPOSITORY: &str = include_str!("../../../policies/repository.json");
@@ -38,19 +41,10 @@ pub enum PolicyError {
 /// quotas*).
 pub const POLICY_QUOTA: usize = 10_240;
 
-/// The account and region in which everything is, as AWS itself names them.
-#[derive(Debug, Clone, Copy)]
-pub struct ArnScope<'a> {
-    /// `aws`, `aws-us-gov`, `aws-cn`, …: the second part of any ARN from there.
-    pub partition: &'a str,
-    pub account: &'a str,
-    pub region: &'a str,
-}
-
 /// What the function may use while it runs.
 #[derive(Debug, Clone, Copy)]
 pub struct ExecutionPolicy<'a> {
-    pub scope: ArnScope<'a>,
+    pub account: &'a Account,
     pub table: &'a str,
     /// The regions in which Bedrock is asked (`BEDROCK_REGIONS`).
     pub bedrock_regions: &'a [&'a str],
@@ -59,17 +53,6 @@ pub struct ExecutionPolicy<'a> {
     pub prefixes: &'a [&'a str],
     /// The targets of `BEDROCK_MODEL_MAP`: ARNs, profile ids and model ids.
     pub models: &'a [&'a str],
-}
-
-/// The names of all that one stack owns.
-#[derive(Debug, Clone, Copy)]
-pub struct PolicyNames<'a> {
-    pub repository: &'a str,
-    pub function: &'a str,
-    pub role: &'a str,
-    pub table: &'a str,
-    /// With its leading slash.
-    pub log_group: &'a str,
 }
 
 /// Who may become the function's role: Lambda.
@@ -83,7 +66,7 @@ pub fn trust() -> Value {
 ///
 /// Where a value would not be what it seems in a policy, or a model cannot be placed.
 pub fn execution(policy: &ExecutionPolicy<'_>) -> Result<Value, PolicyError> {
-    let mut variables = Placeholders::of(&policy.scope)?;
+    let mut variables = Placeholders::of(policy.account)?;
     variables.name("table", policy.table)?;
     for region in policy.bedrock_regions {
         plain("region", region)?;
@@ -101,8 +84,8 @@ pub fn execution(policy: &ExecutionPolicy<'_>) -> Result<Value, PolicyError> {
 /// # Errors
 ///
 /// Where a value would not be what it seems in a policy.
-pub fn repository(scope: &ArnScope<'_>, function: &str) -> Result<Value, PolicyError> {
-    let mut variables = Placeholders::of(scope)?;
+pub fn repository(account: &Account, function: &str) -> Result<Value, PolicyError> {
+    let mut variables = Placeholders::of(account)?;
     variables.name("function", function)?;
     Ok(fill(REPOSITORY, &variables))
 }
@@ -112,8 +95,8 @@ pub fn repository(scope: &ArnScope<'_>, function: &str) -> Result<Value, PolicyE
 /// # Errors
 ///
 /// Where a value would not be what it seems in a policy.
-pub fn operator(scope: &ArnScope<'_>, names: &PolicyNames<'_>) -> Result<Value, PolicyError> {
-    Ok(fill(OPERATOR, &Placeholders::of_names(scope, names)?))
+pub fn operator(account: &Account, names: &Names) -> Result<Value, PolicyError> {
+    Ok(fill(OPERATOR, &Placeholders::of_names(account, names)?))
 }
 
 /// What somebody needs who runs `plan` and `status`. It changes nothing.
@@ -121,8 +104,8 @@ pub fn operator(scope: &ArnScope<'_>, names: &PolicyNames<'_>) -> Result<Value, 
 /// # Errors
 ///
 /// Where a value would not be what it seems in a policy.
-pub fn reader(scope: &ArnScope<'_>, names: &PolicyNames<'_>) -> Result<Value, PolicyError> {
-    Ok(fill(READER, &Placeholders::of_names(scope, names)?))
+pub fn reader(account: &Account, names: &Names) -> Result<Value, PolicyError> {
+    Ok(fill(READER, &Placeholders::of_names(account, names)?))
 }
 
 /// What Bedrock is asked for, as the ARNs of a policy.
@@ -137,7 +120,7 @@ struct Arns {
 
 impl Arns {
     fn of(policy: &ExecutionPolicy<'_>) -> Result<Self, PolicyError> {
-        let ArnScope { partition, account, .. } = policy.scope;
+        let Account { id: account, partition, region: _ } = policy.account;
         let mut arns = Self::default();
         for region in policy.bedrock_regions {
             let profile = |id: &str| {
@@ -208,17 +191,17 @@ impl Arns {
 struct Placeholders(BTreeMap<&'static str, Value>);
 
 impl Placeholders {
-    fn of(scope: &ArnScope<'_>) -> Result<Self, PolicyError> {
+    fn of(account: &Account) -> Result<Self, PolicyError> {
         let mut variables = Self::default();
-        variables.name("partition", scope.partition)?;
-        variables.name("account", scope.account)?;
-        variables.name("region", scope.region)?;
+        variables.name("partition", &account.partition)?;
+        variables.name("account", &account.id)?;
+        variables.name("region", &account.region)?;
         Ok(variables)
     }
 
-    fn of_names(scope: &ArnScope<'_>, names: &PolicyNames<'_>) -> Result<Self, PolicyError> {
-        let PolicyNames { repository, function, role, table, log_group } = names;
-        let mut variables = Self::of(scope)?;
+    fn of_names(account: &Account, names: &Names) -> Result<Self, PolicyError> {
+        let Names { name: _, repository, function, role, table, log_group } = names;
+        let mut variables = Self::of(account)?;
         variables.name("repository", repository)?;
         variables.name("function", function)?;
         variables.name("role", role)?;

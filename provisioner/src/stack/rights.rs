@@ -9,22 +9,7 @@ use serde_json::{Value, json};
 use crate::aws::Account;
 use crate::engine::document;
 use crate::stack::names::Names;
-use crate::stack::policies::{self, ArnScope, ExecutionPolicy, PolicyError};
-
-fn scope(account: &Account) -> ArnScope<'_> {
-    ArnScope { partition: &account.partition, account: &account.id, region: &account.region }
-}
-
-/// What somebody needs who runs `up` and `down`, filled in for these names.
-///
-/// # Errors
-///
-/// Where a name would not be what it seems in a policy.
-pub fn operator(account: &Account, names: &Names) -> Result<Value, PolicyError> {
-    let Names { name: _, repository, function, role, table, log_group } = names;
-    let names = policies::PolicyNames { repository, function, role, table, log_group };
-    policies::operator(&scope(account), &names)
-}
+use crate::stack::policies::{self, ExecutionPolicy, PolicyError};
 
 /// Lambda may take the role.
 #[must_use]
@@ -38,7 +23,7 @@ pub fn trust() -> Value {
 ///
 /// Where a name would not be what it seems in a policy.
 pub fn repository(account: &Account, names: &Names) -> Result<Value, PolicyError> {
-    policies::repository(&scope(account), &names.function).map(document::canonical)
+    policies::repository(account, &names.function).map(document::canonical)
 }
 
 /// Untagged leftovers go; what carries a tag is never expired, so the deployed image stays.
@@ -80,7 +65,7 @@ pub fn execution(
         .unwrap_or_default();
     let models: Vec<&str> = models.values().map(String::as_str).collect();
     let policy = ExecutionPolicy {
-        scope: scope(account),
+        account,
         table: &names.table,
         bedrock_regions: &regions,
         prefixes: &prefixes,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::TimeToLiveSpecification;
 use provisioner::aws::Account;
 use provisioner::stack::names::Names;
-use provisioner::stack::rights;
+use provisioner::stack::policies;
 use serde_json::{Value, json};
 use testing::aws::emulator::Emulator::{self, MiniStack, Moto};
 use testing::aws::proxy::Refusal;
@@ -272,7 +272,7 @@ async fn user(world: &World, may: impl Fn(&str) -> bool) -> (String, String) {
     let id = text(sts.account().unwrap());
     let account = Account { id, region: text("us-east-1"), partition: text("aws") };
     let names = Names::from(&world.name.parse().unwrap());
-    let mut policy = rights::operator(&account, &names).unwrap();
+    let mut policy = policies::operator(&account, &names).unwrap();
     for statement in policy["Statement"].as_array_mut().unwrap() {
         // The emulator simulates no conditions.
         statement.as_object_mut().unwrap().remove("Condition");

@@ -4,8 +4,10 @@
 //! It does not check `iam:PassRole` nor tags at creation, and some calls only against all resources:
 //! those stand in `AGAINST_ALL`.
 
+use provisioner::aws::Account;
 use provisioner::stack::names::Name;
-use provisioner::stack::policies::{self, ArnScope, PolicyNames};
+use provisioner::stack::names::Names;
+use provisioner::stack::policies;
 use serde_json::{Value, json};
 use testing::aws::emulator::Emulator::Guarded;
 use testing::aws::world::{Ended, World};
@@ -154,21 +156,13 @@ fn names_action(ended: &Ended, action: &str) {
     assert!(ended.stderr.contains(name), "{action} is not named:\n{}", ended.stderr);
 }
 
-type Filled = fn(&ArnScope<'_>, &PolicyNames<'_>) -> Result<Value, policies::PolicyError>;
+type Filled = fn(&Account, &Names) -> Result<Value, policies::PolicyError>;
 
 /// A document for the stack of `world`, as far as the emulator can check it.
 fn document(world: &World, filled: Filled) -> Value {
     let name: Name = world.name.parse().unwrap();
-    let names = provisioner::stack::names::Names::from(&name);
-    let scope = ArnScope { partition: "aws", account: "000000000000", region: "us-east-1" };
-    let names = PolicyNames {
-        repository: &names.repository,
-        function: &names.function,
-        role: &names.role,
-        table: &names.table,
-        log_group: &names.log_group,
-    };
-    let mut document = filled(&scope, &names).unwrap();
+    let [id, region, partition] = ["000000000000", "us-east-1", "aws"].map(str::to_owned);
+    let mut document = filled(&Account { id, region, partition }, &Names::from(&name)).unwrap();
     let statements = document["Statement"].as_array_mut().unwrap();
     let used = |action: &&str| statements.iter().any(|s| s["Action"].to_string().contains(*action));
     let loose: Vec<&str> = AGAINST_ALL.into_iter().filter(used).collect();

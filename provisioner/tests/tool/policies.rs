@@ -8,4 +8,4 @@ mod calls;
 mod documents;
 mod stacks;
 
-use self::stacks::{NAMES, STACKS, rendered, stack};
+use self::stacks::{names, rendered, stack, stacks};

@@ -8,7 +8,7 @@ use provisioner::stack::policies;
 use regex_lite::Regex;
 
 use super::documents::{statements, texts};
-use super::{NAMES, STACKS, rendered};
+use super::{names, rendered, stacks};
 
 /// What is called and not granted, and why.
 const NOT_GRANTED: [(&str, &str); 1] = [(
@@ -34,7 +34,7 @@ const PUSH: &str = "what ECR asks for where an image is pushed by the registry's
 #[test]
 fn nobody_may_do_what_is_never_called() {
     let called = called(&sources());
-    for (name, document) in STACKS.iter().flat_map(rendered) {
+    for (name, document) in stacks().iter().flat_map(rendered) {
         if !["operator", "reader"].contains(&name) {
             continue;
         }
@@ -50,8 +50,8 @@ fn nobody_may_do_what_is_never_called() {
 /// ours.
 #[test]
 fn any_policy_may_be_taken_off_the_role_and_one_put_on() {
-    for stack in STACKS {
-        let document = policies::operator(&stack.scope, &NAMES).unwrap();
+    for stack in stacks() {
+        let document = policies::operator(stack.account, &names()).unwrap();
         let condition = |action: &str| {
             let all = statements(&document).into_iter();
             let mut all = all.filter(|statement| texts(&statement["Action"]).contains(&action));
@@ -69,8 +69,8 @@ fn any_policy_may_be_taken_off_the_role_and_one_put_on() {
 fn an_operator_may_do_all_that_is_called() {
     let called = called(&sources());
     assert!(called.len() > 60, "{called:?}");
-    for stack in STACKS {
-        let granted = granted(&policies::operator(&stack.scope, &NAMES).unwrap());
+    for stack in stacks() {
+        let granted = granted(&policies::operator(stack.account, &names()).unwrap());
         let missing: Vec<_> = called.difference(&granted).map(String::as_str).collect();
         assert_eq!(missing, NOT_GRANTED.map(|(action, _)| action));
     }
@@ -82,15 +82,24 @@ fn a_call_is_seen_however_it_is_written() {
         call(
             \"IAM\",
             \"GetRole\", x)
+        pages((\"IAM\", \"ListRoles\"), x) let asked = (\"DynamoDB\", \"Scan\");
         Ask::get(BEDROCK, \"ListThings\", y) Ask::action(CLOUDWATCH, \"PutAlarm\", z)";
     let seen: Vec<_> = called(text).into_iter().collect();
-    let all = ["bedrock:ListThings", "cloudwatch:PutAlarm", "iam:GetRole", "logs:FilterLogEvents"];
+    let all = [
+        "bedrock:ListThings",
+        "cloudwatch:PutAlarm",
+        "dynamodb:Scan",
+        "iam:GetRole",
+        "iam:ListRoles",
+        "logs:FilterLogEvents",
+    ];
     assert_eq!(seen, all);
 }
 
 /// The actions that a source calls, as policies name them.
 fn called(source: &str) -> BTreeSet<String> {
-    let call = r#"(?:call\(\s*"([\w ]+)"|Ask::\w+\(\s*([A-Z_]+)),\s*"(\w+)""#;
+    let call =
+        r#"(?:(?:call\(|pages\(\(|asked = \()\s*"([\w ]+)"|Ask::\w+\(\s*([A-Z_]+)),\s*"(\w+)""#;
     let call = Regex::new(call).unwrap();
     let action = |found: regex_lite::Captures<'_>| {
         let service = found.get(1).or(found.get(2)).unwrap().as_str();

@@ -1,9 +1,10 @@
 //! What stands in the documents once they are filled in?
 
-use provisioner::stack::policies::{self, ExecutionPolicy, PolicyError, PolicyNames};
+use provisioner::stack::names::Names;
+use provisioner::stack::policies::{self, ExecutionPolicy, PolicyError};
 use serde_json::{Value, json};
 
-use super::{NAMES, STACKS, rendered, stack};
+use super::{names, rendered, stack, stacks};
 
 /// Only these take no resource: the account as a whole is asked.
 const OF_THE_ACCOUNT: [&str; 8] = [
@@ -19,9 +20,9 @@ const OF_THE_ACCOUNT: [&str; 8] = [
 
 #[test]
 fn the_documents_are_those_on_record() {
-    for stack in STACKS {
+    for stack in stacks() {
         for (name, document) in rendered(&stack) {
-            let snapshot = format!("{}-{name}", stack.scope.partition);
+            let snapshot = format!("{}-{name}", stack.account.partition);
             let text = serde_json::to_string_pretty(&document).unwrap();
             insta::with_settings!({ snapshot_path => "../../golden/policies", prepend_module_to_snapshot => false, omit_expression => true }, {
                 insta::assert_snapshot!(snapshot, text);
@@ -32,7 +33,7 @@ fn the_documents_are_those_on_record() {
 
 #[test]
 fn every_action_is_named_in_full() {
-    for (name, document) in STACKS.iter().flat_map(rendered) {
+    for (name, document) in stacks().iter().flat_map(rendered) {
         for statement in statements(&document) {
             assert_eq!(statement["Effect"], "Allow");
             for forbidden in ["NotAction", "NotResource", "NotPrincipal"] {
@@ -51,7 +52,7 @@ fn every_action_is_named_in_full() {
 
 #[test]
 fn no_name_is_left_to_fill_in() {
-    for (name, document) in STACKS.iter().flat_map(rendered) {
+    for (name, document) in stacks().iter().flat_map(rendered) {
         let held = strings(&document);
         assert!(held.iter().all(|text| !text.contains(['{', '}', '$'])), "{name}: {held:?}");
     }
@@ -59,11 +60,11 @@ fn no_name_is_left_to_fill_in() {
 
 #[test]
 fn no_document_names_another_partition() {
-    for stack in STACKS {
+    for stack in stacks() {
         for (name, document) in rendered(&stack) {
             for text in strings(&document).iter().filter(|text| text.starts_with("arn:")) {
                 let named = text.split(':').nth(1);
-                assert_eq!(named, Some(stack.scope.partition), "{name}: {text}");
+                assert_eq!(named, Some(stack.account.partition.as_str()), "{name}: {text}");
             }
         }
     }
@@ -71,7 +72,7 @@ fn no_document_names_another_partition() {
 
 #[test]
 fn models_of_other_regions_are_reached_only_through_a_profile() {
-    let document = policies::execution(&STACKS[0]).unwrap();
+    let document = policies::execution(&stacks()[0]).unwrap();
     let foundation = |text: &&str| text.contains(":foundation-model/");
     for statement in statements(&document) {
         let invokes = texts(&statement["Action"]).contains(&"bedrock:InvokeModel");
@@ -88,7 +89,7 @@ fn models_of_other_regions_are_reached_only_through_a_profile() {
 
 #[test]
 fn without_profiles_only_the_own_regions_models_are_reached() {
-    let document = policies::execution(&STACKS[2]).unwrap();
+    let document = policies::execution(&stacks()[2]).unwrap();
     let sids = statements(&document).into_iter().map(|statement| statement["Sid"].clone());
     assert_eq!(
         sids.collect::<Vec<_>>(),
@@ -129,7 +130,7 @@ fn mapped_models_are_granted_one_by_one() {
 fn no_value_can_widen_a_policy() {
     for value in ["", "*", "a*", "a?", "${aws:username}", "a\"", "a,b", "a b", "{table}", "ä"] {
         let refused = |error: PolicyError| matches!(error, PolicyError::Unusable { .. });
-        let (good, scope) = (STACKS[0], STACKS[0].scope);
+        let good = stacks()[0];
         let policies = [
             ExecutionPolicy { table: value, ..good },
             ExecutionPolicy { bedrock_regions: &[value], ..good },
@@ -139,10 +140,10 @@ fn no_value_can_widen_a_policy() {
         for policy in policies {
             assert!(policies::execution(&policy).is_err_and(refused), "{value:?}: {policy:?}");
         }
-        let names = PolicyNames { log_group: value, ..NAMES };
-        assert!(policies::operator(&scope, &names).is_err_and(refused), "{value:?}");
-        assert!(policies::reader(&scope, &names).is_err_and(refused), "{value:?}");
-        assert!(policies::repository(&scope, value).is_err_and(refused), "{value:?}");
+        let names = Names { log_group: value.to_owned(), ..names() };
+        assert!(policies::operator(good.account, &names).is_err_and(refused), "{value:?}");
+        assert!(policies::reader(good.account, &names).is_err_and(refused), "{value:?}");
+        assert!(policies::repository(good.account, value).is_err_and(refused), "{value:?}");
     }
 }
 
@@ -157,7 +158,7 @@ fn what_is_no_model_of_bedrock_is_refused() {
         "arn:aws:bedrock:us-east-1:123456789012:inference-profile/",
         "arn:aws:bedrock",
     ] {
-        let policy = ExecutionPolicy { models: &[value], ..STACKS[0] };
+        let policy = ExecutionPolicy { models: &[value], ..stacks()[0] };
         let error = policies::execution(&policy).unwrap_err();
         assert_eq!(error, PolicyError::Model { value: value.to_owned() });
     }
@@ -174,7 +175,7 @@ fn the_largest_execution_policy_fits_into_a_role() {
 
 #[test]
 fn the_reader_may_do_nothing_that_the_operator_may_not() {
-    let [.., (_, operator), (_, reader)] = rendered(&STACKS[0]);
+    let [.., (_, operator), (_, reader)] = rendered(&stacks()[0]);
     let may = |document: &Value| {
         let grants = |statement: &Value| {
             texts(&statement["Action"]).into_iter().map(str::to_owned).collect::<Vec<_>>()
