@@ -116,9 +116,15 @@ impl Image {
         let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
         let get = cloud.reader().clients().ecr.batch_get_image().repository_name(&self.repository);
         let found = call("ECR", "BatchGetImage", get.image_ids(id).send()).await?;
+        let failures = found.failures.unwrap_or_default();
         let found = found.images.into_iter().flatten().next();
         let Some(manifest) = found.and_then(|image| image.image_manifest) else {
-            return Err(CloudError::new(Kind::Stale, "the image has just gone"));
+            let absent = Some(ImageFailureCode::ImageNotFound);
+            let failure = failures.iter().find(|failure| failure.failure_code != absent);
+            return Err(failure.map_or_else(
+                || CloudError::new(Kind::Stale, "the image has just gone"),
+                |failure| CloudError { action: "BatchGetImage", ..kept(failure) },
+            ));
         };
         let put = async || {
             let put = cloud.clients().ecr.put_image().repository_name(&self.repository);
@@ -212,7 +218,22 @@ fn refused(error: &PushError) -> CloudError {
         | PushError::Refused { .. }
         | PushError::WrongDigest { .. } => Kind::Other,
     };
-    CloudError { service: "ECR", action: "push", ..CloudError::new(kind, error.to_string()) }
+    let cure = match error {
+        PushError::Denied { .. } | PushError::NoRepository { .. } | PushError::Setup { .. } => None,
+        PushError::Unreachable { host, .. } => {
+            Some(format!("look at the way to {host}, then run it again"))
+        }
+        PushError::PlainHttp { host } | PushError::Refused { host, .. } => {
+            Some(format!("look at what answers as {host}: it may be no registry of AWS's"))
+        }
+        PushError::WrongDigest { .. } => {
+            Some("look who else pushes into the repository, then run it again".to_owned())
+        }
+        PushError::Endpoint { .. } => Some("look at AWS_ENDPOINT_URL_ECR".to_owned()),
+    };
+    let error = CloudError::new(kind, error.to_string());
+    let error = cure.into_iter().fold(error, CloudError::cured_by);
+    CloudError { service: "ECR", action: "push", ..error }
 }
 
 impl Resource<Clients> for Image {

@@ -18,10 +18,7 @@ pub enum PushError {
     PlainHttp { host: String },
     #[error("no connection to a registry can be set up: {reason}")]
     Setup { reason: String },
-    #[error(
-        "the registry {host} refuses the login: {said}; a token of ECR lasts 12 hours and lets its \
-         owner do what the policies of the account allow"
-    )]
+    #[error("the registry {host} refuses the login: {said}")]
     Denied { host: String, said: String },
     #[error("the registry {host} has no repository {repository}")]
     NoRepository { host: String, repository: String },
@@ -56,7 +53,9 @@ pub(super) enum PushFaultKind {
 
 impl PushFault {
     fn new(kind: PushFaultKind, said: &str) -> Self {
-        Self { kind, said: cut(&quoted(said), SHOWN) }
+        let said = cut(&quoted(said), SHOWN);
+        let said = if said.is_empty() { "it does not say why".to_owned() } else { said };
+        Self { kind, said }
     }
 
     /// The registry has something else under the image's tag, or nothing.
@@ -101,7 +100,7 @@ impl From<OciDistributionError> for PushFault {
                 None if error.is_timeout() => {
                     Self::new(PushFaultKind::Passing, "no answer came in time")
                 }
-                None => Self::new(PushFaultKind::Passing, &network::why(&error)),
+                None => Self::new(PushFaultKind::Passing, &elsewhere(&error)),
             },
             Oci::IoError(error) => Self::new(PushFaultKind::Passing, &network::why(&error)),
             Oci::ServerError { code, message, url: _ } => of_status(code, &message),
@@ -133,6 +132,13 @@ impl From<OciDistributionError> for PushFault {
             | Oci::PullNoLayersError => unreadable("what it answers does not fit what was asked"),
         }
     }
+}
+
+/// Why a place was not reached, and which: a registry may send somewhere else.
+fn elsewhere(error: &reqwest::Error) -> String {
+    let host = error.url().and_then(|url| url.host_str()).map(quoted);
+    let why = network::why(error);
+    host.map_or_else(|| why.clone(), |host| format!("{host}: {why}"))
 }
 
 /// Reads a refusal that has a status and perhaps the protocol's own words.
