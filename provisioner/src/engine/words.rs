@@ -70,6 +70,31 @@ pub fn clean(text: &str) -> String {
     cleaned
 }
 
+/// As [`clean`], of what is to be printed: its lines and colours stay.
+#[must_use]
+pub fn unsteered(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((at, c)) = rest.char_indices().find(|(_, c)| steers(*c)) {
+        out.push_str(&rest[..at]);
+        let found = &rest[at..];
+        let kept = if c == '\n' { 1 } else { colour(found) };
+        if kept == 0 {
+            out.extend(c.escape_default());
+        }
+        out.push_str(&found[..kept]);
+        rest = &found[kept.max(c.len_utf8())..];
+    }
+    out + rest
+}
+
+/// How long the colour is that `text` begins with (ECMA-48, SGR); 0 where it begins with none.
+fn colour(text: &str) -> usize {
+    let digits = |byte: &u8| byte.is_ascii_digit() || *byte == b';';
+    let inner = text.strip_prefix("\u{1b}[").map(|rest| rest.bytes().take_while(digits).count());
+    let length = inner.map_or(0, |inner| 2 + inner);
+    if length > 0 && text[length..].starts_with('m') { length + 1 } else { 0 }
+}
+
 /// Unicode's control characters, its line ends, and the marks of its *Bidirectional Algorithm*
 /// (section 2).
 fn steers(c: char) -> bool {
@@ -176,6 +201,18 @@ mod tests {
         assert_eq!(clean("a\u{1b}[31mb\nc\u{202e}d"), "a\\u{1b}[31mb\\nc\\u{202e}d");
         assert_eq!(clean("Grüße → 日本"), "Grüße → 日本");
         assert_eq!(quoted(" a\n  b\tc\u{1b}]0;x\u{7} "), "a b c\\u{1b}]0;x\\u{7}");
+    }
+
+    #[test]
+    fn lines_and_colours_stay_and_nothing_else_that_steers() {
+        for (text, left) in [
+            ("a\n\u{1b}[1;31mb\u{1b}[0m c", "a\n\u{1b}[1;31mb\u{1b}[0m c"),
+            ("\u{1b}[2Ja\u{1b}]0;x\u{7}", "\\u{1b}[2Ja\\u{1b}]0;x\\u{7}"),
+            ("\u{1b}[31", "\\u{1b}[31"),
+            ("a\r\tb\u{9b}31m\u{202e}\u{1b}", "a\\r\\tb\\u{9b}31m\\u{202e}\\u{1b}"),
+        ] {
+            assert_eq!(unsteered(text), left, "{text:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::engine::Address;
 use crate::engine::Ownership;
 use crate::engine::Resource;
 use crate::engine::plan::{Change, Danger, Fields};
+use crate::engine::words::clean;
 use crate::resources::function::Function;
 
 /// The URL of this function: it asks for no signature, and streams answers.
@@ -83,7 +84,7 @@ impl Resource<Clients> for Url {
         let get = get.function_name(&self.function).send();
         let found = call("Lambda", "GetFunctionUrlConfig", get).await.or_absent()?;
         Ok(found.map(|found| UrlLive {
-            url: found.function_url().to_owned(),
+            url: clean(found.function_url()),
             auth_type: found.auth_type().to_string(),
             // AWS's default where nothing is said.
             invoke_mode: found.invoke_mode().map_or("BUFFERED", InvokeMode::as_str).to_owned(),

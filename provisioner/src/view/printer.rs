@@ -10,7 +10,7 @@ use anstream::{AutoStream, ColorChoice};
 use terminal_size::{Height, Width};
 
 use crate::engine::plan::Style;
-use crate::engine::words::{clean, quoted};
+use crate::engine::words::{clean, quoted, unsteered};
 use crate::engine::{Message, Say};
 use crate::view::wrap::wrap;
 
@@ -150,14 +150,15 @@ impl Printer {
     /// Prints what was asked for, as text, unless an object is wanted.
     pub fn text(self, text: impl Display) {
         if !self.json {
-            self.data(fitted(text.to_string(), terminal_size::terminal_size_of(io::stdout())));
+            let text = unsteered(&text.to_string());
+            self.data(fitted(text, terminal_size::terminal_size_of(io::stdout())));
         }
     }
 
     /// Says what happens.
     pub fn progress(self, text: &str) {
         let clear = if self.terminal { CLEAR } else { "" };
-        let text = fitted(text.to_owned(), terminal_size::terminal_size_of(io::stderr()));
+        let text = fitted(unsteered(text), terminal_size::terminal_size_of(io::stderr()));
         drop(writeln!(io::stderr(), "{clear}{text}"));
     }
 

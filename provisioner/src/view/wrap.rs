@@ -1,4 +1,5 @@
-//! Breaks sentences between words where a terminal would break them inside one.
+//! Breaks sentences between words where a terminal would break them inside one, and the last column
+//! of a row below where it begins.
 //!
 //! Only what begins a line and has no columns is a sentence: what is to be copied stays whole.
 
@@ -10,17 +11,44 @@ pub fn wrap(text: &str, width: usize) -> String {
 }
 
 fn wrap_line(line: &str, width: usize) -> String {
-    let sentence = !line.starts_with(' ') && !line.contains("  ");
-    if !sentence || shown(line) <= width {
+    if shown(line) <= width {
         return line.to_owned();
     }
-    let (mut out, mut used) = (String::new(), 0);
-    for word in line.split(' ') {
+    let (before, last) = line.rsplit_once("  ").unwrap_or(("", line));
+    let lead = line.len() - line.trim_start().len();
+    if before.trim().is_empty() {
+        // A sentence, or what is to be copied.
+        return if lead == 0 { words(String::new(), line, (0, width)) } else { line.to_owned() };
+    }
+    let start = shown(before) + 2;
+    let longest = last.split(' ').map(shown).max().unwrap_or(0);
+    match () {
+        () if start + LEAST.max(longest) <= width => {
+            words(format!("{before}  "), last, (start, width))
+        }
+        () if lead + HANGING + longest <= width => {
+            let indent = lead + HANGING;
+            words(format!("{}\n{:indent$}", before.trim_end(), ""), last, (indent, width))
+        }
+        () => line.to_owned(),
+    }
+}
+
+/// A column that is narrower than this goes below its row instead.
+const LEAST: usize = 20;
+
+/// How far what goes below a row is behind its beginning.
+const HANGING: usize = 6;
+
+/// Puts `text` behind `out`, where `indent` characters are used already, in lines of `width`.
+fn words(mut out: String, text: &str, (indent, width): (usize, usize)) -> String {
+    let mut used = indent;
+    for word in text.split(' ') {
         let length = shown(word);
-        if used > 0 && used + 1 + length > width {
-            out.push('\n');
-            used = 0;
-        } else if used > 0 {
+        if used > indent && used + 1 + length > width {
+            out = format!("{out}\n{:indent$}", "");
+            used = indent;
+        } else if used > indent {
             out.push(' ');
             used += 1;
         }
@@ -52,10 +80,24 @@ mod tests {
     }
 
     #[test]
+    fn the_last_column_is_broken_below_itself_or_below_its_row() {
+        assert_eq!(
+            wrap("  + dynamodb/a  who is limited until when, and who has a key", 40),
+            "  + dynamodb/a  who is limited until\n                when, and who has a key"
+        );
+        assert_eq!(
+            wrap("  + dynamodb/a-long-name  who is limited until when", 30),
+            "  + dynamodb/a-long-name\n        who is limited until\n        when"
+        );
+        assert_eq!(wrap("URL  https://a.b  not asked", 22), "URL  https://a.b\n      not asked");
+        assert_eq!(wrap("a  https://a.b/cdefghijklmnop", 20), "a  https://a.b/cdefghijklmnop");
+    }
+
+    #[test]
     fn columns_and_what_is_to_be_copied_stay_whole() {
         for line in ["  provisioner user add alice --name long", "NAME      VALUE     OWNER of it"]
         {
-            assert_eq!(wrap(line, 12), line);
+            assert_eq!(wrap(line, 7), line);
         }
     }
 }
