@@ -8,7 +8,7 @@
 //! what cargo writes into its target folder.
 
 use std::ffi::{OsStr, OsString};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -55,12 +55,12 @@ pub enum BuildError {
     #[error("the build failed: {said}")]
     Failed { said: String },
     #[error("the binary at {} cannot be read: {why}", path.display())]
-    Unreadable { path: PathBuf, why: std::io::Error },
+    Unreadable { path: PathBuf, why: io::Error },
     #[error(
-        "the binary at {} has {size} bytes; more than {MOST_BINARY_BYTES} cannot be the function",
+        "the binary at {} has more than {MOST_BINARY_BYTES} bytes, and cannot be the function",
         path.display()
     )]
-    TooLarge { path: PathBuf, size: u64 },
+    TooLarge { path: PathBuf },
 }
 
 impl BuildError {
@@ -172,11 +172,18 @@ impl Workspace {
 /// If there is none, or one that is too large.
 pub fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
     let unreadable = |why| BuildError::Unreadable { path: path.to_owned(), why };
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > MOST_BINARY_BYTES as u64 {
-        return Err(BuildError::TooLarge { path: path.to_owned(), size });
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let told = file.metadata().map_err(unreadable)?.len();
+    let (mut binary, most) = (Vec::new(), MOST_BINARY_BYTES as u64);
+    // A device tells no size, and may have no end.
+    if told <= most {
+        io::Read::read_to_end(&mut io::Read::take(file, most + 1), &mut binary)
+            .map_err(unreadable)?;
     }
-    std::fs::read(path).map_err(unreadable)
+    match told.max(binary.len() as u64) {
+        size if size > most => Err(BuildError::TooLarge { path: path.to_owned() }),
+        _ => Ok(binary),
+    }
 }
 
 /// Asks the disk itself: a linker may die of it without a word.

@@ -15,6 +15,7 @@ use super::policies::PolicyError;
 use super::rights;
 use crate::aws::Account;
 use crate::aws::values::{Boundary, Concurrency, Memory, Retention, Timeout};
+use crate::engine::words::quoted;
 use crate::image::Architecture;
 
 /// Everything that the person who runs a command decides about the stack. `None` is what counted
@@ -81,7 +82,10 @@ impl Environment {
         for word in words {
             match word.split_once('=') {
                 Some((key, value)) if !key.is_empty() => {
-                    variables.insert(key.to_owned(), value.to_owned());
+                    let before = variables.insert(key.to_owned(), value.to_owned());
+                    if before.is_some_and(|before| before != value) {
+                        problems.push(format!("{} is said twice, and not the same", quoted(key)));
+                    }
                 }
                 Some(_) | None => problems.push("a setting is written KEY=VALUE".to_owned()),
             }
