@@ -40,6 +40,7 @@ use policies::PolicyError;
 use settings::Settings;
 
 pub use crate::engine::part::{Found, Part};
+pub use look::cure_of;
 
 list::resources! {
     role: Role;

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::Account;
+
 /// A number that AWS bounds.
 macro_rules! bounded {
     ($(#[$doc:meta])* $name:ident, $from:literal..=$to:literal $unit:literal) => {
@@ -121,11 +123,48 @@ impl fmt::Display for Boundary {
 impl FromStr for Boundary {
     type Err = &'static str;
 
+    /// What stands in a tag may have 256 characters, and not all that a policy's name may have
+    /// (IAM, *Tagging IAM resources*).
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let good = text.starts_with("arn:") && text.contains(":iam::") && text.contains(":policy/");
-        good.then(|| Self(text.to_owned())).ok_or(
-            "a boundary is the ARN of a policy, such as arn:aws:iam::123456789012:policy/NAME",
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=.@-/".contains(&byte);
+        let of_policy = |path: &str| {
+            let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+            let parts = path.split('/').all(|part| !part.is_empty());
+            name.len() <= 128 && path.bytes().all(known) && parts
+        };
+        let parts = text.splitn(6, ':').collect::<Vec<_>>();
+        let good = match parts[..] {
+            ["arn", partition, "iam", "", account, resource] => {
+                let digits = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+                let path = resource.strip_prefix("policy/");
+                partition.starts_with("aws")
+                    && partition.bytes().all(known)
+                    && (digits || account == "aws")
+                    && path.is_some_and(of_policy)
+            }
+            _ => false,
+        };
+        (good && text.len() <= 256).then(|| Self(text.to_owned())).ok_or(
+            "a boundary is the ARN of a policy, such as arn:aws:iam::123456789012:policy/NAME, of \
+             at most 256 of A-Z a-z 0-9 _ + = . @ - / :",
         )
+    }
+}
+
+impl Boundary {
+    /// Why a role of this account cannot have it, if it cannot.
+    #[must_use]
+    pub fn misfit(&self, account: &Account) -> Option<String> {
+        let mut parts = self.0.split(':').skip(1);
+        let (partition, owner) = (parts.next()?, parts.nth(2)?);
+        let fits = partition == account.partition && (owner == account.id || owner == "aws");
+        let Account { id, partition, .. } = account;
+        (!fits).then(|| {
+            format!(
+                "the boundary {self} is not of this account: IAM takes a policy of \
+                 arn:{partition}:iam::{id}, or one of AWS's own"
+            )
+        })
     }
 }
 

@@ -10,13 +10,13 @@ use function::settings::Settings as FunctionSettings;
 use super::{Exit, Failure, Session};
 use crate::aws::{Clients, Cloud, CloudError, Reader, Writer};
 use crate::engine::Address;
-use crate::engine::Ownership;
 use crate::engine::Resource;
+use crate::engine::{Foreign, Ownership};
 use crate::proxy::items::Items;
 use crate::resources::function::{Function, FunctionLive};
-use crate::stack::Stack;
 use crate::stack::names::Names;
 use crate::stack::settings::Environment;
+use crate::stack::{Stack, cure_of};
 
 /// The stack of the session's name, as the account has it.
 pub(super) struct Deployed {
@@ -55,7 +55,7 @@ impl Deployed {
         let Some(live) = found else { return Err(self.absent(&address)) };
         match self.stack.function.ownership(&live) {
             Ownership::Ours => Ok(live),
-            Ownership::Foreign(why) => Err(foreign(&address, &why.to_string())),
+            Ownership::Foreign(why) => Err(self.foreign(&address, &why)),
         }
     }
 
@@ -92,8 +92,14 @@ impl Deployed {
         let Some(live) = live else { return Err(self.absent(&address)) };
         match resource.ownership(&live) {
             Ownership::Ours => Ok(live),
-            Ownership::Foreign(why) => Err(foreign(&address, &why.to_string())),
+            Ownership::Foreign(why) => Err(self.foreign(&address, &why)),
         }
+    }
+
+    fn foreign(&self, address: &Address, why: &Foreign) -> Failure {
+        let failure = Failure::new(Exit::Refused, format!("{address} is not ours: {why}"));
+        let hint = cure_of(&[why], true, (&self.names.name, &self.cloud.account));
+        Failure { resource: Some(address.clone()), ..failure.hint(hint) }
     }
 
     fn absent(&self, address: &Address) -> Failure {
@@ -107,11 +113,6 @@ impl Deployed {
         let hint = "make it (provisioner up), or name another: --name, --region, --profile";
         Failure { resource: Some(address.clone()), ..failure.hint(hint) }
     }
-}
-
-fn foreign(address: &Address, why: &str) -> Failure {
-    let failure = Failure::new(Exit::Refused, format!("{address} is not ours: {why}"));
-    Failure { resource: Some(address.clone()), ..failure.hint("use another --name") }
 }
 
 /// A failure of something that may have been done in part.

@@ -50,7 +50,7 @@ async fn check(session: &Session, cloud: &Cloud, settings: &Settings, spend: boo
         match &observed {
             Ok((declared, there)) => {
                 let (stack, money) = tokio::join!(
-                    deployed::checks(declared, there),
+                    deployed::checks(declared, there, (&settings.name, &cloud.account)),
                     money::checks(declared, there, &reader),
                 );
                 [stack, money].concat()

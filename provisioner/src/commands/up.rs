@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use function::settings::dollars;
 use serde_json::Value;
 
-use super::refuse::{held, refuse_foreign, refuse_held, refuse_missing_image, refuse_settings};
+use super::refuse::{
+    held, refuse_boundary, refuse_foreign, refuse_held, refuse_missing_image, refuse_settings,
+};
 use super::session::shown as as_text;
 use super::{Exit, Failure, Session, heading, image_source};
 use crate::aws::{Cloud, CloudError, Kind, Reader, Writer};
@@ -66,14 +68,15 @@ pub(super) async fn planned(
     settings: &Settings,
     image: &ImageSpec,
 ) -> Result<Planned, Failure> {
+    refuse_boundary(settings, &cloud.account)?;
     let (declared, there) = session.declare(cloud, settings, image).await?;
     let plan = declared.plan(&there);
     let plan = if settings.adopt { plan.taking_over(&declared.foreign(&there)) } else { plan };
     session.report = plan.json();
-    refuse_foreign(&declared.survey(&there), settings.adopt)?;
+    refuse_foreign(&declared.survey(&there), settings.adopt, (&settings.name, &cloud.account))?;
     refuse_held(held(&declared, &there), "changed")?;
     refuse_missing_image(image, &there)?;
-    refuse_settings(&declared, settings)?;
+    refuse_settings(&declared, settings, there.function.is_some())?;
     Ok(Planned { declared, there, plan })
 }
 

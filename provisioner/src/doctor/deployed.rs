@@ -1,14 +1,20 @@
 //! Is what was deployed still as it has to be? And what of it can be mended without harm?
 
 use super::{Check, CheckState};
+use crate::aws::Account;
 use crate::engine::State as Standing;
 use crate::engine::plan::{Action, Change, Plan};
 use crate::proxy::probe::{self, Health};
 use crate::resources::function::FunctionLive;
-use crate::stack::{Declaration, EXPIRY, Found, Observed, Stack};
+use crate::stack::names::Name;
+use crate::stack::{Declaration, EXPIRY, Found, Observed, Stack, cure_of};
 
 /// Runs every check of a stack that is there.
-pub(crate) async fn checks(declared: &Declaration, there: &Observed) -> Vec<Check> {
+pub(crate) async fn checks(
+    declared: &Declaration,
+    there: &Observed,
+    place: (&Name, &Account),
+) -> Vec<Check> {
     let survey = declared.survey(there);
     if survey.iter().all(|found| found.state.is_none()) {
         return vec![Check::ok("stack", "there is none yet: `up` makes it")];
@@ -19,7 +25,7 @@ pub(crate) async fn checks(declared: &Declaration, there: &Observed) -> Vec<Chec
             None => None,
         }
     };
-    let mut checks = of_resources(&survey);
+    let mut checks = of_resources(&survey, place);
     checks.extend(of_settings(&declared.stack, there));
     checks.extend(there.function.as_ref().map(of_identity));
     checks.extend(url.await);
@@ -28,17 +34,21 @@ pub(crate) async fn checks(declared: &Declaration, there: &Observed) -> Vec<Chec
 
 /// Whether each resource is there, ours and fit for use.
 #[must_use]
-pub fn of_resources(survey: &[Found]) -> Vec<Check> {
+pub fn of_resources(survey: &[Found], place: (&Name, &Account)) -> Vec<Check> {
     let mut bad = Vec::new();
     for Found { address, state, foreign, .. } in survey {
         let name = address.to_string();
         match (state, foreign) {
             (_, Some(why)) => {
-                bad.push(Check::fail(name, why.to_string(), "use another --name, or up --adopt"));
+                bad.push(Check::fail(name, why.to_string(), cure_of(&[why], true, place)));
             }
             (None, None) => bad.push(Check::fail(name, "is not there", "`up` makes it")),
             (Some(Standing::Failed), None) => {
-                bad.push(Check::fail(name, "AWS says that it failed", "`status` shows it; `up`"));
+                bad.push(Check::fail(
+                    name,
+                    "AWS says that it failed",
+                    "`up` makes it anew where it can",
+                ));
             }
             (Some(Standing::Changing), None) => {
                 bad.push(Check::warn(name, "is being changed", "run it again in a minute"));

@@ -87,9 +87,12 @@ impl Resource<Clients> for LogGroup {
         _cloud: &Reader,
     ) -> Result<Option<String>, CloudError> {
         Ok(live.protected.then(|| {
-            "it is protected from deletion: take the protection off first (aws logs \
-             put-log-group-deletion-protection --no-deletion-protection-enabled)"
-                .to_owned()
+            format!(
+                "it is protected from deletion: take the protection off first (aws logs \
+                 put-log-group-deletion-protection --log-group-identifier {} \
+                 --no-deletion-protection-enabled)",
+                self.name
+            )
         }))
     }
 

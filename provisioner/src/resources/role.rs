@@ -300,8 +300,10 @@ impl Resource<Clients> for Role {
         Ok((!profiles.is_empty()).then(|| {
             format!(
                 "it is in the instance profile {}: take it out first (aws iam \
-                 remove-role-from-instance-profile)",
-                profiles.join(", ")
+                 remove-role-from-instance-profile --role-name {} --instance-profile-name {})",
+                profiles.join(", "),
+                self.name,
+                profiles[0]
             )
         }))
     }

@@ -197,7 +197,9 @@ impl Resource<Clients> for Table {
         let other = live.expiry.as_deref().filter(|other| *other != spec.expiry.as_str())?;
         Some(format!(
             "its items expire by {other}, and AWS takes another attribute only an hour after that \
-             was disabled: disable it (aws dynamodb update-time-to-live), and wait an hour"
+             was disabled: aws dynamodb update-time-to-live --table-name {} \
+             --time-to-live-specification Enabled=false,AttributeName={other}, and wait an hour",
+            self.name
         ))
     }
 
@@ -207,9 +209,11 @@ impl Resource<Clients> for Table {
         _cloud: &Reader,
     ) -> Result<Option<String>, CloudError> {
         Ok(live.protected.then(|| {
-            "it is protected from deletion: take the protection off first (aws dynamodb \
-             update-table --no-deletion-protection-enabled)"
-                .to_owned()
+            format!(
+                "it is protected from deletion: take the protection off first (aws dynamodb \
+                 update-table --table-name {} --no-deletion-protection-enabled)",
+                self.name
+            )
         }))
     }
 

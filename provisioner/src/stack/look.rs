@@ -3,10 +3,32 @@
 
 use serde_json::{Map, Value, json};
 
+use super::names::{Name, region_of};
 use super::{Declaration, Found, Observed, Part, Stack};
-use crate::aws::{Clients, CloudError};
+use crate::aws::{Account, Clients, CloudError};
 use crate::engine::plan::Plan;
 use crate::engine::{Address, Foreign, part};
+
+/// What to do about what is not ours. `adopts` says whether the command can take anything over.
+#[must_use]
+pub fn cure_of(foreign: &[&Foreign], adopts: bool, place: (&Name, &Account)) -> String {
+    let region = foreign.iter().find_map(|why| match why {
+        Foreign::OtherStack(id) => Some(region_of(id, place.0, place.1)),
+        Foreign::Untagged | Foreign::OtherName(_) | Foreign::Unfit(_) => None,
+    });
+    match region {
+        Some(Some(region)) => {
+            format!("--region {region} is where that stack is; another --name makes one here")
+        }
+        Some(None) => {
+            "name the region of that stack (--region), or use another --name for one here".into()
+        }
+        None if adopts && foreign.iter().all(|why| why.adoptable()) => {
+            "use another --name, or take it over: `up --adopt`".into()
+        }
+        None => "use another --name".into(),
+    }
+}
 
 impl Declaration {
     /// Each resource in the order of creation.

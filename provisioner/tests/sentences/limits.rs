@@ -70,6 +70,53 @@ fn a_policy_that_iam_would_refuse_is_refused_first() {
     assert_eq!(fits.code, 0, "{fits:?}");
 }
 
+/// What stands in a tag of the role, and has to be of its account.
+#[test]
+fn a_boundary_that_iam_would_refuse_is_refused_first() {
+    let long = format!("arn:aws:iam::123456789012:policy/{}", "a".repeat(129));
+    for arn in [
+        "arn:aws:iam::1:policy/x",
+        "arn:aws:iam::123456789012:policy/",
+        "arn:aws:iam::123456789012:policy/x y",
+        "arn:aws:iam::123456789012:policy/a,b",
+        "arn:aws:iam::123456789012:policy//x",
+        "arn:aws:iam::123456789012:role/x",
+        "arn::iam::123456789012:policy/x",
+        "arn:aws:iam:us-east-1:123456789012:policy/x",
+        &long,
+    ] {
+        let words = ["plan", "--no-build", "--permissions-boundary", arn];
+        refused(&words, &["a boundary is the ARN of a policy"]);
+    }
+    for arn in ["arn:aws:iam::999999999999:policy/x", "arn:aws-cn:iam::123456789012:policy/x"] {
+        let (ended, asked) = told(&["plan", "--no-build", "--permissions-boundary", arn]);
+        assert_eq!(ended.code, 64, "{ended:?}");
+        assert!(ended.error().contains("is not of this account"), "{ended:?}");
+        assert_eq!(asked, ["sts.GetCallerIdentity"]);
+    }
+    for arn in ["arn:aws:iam::123456789012:policy/team/x", "arn:aws:iam::aws:policy/ReadOnlyAccess"]
+    {
+        let (ended, _) = told(&["plan", "--no-build", "--permissions-boundary", arn]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+    }
+}
+
+#[test]
+fn what_is_said_twice_and_not_the_same_is_nobody_s_guess() {
+    let two = ["LOG_LEVEL=info", "LOG_LEVEL=debug"];
+    refused(&["config", "set", two[0], two[1]], &["LOG_LEVEL is said twice"]);
+    refused(
+        &["plan", "--no-build", "--env", two[0], "--env", two[1]],
+        &["LOG_LEVEL is said twice"],
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_binary_without_an_end_is_none() {
+    refused(&["plan", "--binary", "/dev/zero"], &["/dev/zero has more than"]);
+}
+
 /// Roles belong to all regions at once: that of the stack in another region is seen, and says where
 /// the stack is. Making one here would be refused, so nobody is sent there.
 #[test]

@@ -271,7 +271,7 @@ fn an_option_that_is_not_given_stays_as_it_was_asked() {
     let mut asked = settings();
     asked.memory = Some(Choice::Given(Memory::new(512)));
     asked.retention = Some(Choice::Given(Retention::days(7)));
-    asked.boundary = Some(Choice::Given("arn:aws:iam::1:policy/b".parse().unwrap()));
+    asked.boundary = Some(Choice::Given("arn:aws:iam::123456789012:policy/b".parse().unwrap()));
     asked.concurrency = Some(Choice::Given(Concurrency::new(5)));
     let there = live(&declared(&asked));
     let plain = declared_over(&settings(), &there);
@@ -316,10 +316,10 @@ fn what_a_stack_without_such_tags_runs_with_counts_as_asked() {
 /// Whatever the tags say, also half-way through taking it off.
 #[test]
 fn a_plain_up_never_takes_a_boundary_off() {
-    for tag in [None, Some("default"), Some("arn:aws:iam::1:policy/other"), Some("?")] {
+    for tag in [None, Some("default"), Some("arn:aws:iam::123456789012:policy/other"), Some("?")] {
         let mut there = deployed();
         let role = there.role.as_mut().unwrap();
-        role.boundary = Some("arn:aws:iam::1:policy/b".into());
+        role.boundary = Some("arn:aws:iam::123456789012:policy/b".into());
         let key = "claude-proxy:permissions-boundary".to_owned();
         match tag {
             Some(tag) => role.tags.insert(key, tag.to_owned()),
