@@ -120,7 +120,7 @@ impl Proxy {
 
     /// Sees to its end what answers have left whose readers are gone: their costs.
     pub async fn settle(&self) {
-        futures_util::future::join_all(self.store.take_late()).await;
+        self.store.settle().await;
     }
 
     /// Answers one request. There is always an answer; what goes wrong is in it. The permit, where

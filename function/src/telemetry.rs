@@ -9,6 +9,7 @@ mod id;
 pub mod metrics;
 mod reading;
 mod tally;
+mod weak;
 mod writer;
 
 #[cfg(feature = "proxy")]
@@ -35,6 +36,7 @@ use crate::wire::usage::Usage;
 use id::Id;
 pub use reading::{LoggedTokens, RequestLine};
 pub use tally::Tally;
+pub use weak::WeakRecord;
 use writer::Stderr;
 
 /// What a line looks like.

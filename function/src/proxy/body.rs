@@ -67,7 +67,7 @@ impl Body {
         // What it has not written yet is left like all the rest.
         self.ledger = None;
         if let Some(store) = self.store.take() {
-            futures_util::future::join_all(store.take_late()).await;
+            store.settle().await;
         }
         last
     }

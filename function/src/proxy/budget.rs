@@ -8,6 +8,7 @@ mod refusal;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use futures_util::future::OptionFuture;
 
@@ -21,7 +22,7 @@ use crate::session::Spending;
 use crate::settings::Budget;
 use crate::store::StoreError;
 use crate::store::budgets::Account;
-use crate::telemetry::Record;
+use crate::telemetry::{Record, WeakRecord};
 use crate::translate::error::BedrockFailure;
 use crate::wire::usage::Usage;
 
@@ -53,15 +54,17 @@ pub(super) struct Tab {
     pub(super) store: Arc<CachedStore>,
     owner: Holder,
     class: String,
-    record: Record,
-    reserved: Reserved,
+    /// The request's own id.
+    id: String,
+    record: WeakRecord,
+    held: Held,
     heard: Heard,
     bill: Option<Bill>,
     settled: bool,
 }
 
 /// What is known to be reserved.
-struct Reserved {
+struct Held {
     entries: Vec<Entry>,
     /// What of it counts against the deployment, too; `None` where that has no cap.
     everybodys: Option<MicroDollars>,
@@ -69,7 +72,7 @@ struct Reserved {
     output: u64,
 }
 
-impl Reserved {
+impl Held {
     const fn nothing() -> Self {
         Self { entries: Vec::new(), everybodys: None, output: estimate::FIRST_OUTPUT }
     }
@@ -128,33 +131,30 @@ impl Tab {
     /// Puts what was spent in the place of what was reserved; nothing more is counted afterwards.
     /// What is not known costs its reservation, which stays.
     pub(super) fn settle(&mut self) -> Option<Write> {
-        self.settlement(Some(self.record.clone()))
-    }
-
-    fn settlement(&mut self, record: Option<Record>) -> Option<Write> {
         let over = std::mem::replace(&mut self.settled, true);
         // What was reserved stays for the call of which nothing is known.
         let stays = self.heard != Heard::Everything;
-        if over || (self.bill.is_none() && (self.reserved.is_nothing() || stays)) {
+        if over || (self.bill.is_none() && (self.held.is_nothing() || stays)) {
             return None;
         }
-        let (store, owner) = (Arc::clone(&self.store), self.owner.clone());
+        let (store, owner, record) =
+            (Arc::clone(&self.store), self.owner.clone(), self.record.clone());
         let mut bill = self.bill.take();
         if let (Some(bill), Some(met)) = (&mut bill, owner.met) {
             bill.saved = store.bridged(&owner.subject, met);
         }
         let own = match stays {
             true => Change::book(owner.at, MicroDollars(0), bill.as_ref()),
-            false => Change::settle(owner.at, &self.reserved.entries, bill.as_ref()),
+            false => Change::settle(owner.at, &self.held.entries, bill.as_ref()),
         };
-        let everybodys = self.reserved.everybodys.map(|reserved| {
+        let everybodys = self.held.everybodys.map(|reserved| {
             let reserved = if stays { MicroDollars(0) } else { reserved };
             Change::book(owner.at, reserved, bill.as_ref())
         });
         Some(Box::pin(async move {
             let (own, all) = store.change_both(&owner, &own, everybodys.as_ref()).await;
             if own.is_err() || all.is_some_and(|done| done.is_err()) {
-                record.iter().for_each(Record::unsettled);
+                record.note(Record::unsettled);
             }
         }))
     }
@@ -162,7 +162,7 @@ impl Tab {
     /// Reserves more where a stream has brought more than is reserved for; `None` while there is
     /// enough.
     pub(super) fn top_up(&mut self, tariff: &Tariff, so_far: &Usage) -> Option<TopUp> {
-        let Reserved { entries, everybodys, output } = &mut self.reserved;
+        let Held { entries, everybodys, output } = &mut self.held;
         let first = entries.first()?;
         if so_far.output.unwrap_or(0) <= *output {
             return None;
@@ -184,7 +184,7 @@ impl Tab {
 
     /// Takes note of what a top-up has come to.
     pub(super) fn topped_up(&mut self, done: ToppedUp) {
-        self.reserved.add(done);
+        self.held.add(done);
     }
 }
 
@@ -199,9 +199,8 @@ pub(super) struct ToppedUp {
 
 impl Drop for Tab {
     fn drop(&mut self) {
-        // The client has left, or the platform allows no more time: somebody else sees to it. The
-        // line of the request does not wait for that.
-        if let Some(write) = self.settlement(None) {
+        // The client has left, or the platform allows no more time: somebody else sees to it.
+        if let Some(write) = self.settle() {
             self.store.leave(write);
         }
     }
@@ -224,7 +223,44 @@ impl CachedStore {
 }
 
 /// How a reservation ends, and what the subject had spent before, where that is known.
-pub(super) type Reserving = Pin<Box<dyn Future<Output = (Allowance, Option<Spending>)> + Send>>;
+type Reserved = (Allowance, Option<Spending>);
+
+/// A reservation on its way. Once it has begun it is seen to its end, also where nobody waits for it
+/// any more: what it has reserved is given back then.
+pub(super) struct Reserving {
+    store: Arc<CachedStore>,
+    work: Pin<Box<dyn Future<Output = Reserved> + Send>>,
+    is_under_way: bool,
+}
+
+impl Reserving {
+    pub(super) fn new(
+        store: Arc<CachedStore>,
+        work: impl Future<Output = Reserved> + Send + 'static,
+    ) -> Self {
+        Self { store, work: Box::pin(work), is_under_way: false }
+    }
+}
+
+impl Future for Reserving {
+    type Output = Reserved;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reserved> {
+        let polled = self.work.as_mut().poll(cx);
+        self.is_under_way = polled.is_pending();
+        polled
+    }
+}
+
+impl Drop for Reserving {
+    fn drop(&mut self) {
+        if self.is_under_way {
+            let nothing = Box::pin(std::future::pending());
+            let work = std::mem::replace(&mut self.work, nothing);
+            self.store.leave(Box::pin(async move { drop(work.await) }));
+        }
+    }
+}
 
 impl Allowance {
     /// Bedrock is asked now.
@@ -257,16 +293,16 @@ impl Tab {
         store: Arc<CachedStore>,
         owner: Holder,
         class: &ModelClass,
-        record: Record,
+        record: &Record,
     ) -> Box<Self> {
-        let (class, reserved, heard) =
-            (class.as_str().to_owned(), Reserved::nothing(), Heard::Everything);
-        let (bill, settled) = (None, false);
-        Box::new(Self { store, owner, class, record, reserved, heard, bill, settled })
+        let (class, id, record) =
+            (class.as_str().to_owned(), record.id().to_owned(), record.weak());
+        let (held, heard, bill, settled) = (Held::nothing(), Heard::Everything, None, false);
+        Box::new(Self { store, owner, class, id, record, held, heard, bill, settled })
     }
 
     /// Nobody has to be asked for money; what was spent is looked up where that is wanted.
-    pub(super) async fn uncapped(self: Box<Self>, looks: bool) -> (Allowance, Option<Spending>) {
+    pub(super) async fn uncapped(self: Box<Self>, looks: bool) -> Reserved {
         let month = self.owner.at.month();
         let looking = looks.then(|| self.store.month(&self.owner.subject, &month));
         let spent = OptionFuture::from(looking).await.flatten();
@@ -279,11 +315,11 @@ impl Tab {
         mut self: Box<Self>,
         amount: MicroDollars,
         settings: &Budget,
-    ) -> (Allowance, Option<Spending>) {
+    ) -> Reserved {
         match self.reserve(amount, settings).await {
             Ok(before) => (Allowance::Granted(self), before),
             Err(refusal) => {
-                self.record.budget(refusal.label(), None);
+                self.record.note(|record| record.budget(refusal.label(), None));
                 (Allowance::Refused(refusal), None)
             }
         }
@@ -297,7 +333,7 @@ impl Tab {
         settings: &Budget,
     ) -> Result<Option<Spending>, Refusal> {
         let (at, caps) = (self.owner.at, [settings.user, settings.total]);
-        let entry = Entry { id: self.record.id().to_owned(), amount, since: self.owner.since };
+        let entry = Entry { id: self.id.clone(), amount, since: self.owner.since };
         let own = Change::reserve(at, amount, Some(&entry), &settings.user);
         let all = Change::reserve(at, amount, None, &settings.total);
         let (Some(own), Some(all)) = (own, all) else {
@@ -309,10 +345,10 @@ impl Tab {
         let mut spending = None;
         if let Ok(Changed::Yes(month)) = &own {
             spending = Some(Spending::of(at.month(), month));
-            self.reserved.entries.push(entry);
+            self.held.entries.push(entry);
         }
         if matches!(all, Some(Ok(Changed::Yes(_)))) {
-            self.reserved.everybodys = Some(amount);
+            self.held.everybodys = Some(amount);
         }
         if let Some(Ok(changed)) = &all {
             let percent = match changed {
@@ -320,7 +356,8 @@ impl Tab {
                 // There is room for less, at most.
                 Changed::Full(_) => Some(100),
             };
-            percent.into_iter().for_each(|percent| self.record.total_used(percent));
+            let note = |percent| self.record.note(|record| record.total_used(percent));
+            percent.into_iter().for_each(note);
         }
         let mut used_up = Vec::new();
         for (changed, caps) in [Some(own), all].into_iter().zip(caps) {
@@ -333,10 +370,10 @@ impl Tab {
             }
         }
         let last = used_up.into_iter().max_by_key(|used_up| used_up.is_month);
-        if self.reserved.entries.is_empty() || last.is_some() {
+        if self.held.entries.is_empty() || last.is_some() {
             return Err(Refusal::of(last, at, settings));
         }
-        self.record.budget("ok", Some(amount));
+        self.record.note(|record| record.budget("ok", Some(amount)));
         Ok(spending)
     }
 }

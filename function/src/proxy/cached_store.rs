@@ -34,6 +34,8 @@ use crate::translate::mend::Lesson;
 const WARN_EVERY: Duration = Duration::from_secs(60);
 /// What may be waiting to be seen to its end.
 const MOST_LATE: usize = 1024;
+/// A reservation that nobody waits for leaves a settlement, and that leaves nothing.
+const MOST_ROUNDS: usize = 2;
 /// A look-up that came too late is seen to its end this often at most.
 const LATE_EVERY: Duration = Duration::from_secs(10);
 
@@ -269,6 +271,13 @@ impl CachedStore {
     /// What is to be awaited beside an answer.
     pub(super) fn take_late(&self) -> Vec<Write> {
         std::mem::take(&mut self.late().calls)
+    }
+
+    /// Sees to its end what was left, and what that leaves.
+    pub(super) async fn settle(&self) {
+        for _ in 0..MOST_ROUNDS {
+            futures_util::future::join_all(self.take_late()).await;
+        }
     }
 
     fn late(&self) -> MutexGuard<'_, Late> {

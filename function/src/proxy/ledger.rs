@@ -256,14 +256,14 @@ impl Ledger {
             settings.user = exception.over(settings.user, now, holder.at);
         }
         let (store, class) = (Arc::clone(&self.proxy.store), &ask.subject.as_ref()?.class);
-        let tab = Tab::open(store, holder, class, ask.record.clone());
+        let tab = Tab::open(Arc::clone(&store), holder, class, &ask.record);
         if settings.user.are_none() && settings.total.are_none() {
             let looks = self.changes_side(ask);
-            return Some(Box::pin(async move { tab.uncapped(looks).await }));
+            return Some(Reserving::new(store, tab.uncapped(looks)));
         }
         let tariff = meter::tariff_of(ask, &self.proxy, &ask.body, served)?;
         let amount = estimate::reserved(&tariff, &ask.body, messages::max_tokens(&ask.body));
-        Some(Box::pin(async move { tab.granted(amount, &settings).await }))
+        Some(Reserving::new(store, async move { tab.granted(amount, &settings).await }))
     }
 
     /// Whose budget a request is on: whom access control has established, and nobody else.

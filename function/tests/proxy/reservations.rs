@@ -178,6 +178,34 @@ async fn a_client_that_leaves_while_its_answer_is_settled_loses_nothing() {
     assert_eq!(updates(&fake).len(), 5);
 }
 
+#[tokio::test]
+async fn a_client_that_leaves_while_its_money_is_reserved_gets_it_back() {
+    for caps in [&CAPS[..1], &CAPS] {
+        let fake = FakeDynamo::start();
+        let plan = caps.iter().fold(on(&fake), |plan, (name, value)| plan.with(name, value));
+        let world = plan.with("RATE_LIMIT_STORE_TIMEOUT_MS", "20000").start();
+        world.anthropic.next([limited(120)]);
+        let slow = ok().head_after(Duration::from_secs(2));
+        fake.next("UpdateItem", [slow.clone(), slow]);
+        Call::message().leave_after(world.address(), Duration::from_secs(1)).await;
+        assert_eq!(updates(&fake).len(), caps.len(), "it is on its way");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(world.log().contains("(the client left)"), "the line waits for nobody");
+        // Whoever comes next sees to it, and whoever comes then gives it back.
+        for _ in 0..2 {
+            assert_eq!(world.call(Call::message()).await.upstream(), "anthropic");
+        }
+        let updates = updates(&fake);
+        assert_eq!(updates.len(), 2 * caps.len(), "{updates:?}");
+        for back in &updates[caps.len()..] {
+            assert!(back["ExpressionAttributeValues"].to_string().contains("\"-1"), "{back}");
+        }
+        assert!(world.bedrock.requests().is_empty());
+    }
+}
+
+const CAPS: [(&str, &str); 2] = [("BUDGET_USER_MONTH_USD", "5"), ("BUDGET_TOTAL_DAY_USD", "50")];
+
 /// What `function usage` says of the one user that there is.
 async fn told(world: &World) -> Value {
     // A settlement may go on when the client has its answer.
