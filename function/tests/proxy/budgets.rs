@@ -174,17 +174,28 @@ async fn a_client_that_leaves_pays_for_what_had_come() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_killed_leaves_its_reservation_to_be_seen() {
+async fn a_proxy_that_is_killed_leaves_its_reservation_to_be_seen_and_counted() {
     let mut world = World::with("BUDGET_USER_MONTH_USD", "1").start();
     world.anthropic.always(limited(120));
     world.bedrock.next([ok().pause_after(4, Duration::from_secs(30))]);
     let mut live = Call::message().open(world.address()).await;
     live.next().await;
     world.proxy().kill();
+    // It counts after the start, too: there is no room for another one until a higher cap is set.
+    world.set("BUDGET_USER_MONTH_USD", "0.03");
+    world.restart();
+    let refused = world.call(Call::message()).await;
+    assert_eq!((refused.status, refused.reason()), (429, "budget"));
+    let budget = refused.header("x-claude-proxy-budget");
+    assert!(budget.starts_with("used=0.02; limit=0.03; period=month; "), "{budget}");
+    world.set("BUDGET_USER_MONTH_USD", "0.04");
+    world.restart();
+    assert_eq!(world.call(Call::message()).await.upstream(), "bedrock");
     let months = months(&mut world);
     let open: Vec<_> = months[0].1.unsettled().collect();
     assert_eq!(open.len(), 1);
-    assert_eq!(months[0].1.counter("m"), i64::try_from(open[0].amount.0).expect("it is small"));
+    let stays = i64::try_from(open[0].amount.0).expect("it is small");
+    assert_eq!(months[0].1.counter("m"), stays + WHOLE);
     assert!((16_900..17_500).contains(&open[0].amount.0), "{open:?}");
 }
 
