@@ -31,6 +31,8 @@ const LONGEST_NAME: usize = 128;
 const MOST_WINDOWS: usize = 64;
 /// Spend caps end when somebody pays or the month does; no fallback is meant to get around them.
 const SPEND_CAPS: [&str; 2] = ["enforced_spend_limit_reached", "contract_spend_limit_reached"];
+/// The same of a cap that the organization has set itself, or of a prepaid account.
+const OWN_CAPS: [&str; 2] = ["you have reached your specified", "credit balance is too low"];
 /// Words of the refusals that a shorter prompt cures, and nothing else.
 const LONG_CONTEXT: [&str; 2] =
     ["extra usage is required for long context", "usage credits are required for long context"];
@@ -170,7 +172,7 @@ pub fn judge_event(error: &ApiError, headers: &HeaderMap) -> Said {
 /// Whether what looks like a limit is a matter of money or of the plan. Such words count wherever
 /// they stand: if in doubt, the operator's money is not spent.
 fn is_entitlement(error: &ApiError) -> bool {
-    SPEND_CAPS.iter().chain(&LONG_CONTEXT).any(|words| error.text.contains(words))
+    SPEND_CAPS.iter().chain(&OWN_CAPS).chain(&LONG_CONTEXT).any(|words| error.text.contains(words))
 }
 
 /// Whether an answer bears Anthropic's mark, which a middlebox does not send.

@@ -351,7 +351,11 @@ async fn a_429_that_is_no_rate_limit_reaches_the_client_untouched() {
         let body = r#"{"error":{"type":"rate_limit_error","message":null,"details":DETAILS}}"#;
         limited(120).body(&body.replace("DETAILS", details))
     };
-    let cases: [(&str, Answer); 14] = [
+    let own = "You have reached your specified workspace API usage limits. You will regain access \
+               on 2026-12-01 at 00:00 UTC.";
+    let cases: [(&str, Answer); 16] = [
+        ("a cap of one's own", limited(120).message(own)),
+        ("nothing left", limited(120).message("Your credit balance is too low.")),
         ("another type", limited(120).kind("billing_error")),
         ("enforced spend cap", limited(120).code("enforced_spend_limit_reached")),
         ("contract spend cap", limited(120).code("contract_spend_limit_reached")),
