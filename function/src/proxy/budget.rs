@@ -225,8 +225,8 @@ impl CachedStore {
 /// How a reservation ends, and what the subject had spent before, where that is known.
 type Reserved = (Allowance, Option<Spending>);
 
-/// A reservation on its way. Once it has begun it is seen to its end, also where nobody waits for it
-/// any more: what it has reserved is given back then.
+/// A reservation on its way. Once it has begun it is seen to its end, also where nobody waits for
+/// it any more: what it has reserved is given back then.
 pub(super) struct Reserving {
     store: Arc<CachedStore>,
     work: Pin<Box<dyn Future<Output = Reserved> + Send>>,
