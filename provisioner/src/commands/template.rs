@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use super::refuse::refuse_settings;
+use super::refuse::{refuse_boundary, refuse_settings};
 use super::{Exit, Failure, Session};
 use crate::aws::{Account, Cloud};
 use crate::cli::{Format, TemplateArgs};
@@ -16,10 +16,11 @@ pub(super) async fn run(session: &mut Session, args: TemplateArgs) -> Result<Exi
     }
     let settings = session.settings(&args.stack)?;
     let account = account(session, &args).await?;
+    refuse_boundary(&settings, &account)?;
     // The same whoever asks, whatever is there.
     let there = Observed::default();
     let declared = stack::declare(&settings, &account, &there, ImageSpec::NotCompared);
-    refuse_settings(&declared, &settings)?;
+    refuse_settings(&declared, &settings, false)?;
     let template = declared.template(&account, Wanted { retain: args.retain });
     let text = match args.format.unwrap_or_default() {
         Format::Json => format!("{template:#}"),
