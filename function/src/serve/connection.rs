@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{Request, Response, Uri, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
@@ -54,6 +55,11 @@ pub(super) struct ClientTimeouts {
     /// For taking what was handed over to it.
     pub(super) untaken: Duration,
 }
+
+/// What answers where it is seldom asked. All of them have this one type, since each type more is
+/// another server of HTTP/1.1 and HTTP/2 in the program.
+pub(super) type SeldomAnswer =
+    Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
 /// Serves a connection until its client has left or run into its timeouts; after `stop` only the
 /// requests that are under way. The connection stays open for more than one if it is `kept`.

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use super::connection::{self, ClientTimeouts};
+use super::connection::{self, ClientTimeouts, SeldomAnswer};
 use super::greeting::{self, Addresses, Fallback};
 use super::metrics;
 use crate::proxy::{self, Body, Proxy};
@@ -248,7 +248,8 @@ impl Server {
             drive(connection::serve(socket, timeouts, true, stop, answer), slot);
         } else if let Ok(slot) = Arc::clone(&self.crowd).try_acquire_owned() {
             let proxy = Arc::clone(&self.proxy);
-            let answer = move |request| turn_away(Arc::clone(&proxy), request);
+            let answer: SeldomAnswer =
+                Box::new(move |request| turn_away(Arc::clone(&proxy), request).boxed());
             let timeouts = ClientTimeouts { head: CROWD_WITHIN, ..timeouts };
             drive(connection::serve(socket, timeouts, false, stop, answer), slot);
         }

@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::future::ready;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
-use super::connection::{self, ClientTimeouts};
+use super::connection::{self, ClientTimeouts, SeldomAnswer};
 use crate::proxy::Body;
 use crate::telemetry::exposition::Exposition;
 
@@ -42,7 +43,7 @@ pub(super) async fn serve(listener: TcpListener, mut end: oneshot::Receiver<()>)
         };
         match accepted {
             Ok((socket, _)) if scrapes.len() < MOST_SCRAPES => {
-                let answer = async |request| answer(&request);
+                let answer: SeldomAnswer = Box::new(|request| ready(answer(&request)).boxed());
                 scrapes.push(connection::serve(socket, timeouts, false, stop.subscribe(), answer));
             }
             Ok(_) => {}
@@ -51,7 +52,7 @@ pub(super) async fn serve(listener: TcpListener, mut end: oneshot::Receiver<()>)
     }
     drop(listener);
     stop.send_replace(());
-    let drained = scrapes.for_each(|()| std::future::ready(()));
+    let drained = scrapes.for_each(|()| ready(()));
     let _too_slow = tokio::time::timeout(DRAIN_WITHIN, drained).await;
 }
 
