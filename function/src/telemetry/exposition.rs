@@ -114,24 +114,18 @@ fn snake(name: &str) -> String {
     snake
 }
 
-/// The rows that are shown: of several with one name that with the finest dimension, as the others
-/// are its sums.
-pub fn shown() -> impl Iterator<Item = &'static Metric> {
+/// The rows that are shown, each with its number: of several with one name that with the finest
+/// dimension, as the others are its sums.
+pub fn shown() -> impl Iterator<Item = (usize, &'static Metric)> {
     let is_last =
         |number: usize, name: &str| METRICS[number + 1..].iter().all(|later| later.name != name);
-    METRICS.iter().enumerate().filter(move |(n, row)| is_last(*n, row.name)).map(|(_, row)| row)
+    METRICS.iter().enumerate().filter(move |(number, row)| is_last(*number, row.name))
 }
 
-/// All figures since the start.
+/// All figures since the start: for each row of the list its series, in the order of its
+/// dimension's values; none of a row that is not shown.
 #[derive(Debug)]
-struct Totals(Vec<Family>);
-
-/// One metric, and its series in the order of its dimension's values.
-#[derive(Debug)]
-struct Family {
-    metric: &'static Metric,
-    series: Vec<Series>,
-}
+struct Totals([Vec<Series>; METRICS.len()]);
 
 /// One line of figures. What has no spread has no buckets that anybody reads.
 #[derive(Debug, Default)]
@@ -144,28 +138,42 @@ struct Series {
 
 impl Default for Totals {
     fn default() -> Self {
-        let family = |metric: &'static Metric| {
+        let mut totals = Self(METRICS.map(|_| Vec::new()));
+        for (row, metric) in shown() {
             let first = if metric.unit == Unit::Percent { UNTOLD } else { 0 };
             let series = |_| Series { value: first.into(), ..Series::default() };
-            Family { metric, series: metric.dimension.values().into_iter().map(series).collect() }
-        };
-        Self(shown().map(family).collect())
+            totals.0[row] = metric.dimension.values().into_iter().map(series).collect();
+        }
+        totals
     }
 }
 
 impl Totals {
+    /// Each row by a number that the compiler knows, so that its own value stands in its place: a
+    /// loop that asks the list takes several times the instructions.
     fn count(&self, entries: &Entries, duration: Duration) {
-        for Family { metric, series } in &self.0 {
-            let Some(value) = metric.value(entries, duration) else { continue };
-            let place = metric.dimension.place(entries);
-            if let Some(series) = place.and_then(|place| series.get(place)) {
-                series.add(metric.unit, value.min(MOST));
-            }
+        macro_rules! rows {
+            ($($row:literal)*) => {
+                const { assert!([$($row),*].len() == METRICS.len(), "each row has its number") };
+                $(self.count_row::<$row>(entries, duration);)*
+            };
+        }
+        rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    }
+
+    #[inline(always)]
+    fn count_row<const ROW: usize>(&self, entries: &Entries, duration: Duration) {
+        let metric = const { &METRICS[ROW] };
+        let Some(value) = metric.value(entries, duration) else { return };
+        let place = metric.dimension.place(entries);
+        if let Some(series) = place.and_then(|place| self.0[ROW].get(place)) {
+            series.add(metric.unit, value.min(MOST));
         }
     }
 }
 
 impl Series {
+    #[inline(always)]
     fn add(&self, unit: Unit, value: u64) {
         match unit {
             Unit::Count => drop(self.value.fetch_add(value, Ordering::Relaxed)),
@@ -204,7 +212,7 @@ fn seconds(millis: u64) -> f64 {
 
 impl Collector for Totals {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        for Family { metric, series } in &self.0 {
+        for (row, metric) in shown() {
             let (kind, unit) = match metric.unit {
                 Unit::Count => (MetricType::Counter, None),
                 Unit::Milliseconds => (MetricType::Histogram, Some(registry::Unit::Seconds)),
@@ -214,7 +222,7 @@ impl Collector for Totals {
             };
             let (name, unit) = (snake(metric.name), unit.as_ref());
             let mut family = encoder.encode_descriptor(&name, metric.meaning, unit, kind)?;
-            for (series, label) in series.iter().zip(metric.dimension.values()) {
+            for (series, label) in self.0[row].iter().zip(metric.dimension.values()) {
                 match metric.dimension.name() {
                     None => series.encode(metric.unit, family.encode_family(&NO_LABEL)?)?,
                     Some(name) => {
@@ -282,7 +290,7 @@ mod tests {
         totals.count(&everything(), Duration::from_millis(51));
         for form in [Exposition::OpenMetrics, Exposition::Prometheus] {
             let text = form.write_totals(Arc::clone(&totals));
-            for name in shown().map(full_name) {
+            for name in shown().map(|(_, metric)| full_name(metric)) {
                 let mut lines = text.lines().filter(|line| line.starts_with(&name));
                 assert!(lines.any(|line| !line.ends_with(" 0")), "{name} is not counted:\n{text}");
             }

@@ -89,6 +89,7 @@ impl Dimension {
     }
 
     /// Which of its values a request has, if any.
+    #[inline(always)]
     pub(super) fn place(self, entries: &Entries) -> Option<usize> {
         match self {
             Self::Nothing => Some(0),
@@ -114,6 +115,7 @@ impl Metric {
     }
 
     /// What a request that is over adds.
+    #[inline(always)]
     pub(super) fn value(&self, entries: &Entries, duration: Duration) -> Option<u64> {
         (self.value)(entries, duration)
     }
