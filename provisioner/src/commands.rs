@@ -26,6 +26,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use anstream::ColorChoice;
 use clap::Parser as _;
@@ -86,6 +87,7 @@ async fn run(cli: Cli) -> Exit {
     let asked = Arc::clone(&asking);
     let mut session = Session { global, printer, stop, asking, report: Map::new() };
     let stop = session.stop.clone();
+    let idle = || calm || asked.load(Relaxed) || !stop.has_begun();
     let command = async {
         match command {
             Command::Up(args) => Box::pin(up::run(&mut session, args)).await,
@@ -108,10 +110,11 @@ async fn run(cli: Cli) -> Exit {
     };
     let ended = tokio::select! {
         ended = command => ended,
-        () = interrupts(&say, printer, || calm || asked.load(Relaxed)) => {
-            Err(Failure::new(Exit::Interrupted, "interrupted in the middle of a step")
-                .hint("run it again: it finishes the job"))
-        }
+        idle = interrupts(&say, printer, idle) => Err(match idle {
+            true => Failure::new(Exit::Interrupted, "interrupted"),
+            false => Failure::new(Exit::Interrupted, "interrupted in the middle of a step")
+                .hint("run it again: it finishes the job"),
+        }),
     };
     drop(stop);
     let exit = finish(&session, ended);
@@ -151,18 +154,28 @@ fn finish(session: &Session, ended: Result<Exit, Failure>) -> Exit {
     exit
 }
 
+/// Who hears the stop ends by itself within this time; what does not is left.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// Hears Ctrl-C and SIGTERM: the first asks to stop, the second does not wait for it. Returns after
-/// the second.
-async fn interrupts(say: &Sender<bool>, printer: Printer, calm: impl Fn() -> bool) {
+/// the second, or where nothing is under way that had to be ended first; says whether that is so.
+async fn interrupts(say: &Sender<bool>, printer: Printer, idle: impl Fn() -> bool) -> bool {
     loop {
         interrupt().await;
         if say.send_replace(true) {
-            return;
+            return idle();
         }
-        if calm() {
+        if !idle() {
+            printer.progress("\nstopping after the step that is under way (Ctrl-C again: at once)");
             continue;
         }
-        printer.progress("\nstopping after the step that is under way (Ctrl-C again: at once)");
+        tokio::select! {
+            () = interrupt() => {}
+            () = tokio::time::sleep(GRACE) => {}
+        }
+        if idle() {
+            return true;
+        }
     }
 }
 

@@ -85,6 +85,7 @@ impl<C> Writer<C> {
 
     /// For what is changed without these clients.
     pub fn note_change(&self) {
+        self.stop.begin();
         self.changed.note();
     }
 

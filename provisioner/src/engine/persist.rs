@@ -3,6 +3,8 @@
 //! Time is counted in units of [`super::Pace`]. Every wait says on standard error what it waits
 //! for, ends at its limit, and ends at once when the person who runs the command says stop.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -11,26 +13,40 @@ use tokio::time::Instant;
 use super::words::{SHOWN, cut};
 use super::{CloudError, Kind, Writer};
 
-/// Whether the person who runs the command has said stop.
+/// Whether the person who runs the command has said stop, and whether that can be at once.
 #[derive(Debug, Clone)]
-pub struct Stop(watch::Receiver<bool>);
+pub struct Stop {
+    said: watch::Receiver<bool>,
+    begun: Arc<AtomicBool>,
+}
 
 impl Stop {
     /// Becomes true when `sender` says so.
     #[must_use]
-    pub const fn new(receiver: watch::Receiver<bool>) -> Self {
-        Self(receiver)
+    pub fn new(receiver: watch::Receiver<bool>) -> Self {
+        Self { said: receiver, begun: Arc::default() }
+    }
+
+    /// Notes that a change is on its way: from now on it is stopped between steps.
+    pub fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anything may have been changed, or is about to be.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// Whether it has been said.
     #[must_use]
     pub fn said(&self) -> bool {
-        *self.0.borrow()
+        *self.said.borrow()
     }
 
     /// Returns when it is said.
     pub async fn wait(&self) {
-        let mut receiver = self.0.clone();
+        let mut receiver = self.said.clone();
         if receiver.wait_for(|said| *said).await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -95,6 +95,7 @@ impl Image {
         let registry = registry.ok_or_else(|| {
             CloudError::new(Kind::Other, "ECR gave a token that is none: run it again")
         })?;
+        cloud.stop().begin();
         let sent = async || {
             let say = cloud.say();
             let sent = push::push(image, &registry, |done, total| say.sent(done, total)).await;

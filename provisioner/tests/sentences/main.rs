@@ -16,3 +16,5 @@ mod names;
 mod printed;
 mod profiles;
 mod run;
+#[cfg(unix)]
+mod stopped;
