@@ -110,3 +110,17 @@ fn the_role_may_what_the_settings_of_both_ask_for() {
         assert!(world.plan().is_empty(), "{emulator:?}: {:?}", world.plan());
     }
 }
+
+#[test]
+fn a_key_that_is_made_while_its_owner_s_are_taken_back_goes_as_well() {
+    let world = World::new(MiniStack);
+    world.up(&[]).expect(0);
+    world.run(&["user", "add", "alice"]).expect(0);
+    let mut theirs = world.command(&["user", "add", "alice"]);
+    world.proxy.meddle(1, move || assert!(theirs.output().unwrap().status.success()));
+    let removed = world.run(&["user", "remove", "alice", "--json"]);
+    removed.expect(0);
+    assert!(!world.proxy.call_off(), "nobody has meddled");
+    assert_eq!(removed.json()["removed"], 2, "{removed:?}");
+    assert_eq!(world.run(&["user", "list", "--json"]).json()["users"], json!([]));
+}
