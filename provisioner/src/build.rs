@@ -47,7 +47,7 @@ pub enum BuildError {
     )]
     NoSource { folder: PathBuf },
     #[error("cargo cannot read the workspace of {}: {said}", folder.display())]
-    BadWorkspace { folder: PathBuf, said: String },
+    BadWorkspace { folder: PathBuf, said: String, silent: bool },
     #[error("{0}")]
     Tool(#[from] tools::Missing),
     #[error("the build failed, because the disk is full: it writes to {}", target.display())]
@@ -75,6 +75,9 @@ impl BuildError {
             Self::DiskFull { .. } => {
                 "make room there, or build elsewhere: CARGO_TARGET_DIR names another folder"
                     .to_owned()
+            }
+            Self::BadWorkspace { silent: true, .. } => {
+                "run `cargo metadata` here: it has to work; nothing was changed".to_owned()
             }
             Self::BadWorkspace { .. } | Self::Failed { .. } => {
                 "cargo's own words stand above; nothing was changed".to_owned()
@@ -109,12 +112,16 @@ impl Workspace {
         }
         let words = ["metadata", "--no-deps", "--format-version", "1"];
         let metadata = tools::run(Command::new("cargo").args(words).current_dir(folder)).await;
-        let metadata = metadata.map_err(|_| tools::Missing::Rust)?;
+        let metadata = metadata.map_err(|error| tools::no_rust("cargo", &error))?;
         if !metadata.status.success() {
             tools::check_instead().await?;
-            printer.pass_on(&metadata.stderr);
-            let said = last_error(&String::from_utf8_lossy(&metadata.stderr));
-            return Err(BuildError::BadWorkspace { folder: whole(), said });
+            let words = String::from_utf8_lossy(&metadata.stderr);
+            let silent = words.trim().is_empty();
+            if !silent {
+                printer.progress(words.trim_end());
+            }
+            let said = last_error(&words).unwrap_or_else(|| tools::own_words(&metadata));
+            return Err(BuildError::BadWorkspace { folder: whole(), said, silent });
         }
         let found = serde_json::from_slice::<Value>(&metadata.stdout).unwrap_or_default();
         let packages: Vec<_> = found["packages"].as_array().into_iter().flatten().collect();
@@ -160,7 +167,10 @@ impl Workspace {
             Some(_) | None if words.contains(NO_SPACE) || is_full(&self.target) => {
                 Err(BuildError::DiskFull { target: self.target.clone() })
             }
-            Some(_) | None => Err(BuildError::Failed { said: last_error(&words) }),
+            Some(_) | None => {
+                let said = last_error(&words).unwrap_or_else(|| SILENT.to_owned());
+                Err(BuildError::Failed { said })
+            }
         }
     }
 }
@@ -280,11 +290,14 @@ async fn pass_on(stderr: Option<ChildStderr>, printer: Printer) -> Vec<u8> {
     words
 }
 
+/// What is said of a build that says nothing.
+const SILENT: &str = "it ended without a word";
+
 /// The last line that says what is wrong, without its colours.
-fn last_error(words: &str) -> String {
+fn last_error(words: &str) -> Option<String> {
     let plain = tools::plain(words);
     let last = plain.lines().rev().find_map(|line| line.trim().strip_prefix("error: "));
-    quoted(last.unwrap_or("it ended without a word"))
+    last.map(quoted)
 }
 
 #[cfg(test)]
@@ -295,8 +308,8 @@ mod tests {
     fn the_last_error_is_told_without_its_colours() {
         let words =
             "\u{1b}[1m\u{1b}[91merror\u{1b}[0m: one\n\u{1b}[1merror\u{1b}[0m: two\nwarning: x\n";
-        assert_eq!(last_error(words), "two");
-        assert_eq!(last_error("Compiling m\n"), "it ended without a word");
+        assert_eq!(last_error(words).as_deref(), Some("two"));
+        assert_eq!(last_error("Compiling m\n"), None);
     }
 
     #[test]

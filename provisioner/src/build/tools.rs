@@ -13,8 +13,8 @@ use crate::image::Architecture;
 /// What is not there, or does not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Missing {
-    #[error("cargo is missing, which builds the function")]
-    Rust,
+    #[error("{0} is missing, which builds the function")]
+    Rust(&'static str),
     #[error("{program} does not work: {said}")]
     Broken { program: &'static str, said: String },
     #[error("{variable} names {program} to be run for rustc, which does not work: {said}")]
@@ -45,7 +45,7 @@ impl Missing {
                 format!("run `{program} --version` here: it has to work; nothing was changed")
             }
             Self::Instead { variable, .. } => format!("unset {variable}, or mend it"),
-            Self::Rust => "install Rust as https://rustup.rs says".to_owned(),
+            Self::Rust(_) => "install Rust as https://rustup.rs says".to_owned(),
             Self::Zigbuild | Self::Zig => format!("install it: {INSTALL}"),
             Self::Target(architecture) => {
                 format!("install it: rustup target add {}", architecture.triple())
@@ -63,7 +63,8 @@ pub async fn check() -> Result<(), Missing> {
     // It looks for zig as it will in the build.
     let mut zig = Command::new("cargo-zigbuild");
     zig.args(["zig", "cc", "--", "--version"]);
-    let found = run(&mut zig).await.map_err(|_| Missing::Zigbuild)?;
+    let found = run(&mut zig).await;
+    let found = found.map_err(|error| absent(Missing::Zigbuild, "cargo-zigbuild", &error))?;
     if found.status.success() {
         return Ok(());
     }
@@ -123,6 +124,19 @@ fn variable_of(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
+/// What a program of Rust's is that did not even start.
+pub(super) fn no_rust(program: &'static str, error: &io::Error) -> Missing {
+    absent(Missing::Rust(program), program, error)
+}
+
+/// Only what nobody finds is missing.
+fn absent(missing: Missing, program: &'static str, error: &io::Error) -> Missing {
+    match error.kind() == io::ErrorKind::NotFound {
+        true => missing,
+        false => Missing::Broken { program, said: quoted(&error.to_string()) },
+    }
+}
+
 fn broken(program: &'static str, ran: &Output) -> Missing {
     Missing::Broken { program, said: own_words(ran) }
 }
@@ -155,7 +169,7 @@ pub(super) fn plain(words: &str) -> String {
 pub async fn check_target(folder: &Path, architecture: Architecture) -> Result<PathBuf, Missing> {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir", "--target", architecture.triple()]);
-    let printed = run(rustc.current_dir(folder)).await.map_err(|_| Missing::Rust)?;
+    let printed = run(rustc.current_dir(folder)).await.map_err(|error| no_rust("rustc", &error))?;
     if !printed.status.success() {
         return Err(broken("rustc", &printed));
     }
@@ -170,7 +184,7 @@ pub async fn check_target(folder: &Path, architecture: Architecture) -> Result<P
 /// That there is no Rust, or none that works.
 pub async fn library_name(folder: &Path) -> Result<String, Missing> {
     let told = run(Command::new("rustc").arg("-vV").current_dir(folder)).await;
-    let told = told.map_err(|_| Missing::Rust)?;
+    let told = told.map_err(|error| no_rust("rustc", &error))?;
     if !told.status.success() {
         return Err(broken("rustc", &told));
     }
@@ -185,7 +199,8 @@ pub async fn library_name(folder: &Path) -> Result<String, Missing> {
 ///
 /// That there is no cargo.
 pub(super) async fn has_cargo() -> Result<(), Missing> {
-    run(Command::new("cargo").arg("-V")).await.map(drop).map_err(|_| Missing::Rust)
+    let ran = run(Command::new("cargo").arg("-V")).await;
+    ran.map(drop).map_err(|error| no_rust("cargo", &error))
 }
 
 /// Runs a command to its end.

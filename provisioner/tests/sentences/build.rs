@@ -91,6 +91,27 @@ fn somebody_else_s_workspace_is_not_built() {
     assert!(ended.error().contains("is not in a clone of claude-proxy"), "{ended:?}");
 }
 
+/// What is there and does not start is not missing, and what is missing is named.
+#[test]
+fn each_program_that_fails_is_named_as_what_it_is() {
+    let (all, killed) = (("cargo", METADATA), "kill -9 $$");
+    for (programs, said, hint) in [
+        (&[][..], "cargo is missing", "rustup.rs"),
+        (&[all], "rustc is missing", "rustup.rs"),
+        (&[all, ("rustc", FINE)], "cargo-zigbuild is missing", "ziglang"),
+        (&[("cargo", killed)], "without a word (signal: 9", "run `cargo metadata` here"),
+        (&[("cargo", "exit 1")], "without a word (exit status: 1)", "run `cargo metadata` here"),
+        (&[("cargo", "echo no luck >&2; exit 1")], "no luck", "stand above"),
+        (&[all, ("rustc", killed)], "rustc does not work", "rustc --version"),
+    ] {
+        let ended = told(programs, &[]);
+        assert!(ended.error().contains(said), "{programs:?}: {ended:?}");
+        assert!(ended.error().contains(hint), "{programs:?}: {ended:?}");
+    }
+    let ended = told(&[("cargo", "printf '\\033]0;x\\007\\033[2J no luck' >&2; exit 1")], &[]);
+    assert!(!ended.stderr.contains(['\u{1b}', '\u{7}']), "{ended:?}");
+}
+
 #[test]
 fn cargo_s_own_words_stand_above() {
     let broken = "echo 'error: failed to parse manifest' >&2; echo '  the place' >&2; exit 101";
