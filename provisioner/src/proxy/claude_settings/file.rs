@@ -64,6 +64,9 @@ fn read(file: &Path) -> Result<String, Unwritten> {
         Ok(found) if found.len() > MAX_FILE => {
             return Err(unwritten(file, "is too large for a file of settings".to_owned()));
         }
+        Ok(found) if found.permissions().readonly() => {
+            return Err(unwritten(file, "is read-only: make it writable first".to_owned()));
+        }
         Ok(_) => {}
     }
     fs::read_to_string(file).map_err(failed)
@@ -134,6 +137,12 @@ mod tests {
             said("bad.json"),
             "HOME/bad.json: it is not JSON (line 1, column 1): mend it first"
         );
+        let kept = home.path().join("kept.json");
+        fs::write(&kept, "{}").unwrap();
+        let mut mode = fs::metadata(&kept).unwrap().permissions();
+        mode.set_readonly(true);
+        fs::set_permissions(&kept, mode).unwrap();
+        assert_eq!(said("kept.json"), "HOME/kept.json: is read-only: make it writable first");
         fs::write(home.path().join("latin.json"), b"{\"a\": \"\xe4\"}").unwrap();
         assert!(said("latin.json").contains("cannot be read"));
     }
