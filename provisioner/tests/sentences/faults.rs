@@ -126,6 +126,37 @@ fn one_service_s_address_is_looked_at_as_well() {
     }
 }
 
+/// What has no client of its own goes by the same settings as what has one.
+#[test]
+fn a_service_with_an_address_of_its_own_is_asked_there_and_nowhere_else() {
+    let (all, own) = (Fake::start(|_| None), Fake::start(|_| None));
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("config");
+    let text = format!(
+        "[default]\nservices = local\n[services local]\ncloudwatch =\n  endpoint_url = {}\n",
+        own.url()
+    );
+    std::fs::write(&config, text).unwrap();
+    let words = ["plan", "--no-build", "--dashboard"];
+    let (mut variable, mut profile) = (command(&words, &all.url()), command(&words, &all.url()));
+    variable.env("AWS_ENDPOINT_URL_CLOUDWATCH", own.url());
+    // A variable for all services comes before a profile's.
+    profile.env_remove("AWS_ENDPOINT_URL").env("AWS_CONFIG_FILE", &config);
+    for service in ["STS", "IAM", "ECR", "DYNAMODB", "LAMBDA", "CLOUDWATCH_LOGS"] {
+        profile.env(format!("AWS_ENDPOINT_URL_{service}"), all.url());
+    }
+    for mut command in [variable, profile] {
+        let before = own.actions().len();
+        let ended = finish(&mut command);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let there = own.actions();
+        assert!(there.len() > before, "nothing was asked there");
+        assert!(there.iter().all(|action| action.starts_with("cloudwatch.")), "{there:?}");
+        let elsewhere = all.actions();
+        assert!(!elsewhere.iter().any(|action| action.starts_with("cloudwatch.")), "{elsewhere:?}");
+    }
+}
+
 /// AWS's libraries then ask nobody, and say so in words of their own.
 #[test]
 fn an_address_of_one_s_own_beside_another_kind_of_aws_s_is_named() {
