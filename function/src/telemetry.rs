@@ -7,6 +7,8 @@
 pub mod exposition;
 mod id;
 pub mod metrics;
+#[cfg(feature = "proxy")]
+mod readable;
 mod reading;
 mod tally;
 mod weak;
@@ -34,6 +36,8 @@ use crate::money::{Cost, MicroDollars};
 use crate::wire::usage::Usage;
 
 use id::Id;
+#[cfg(feature = "proxy")]
+use readable::Readable;
 pub use reading::{LoggedTokens, RequestLine};
 pub use tally::Tally;
 pub use weak::WeakRecord;
@@ -71,7 +75,7 @@ pub fn init(level: LevelFilter, format: LogFormat) {
         .with_target(false);
     let registry = tracing_subscriber::registry().with(targets);
     match format {
-        LogFormat::Readable => registry.with(layer).init(),
+        LogFormat::Readable => registry.with(layer.event_format(Readable)).init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),
     }
 }
@@ -382,5 +386,8 @@ fn millis(duration: Duration) -> u64 {
 
 /// A client's word as it may stand in a line: no control characters, no endless length.
 fn printable(name: &str) -> String {
+    if name.len() <= 128 && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return name.to_owned();
+    }
     name.chars().filter(|c| c.is_ascii_graphic()).take(128).collect()
 }

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -92,12 +93,11 @@ pub(super) async fn serve<F>(
         Version::HTTP_2 => {
             let connection = pin!(http2().serve_connection(socket, service));
             let finish = http2::Connection::graceful_shutdown;
-            drive(connection, finish, (&traffic, timeouts), stop).await;
+            drive_http2(connection, finish, (&traffic, timeouts), stop).await;
         }
         _ => {
             let connection = pin!(http1(timeouts.head, kept).serve_connection(socket, service));
-            let finish = http1::Connection::graceful_shutdown;
-            drive(connection, finish, (&traffic, timeouts), stop).await;
+            drive_http1(connection, http1::Connection::graceful_shutdown, stop).await;
         }
     }
 }
@@ -132,7 +132,47 @@ async fn version(socket: &TcpStream) -> Version {
     }
 }
 
-async fn drive<C: Future<Output = hyper::Result<()>>>(
+/// To its end: hyper and the socket keep its bounds.
+async fn drive_http1<C: Future<Output = hyper::Result<()>>>(
+    mut connection: Pin<&mut C>,
+    finish: fn(Pin<&mut C>),
+    mut stop: watch::Receiver<()>,
+) {
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => break ended,
+            () = told(stop.clone()) => match stop.has_changed() {
+                Ok(_) => finish(connection.as_mut()),
+                Err(_) => return,
+            },
+        }
+        stop.mark_unchanged();
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Completes when something is said, or nobody is left to say it. Of what wakes the task for
+/// another reason it costs next to nothing to look here.
+async fn told(stop: watch::Receiver<()>) {
+    let mut heard = stop.clone();
+    let mut changed = pin!(heard.changed());
+    let mut waits = None::<Waker>;
+    poll_fn(|cx| {
+        let waits_already = waits.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if waits_already && matches!(stop.has_changed(), Ok(false)) {
+            return Poll::Pending;
+        }
+        waits = Some(cx.waker().clone());
+        changed.as_mut().poll(cx).map(drop)
+    })
+    .await;
+}
+
+/// To its end, while its client asks and takes.
+async fn drive_http2<C: Future<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
     finish: fn(Pin<&mut C>),
     (traffic, timeouts): (&Traffic, ClientTimeouts),
