@@ -22,7 +22,7 @@ use super::intake::{Arriving, Gate, crowded};
 use super::ledger::Ledger;
 use super::subject::Subject;
 use crate::access::AccessDecision;
-use crate::caller::{Target, upstream_headers};
+use crate::caller::{Endpoint, Target, upstream_headers};
 use crate::clock;
 use crate::failover::identity::Fingerprint;
 use crate::failover::known::{KeyOwner, Known};
@@ -85,7 +85,8 @@ impl Proxy {
             }
             AccessDecision::Denied => (None, Err(no_key())),
         };
-        let is_direct = is_direct(&head.headers);
+        // Only the proxy's own paths are answered otherwise then.
+        let is_direct = target.endpoint == Endpoint::Other && is_direct(&head.headers);
         head.headers = upstream_headers(head.headers, &target.endpoint);
         match collected {
             Ok(body) => Ok(Admitted { head, target, body: arriving.kept(body), key, is_direct }),

@@ -39,7 +39,8 @@ where
         }
         line.push(' ');
         line.push_str(level(*event.metadata().level(), colour));
-        let mut fields = Fields { sentence: String::new(), others: String::new(), colour };
+        let [sentence, others] = [64, 320].map(String::with_capacity);
+        let mut fields = Fields { sentence, others, colour };
         event.record(&mut fields);
         for part in [&fields.sentence, &fields.others] {
             line.push_str(part);

@@ -127,8 +127,9 @@ impl Pool {
             let method = request.method().clone();
             match connection.send(request).await {
                 Ok(answer) => return Ok((answer, connection)),
+                // So rare that no other request is to carry what it takes.
                 Err(refused) if refused.error().is_parse_too_large() => {
-                    return connection.reread(method).await.map_err(Failed::Asking);
+                    return Box::pin(connection.reread(method)).await.map_err(Failed::Asking);
                 }
                 Err(mut refused) => match refused.take_message().or(again) {
                     Some(unanswered) => request = unanswered,
@@ -141,7 +142,7 @@ impl Pool {
         match connection.send(request).await {
             Ok(answer) => Ok((answer, connection)),
             Err(refused) if refused.error().is_parse_too_large() => {
-                connection.reread(method).await.map_err(Failed::Asking)
+                Box::pin(connection.reread(method)).await.map_err(Failed::Asking)
             }
             Err(refused) => Err(Failed::Asking(refused.into_error())),
         }
