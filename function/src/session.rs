@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::failover::Upstream;
 use crate::failover::cooldown::{Cooldown, Timestamp};
 use crate::failover::identity::Fingerprint;
-use crate::money::budget::{Month, SPENT, TOKENS};
+use crate::money::budget::{Month, SPENT, TOKENS, of_session};
 
 /// How long a session is kept after its side has changed.
 pub const LIFETIME: SignedDuration = SignedDuration::from_hours(24);
@@ -100,18 +100,22 @@ pub struct Spending {
     /// `2026-11`.
     pub month: String,
     pub spent: i64,
+    /// The part of it that is the session's own, where there is one.
+    #[serde(default)]
+    pub own: Option<i64>,
     pub input: i64,
     pub read: i64,
     pub written: i64,
 }
 
 impl Spending {
-    /// What the item of a month says.
+    /// What the item of a month says of its subject, and of a session by the digest of its name.
     #[must_use]
-    pub fn of(month: String, item: &Month) -> Self {
+    pub fn of(month: String, item: &Month, session: Option<&Fingerprint>) -> Self {
+        let own = session.map(|digest| item.counter(&of_session(digest)));
         let [input, _, read, short, hour] = TOKENS.map(|name| item.counter(name));
         let written = short.saturating_add(hour);
-        Self { month, spent: item.counter(SPENT), input, read, written }
+        Self { month, spent: item.counter(SPENT), own, input, read, written }
     }
 
     /// Together with what was spent in an earlier month, and counted from there.
@@ -120,6 +124,7 @@ impl Spending {
         Self {
             month: self.month,
             spent: self.spent.saturating_add(earlier.spent),
+            own: self.own.zip(earlier.own).map(|(own, earlier)| own.saturating_add(earlier)),
             input: self.input.saturating_add(earlier.input),
             read: self.read.saturating_add(earlier.read),
             written: self.written.saturating_add(earlier.written),

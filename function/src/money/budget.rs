@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cost, MicroDollars, Period, Tokens};
 use crate::failover::cooldown::Timestamp;
+use crate::failover::identity::Fingerprint;
 
 /// The subject of the deployment's own item, which everybody's money counts against.
 pub const DEPLOYMENT: &str = "*";
@@ -33,6 +34,15 @@ pub const SAVED: &str = "saved_seconds";
 pub const TOKENS: [&str; 5] = ["t_in", "t_out", "t_r", "t_w5", "t_w1"];
 /// How the micro-dollars of a model class are named; the class follows.
 pub const CLASS: &str = "c_";
+/// A subject's sessions share so many counters: few people have two at once, and hardly ever two
+/// with the same one.
+const SESSIONS: u8 = 64;
+
+/// The counter of what a session's answers have cost, by the digest of its name.
+#[must_use]
+pub fn of_session(digest: &Fingerprint) -> String {
+    format!("x{:02}", digest.as_bytes()[0] % SESSIONS)
+}
 
 /// How much may be committed; `None` is no cap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -266,6 +276,8 @@ pub struct Bill {
     pub class: String,
     /// Seconds of a limit that the user did not have to wait for.
     pub saved: u64,
+    /// The counter of its session ([`of_session`]), which belongs to a subject's item.
+    pub session: Option<String>,
 }
 
 impl Bill {
@@ -283,6 +295,7 @@ impl Bill {
         ];
         let used = TOKENS.iter().zip(used);
         counters.extend(used.map(|(name, tokens)| ((*name).to_owned(), count(tokens))));
+        counters.extend(self.session.clone().map(|session| (session, cost)));
         counters
     }
 }

@@ -14,9 +14,9 @@ use futures_util::future::OptionFuture;
 
 pub(super) use self::refusal::Refusal;
 use super::cached_store::{CachedStore, Write};
-use crate::failover::identity::ModelClass;
+use crate::failover::identity::{Fingerprint, ModelClass};
 use crate::money::Period;
-use crate::money::budget::{Bill, Change, Changed, DEPLOYMENT, Entry};
+use crate::money::budget::{Bill, Change, Changed, DEPLOYMENT, Entry, of_session};
 use crate::money::{Cost, MicroDollars, Tariff, Tokens, estimate};
 use crate::session::Spending;
 use crate::settings::Budget;
@@ -47,6 +47,8 @@ pub(super) struct Holder {
     pub(super) since: i64,
     /// The limit that this request has met, from when to when in seconds since 1970.
     pub(super) met: Option<(i64, i64)>,
+    /// The session of the request, by the digest of its name.
+    pub(super) session: Option<Fingerprint>,
 }
 
 /// What one request has reserved and spent. Settled when it is dropped, if not before.
@@ -140,13 +142,17 @@ impl Tab {
         let (store, owner, record) =
             (Arc::clone(&self.store), self.owner.clone(), self.record.clone());
         let mut bill = self.bill.take();
-        if let (Some(bill), Some(met)) = (&mut bill, owner.met) {
-            bill.saved = store.bridged(&owner.subject, met);
+        if let Some(bill) = &mut bill {
+            bill.saved = owner.met.map_or(0, |met| store.bridged(&owner.subject, met));
+            bill.session = owner.session.as_ref().map(of_session);
         }
         let own = match stays {
             true => Change::book(owner.at, MicroDollars(0), bill.as_ref()),
             false => Change::settle(owner.at, &self.held.entries, bill.as_ref()),
         };
+        if let Some(bill) = &mut bill {
+            bill.session = None;
+        }
         let everybodys = self.held.everybodys.map(|reserved| {
             let reserved = if stays { MicroDollars(0) } else { reserved };
             Change::book(owner.at, reserved, bill.as_ref())
@@ -306,7 +312,8 @@ impl Tab {
         let month = self.owner.at.month();
         let looking = looks.then(|| self.store.month(&self.owner.subject, &month));
         let spent = OptionFuture::from(looking).await.flatten();
-        let before = spent.map(|item| Spending::of(month, &item));
+        let session = self.owner.session.as_ref();
+        let before = spent.map(|item| Spending::of(month, &item, session));
         (Allowance::Granted(self), before)
     }
 
@@ -344,7 +351,7 @@ impl Tab {
         let (own, all) = self.store.change_both(&self.owner, &own, is_capped.then_some(&all)).await;
         let mut spending = None;
         if let Ok(Changed::Yes(month)) = &own {
-            spending = Some(Spending::of(at.month(), month));
+            spending = Some(Spending::of(at.month(), month, self.owner.session.as_ref()));
             self.held.entries.push(entry);
         }
         if matches!(all, Some(Ok(Changed::Yes(_)))) {

@@ -278,7 +278,8 @@ impl Ledger {
         };
         let now = clock::now();
         let at = Period::at(now, &self.proxy.settings.budget.zone);
-        Some(Holder { subject: name, user, at, since: now.as_second(), met: self.met })
+        let (since, met, session) = (now.as_second(), self.met, ask.session);
+        Some(Holder { subject: name, user, at, since, met, session })
     }
 
     /// Takes note of what may be spent, and of what had been before.

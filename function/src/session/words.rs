@@ -78,7 +78,9 @@ impl Session {
     fn cost(&self, spent: &Spending) -> String {
         let Some(before) = &self.before else { return String::new() };
         let more = |of: fn(&Spending) -> i64| (of(spent) - of(before)).max(0).unsigned_abs();
-        let cost = MicroDollars(more(|spending| spending.spent));
+        let all = more(|spending| spending.spent);
+        let own = spent.own.zip(before.own).map(|(own, before)| (own - before).max(0));
+        let cost = MicroDollars(own.map_or(all, i64::unsigned_abs));
         let (read, rest) = (more(|s| s.read), more(|s| s.input.saturating_add(s.written)));
         let share = (read * 100).checked_div(read + rest);
         let share = share.map(|share| format!(", cache {share} %")).unwrap_or_default();

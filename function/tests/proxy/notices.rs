@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use function::failover::identity::Fingerprint;
-use function::money::budget::Month;
+use function::money::budget::{Month, of_session};
+use function::session;
 use futures_util::future::join_all;
 use redb::{Database, TableDefinition};
 use serde_json::{Value, json};
 use testing::{
-    answer::{access_denied, limited, overloaded, window},
+    answer::{access_denied, limited, ok, overloaded, window},
     client::{ALICE, Call, Reply},
     dynamo::FakeDynamo,
     table,
@@ -36,6 +37,24 @@ async fn a_change_of_side_is_told_once_and_so_is_the_way_back() {
     let back = "claude-proxy: back on Anthropic · this detour cost $0.01, cache 0 %";
     assert_eq!(told(&world, "Stop").await, back);
     assert_eq!(told(&world, "Stop").await, "");
+}
+
+#[tokio::test]
+async fn a_detour_costs_what_its_own_session_has_spent() {
+    let world = World::start();
+    let counter = |session: &str| session::digest(session.as_bytes()).map(|d| of_session(&d));
+    let other = "another-session-of-the-same-person";
+    assert_ne!(counter(SESSION), counter(other));
+    world.anthropic.next([overloaded(), overloaded()]);
+    world.bedrock.next([ok(), ok().tokens(200_000)]);
+    let in_other = || Call::message().header("x-claude-code-session-id", other);
+    for call in [message(), in_other(), message(), in_other()] {
+        world.call(call).await;
+    }
+    let back = "claude-proxy: back on Anthropic · this detour cost ";
+    assert_eq!(told(&world, "Stop").await, format!("{back}$0.01, cache 0 %"));
+    let dear = sentence(&world.call(hook("Stop", other)).await);
+    assert!(dear.starts_with(&format!("{back}$3.")), "{dear}");
 }
 
 #[tokio::test]

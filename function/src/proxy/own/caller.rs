@@ -85,18 +85,23 @@ impl Proxy {
         Ok(Some(Funds { caps: budget.total, month, at, zone: budget.zone.clone() }))
     }
 
-    /// What a subject has spent by now, counted from the month in which its detour began.
-    pub(super) async fn spent(&self, caller: &Caller) -> Result<Option<Spending>, StoreError> {
+    /// What a subject and its session have spent by now, counted from the month in which the detour
+    /// began.
+    pub(super) async fn spent(
+        &self,
+        caller: &Caller,
+        digest: &Fingerprint,
+    ) -> Result<Option<Spending>, StoreError> {
         let Caller { subject: Some(subject), session: Some(session), funds: Some(funds) } = caller
         else {
             return Ok(None);
         };
-        let spent = Spending::of(funds.at.month(), &funds.month);
+        let spent = Spending::of(funds.at.month(), &funds.month, Some(digest));
         let Some(before) = session.before.as_ref().filter(|before| before.month != spent.month)
         else {
             return Ok(Some(spent));
         };
         let earlier = self.store.month_of(subject, &before.month).await?;
-        Ok(Some(spent.plus(&Spending::of(before.month.clone(), &earlier))))
+        Ok(Some(spent.plus(&Spending::of(before.month.clone(), &earlier, Some(digest)))))
     }
 }

@@ -129,7 +129,7 @@ impl Proxy {
         let untold = session.filter(|s| voice == Voice::Line && s.is_untold_of(s.since));
         let news = match untold {
             Some(session) => {
-                let spent = self.spent(caller).await?;
+                let spent = self.spent(caller, digest).await?;
                 session.news(Some(funds), spent.as_ref(), &funds.zone, now)
             }
             None => None,

@@ -61,6 +61,7 @@ pub(crate) async fn what_is_reserved_is_committed_until_it_is_settled(store: Sto
         ("t_r", 7),
         ("t_w1", 3),
         ("t_w5", 2),
+        ("x07", 690_000),
     ];
     let counters = counters.map(|(name, count)| (name.to_owned(), count));
     assert_eq!(settled.counters, counters.into());
@@ -472,7 +473,7 @@ fn bill(cost: u64) -> Bill {
     let tokens =
         Tokens { input: 4, output: 812, cache_read: 7, cache_write_5m: 2, cache_write_1h: 3 };
     let cost = Cost { amount: MicroDollars(cost), assumed: true };
-    Bill { cost, tokens, class: "opus".to_owned(), saved: 120 }
+    Bill { cost, tokens, class: "opus".to_owned(), saved: 120, session: Some("x07".to_owned()) }
 }
 
 fn month(cap: u64) -> Caps {
