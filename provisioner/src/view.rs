@@ -6,6 +6,7 @@
 pub mod columns;
 pub mod ending;
 pub mod money;
+pub mod overview;
 pub mod printer;
 pub mod removal;
 pub mod screen;

@@ -1,23 +1,22 @@
-//! What the page shows: a caller's report, the last days and detours, and of a proxy that is one
-//! person's own the whole of it.
+//! What the page shows, and `provisioner status --watch`: a caller's report, the last days and
+//! detours, and where somebody may see that, what everybody has asked and spent.
 //!
-//! Made for the page that comes along, and for nobody else: it may change with it.
+//! Made for those two, and for nobody else: it may change with them.
 
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::funds::Funds;
-use super::report::{BudgetReport, Report};
+use super::report::{BudgetReport, Dollars, Report};
 use super::{Session, words};
 use crate::failover::Upstream;
 use crate::failover::cooldown::{Cooldown, Timestamp};
 use crate::failover::identity::LimitKey;
-use crate::money::budget::{Month, micro};
+use crate::money::budget::{Caps, DEPLOYMENT, Month, micro};
 use crate::money::statement::Statements;
-use crate::money::statement::written::dollars;
 use crate::money::{MicroDollars, Period};
 
 /// So many days are shown.
@@ -27,9 +26,7 @@ const MOST_DETOURS: usize = 200;
 /// What has cost something, and is not told by its class: what is reserved, for one.
 const OTHER: &str = "other";
 
-type Dollars = Option<Box<RawValue>>;
-
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Overview {
     pub now: Timestamp,
     pub timezone: String,
@@ -43,60 +40,123 @@ pub struct Overview {
     pub everybody: Option<EverybodyReport>,
 }
 
+/// What is known of all who share a proxy, or a table.
+#[derive(Debug)]
+pub struct Everybody<'a> {
+    /// Items of the months that [`months`] names, each with its month and its subject.
+    pub months: Vec<(String, String, Month)>,
+    pub sessions: &'a [Session],
+    pub limits: Vec<(LimitKey, Cooldown)>,
+    /// The caps of all together.
+    pub total: Caps,
+    /// By whose clock a day begins.
+    pub zone: &'a TimeZone,
+    /// Requests since the start, and those that Bedrock has answered, where one process counts all.
+    pub counted: Option<(u64, u64)>,
+}
+
+impl Overview {
+    /// What is told of all of them.
+    #[must_use]
+    pub fn of(mut all: Everybody<'_>, now: Timestamp) -> Self {
+        let at = Period::at(now, all.zone);
+        all.months.retain(|(_, subject, _)| subject != DEPLOYMENT);
+        let of_month = |month: &str| {
+            let items = all.months.iter().filter(|(of, ..)| of == month);
+            together(items.map(|(.., item)| item))
+        };
+        let months: BTreeMap<String, Month> =
+            months(at).into_iter().map(|month| (month.clone(), of_month(&month))).collect();
+        let month = months.get(&at.month()).cloned().unwrap_or_default();
+        let funds = Funds { caps: all.total, month, at, zone: all.zone.clone() };
+        let latest = latest(all.sessions, now);
+        let timezone = timezone(all.zone);
+        let theirs = all.months.iter().filter(|(month, ..)| *month == at.month());
+        let theirs = theirs.map(|(_, subject, item)| (subject.as_str(), item));
+        let statements = Statements::of((&at.month(), &timezone), theirs, |_, _| None);
+        Self {
+            now,
+            timezone,
+            user: None,
+            me: Report::of((None, Some(&funds)), latest, Vec::new(), None, now),
+            why: why(latest, now),
+            caps: caps(Some(&funds)),
+            days: days(at, &months),
+            detours: detours(all.sessions, now),
+            everybody: Some(EverybodyReport::of(all.counted, &statements, all.limits)),
+        }
+    }
+}
+
+/// Why Bedrock answers a session, for a person; `None` where it does not.
+#[must_use]
+pub fn why(session: Option<&Session>, now: Timestamp) -> Option<String> {
+    session.filter(|session| session.is_on_bedrock(now)).map(words::why)
+}
+
+/// The name of a clock that days begin by.
+#[must_use]
+pub fn timezone(zone: &TimeZone) -> String {
+    zone.iana_name().unwrap_or("UTC").to_owned()
+}
+
 /// What one day has cost.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DayReport {
-    day: String,
-    usd: Dollars,
-    by_class: BTreeMap<String, Dollars>,
+    /// `2026-11-29`.
+    pub day: String,
+    pub usd: Dollars,
+    /// The same by model class; what is not told by one is `other`.
+    pub by_class: BTreeMap<String, Dollars>,
 }
 
 /// A time in which Bedrock has answered; one that goes on has no end.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DetourReport {
-    began: Timestamp,
-    ended: Option<Timestamp>,
-    class: String,
-    why: String,
-    user: Option<String>,
+    pub began: Timestamp,
+    pub ended: Option<Timestamp>,
+    pub class: String,
+    pub why: String,
+    pub user: Option<String>,
 }
 
-/// A whole proxy.
-#[derive(Debug, Serialize)]
+/// What everybody has asked and spent, and who is limited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EverybodyReport {
+    /// Since the start; `None` where several processes answer, of which none knows all.
+    pub requests: Option<u64>,
+    pub by_bedrock: Option<u64>,
+    pub users: Vec<UserReport>,
+    pub limits: Vec<WhoseLimit>,
+}
+
+/// What Bedrock has answered somebody this month.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UserReport {
+    pub user: String,
     pub requests: u64,
-    pub by_bedrock: u64,
-    users: Vec<UserReport>,
-    limits: Vec<WhoseLimit>,
+    pub cost_usd: Dollars,
 }
 
-#[derive(Debug, Serialize)]
-struct UserReport {
-    user: String,
-    requests: u64,
-    cost_usd: Dollars,
-}
-
-#[derive(Debug, Serialize)]
-struct WhoseLimit {
-    user: Option<String>,
-    class: String,
-    until: Timestamp,
-    reason: String,
+/// A limit in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WhoseLimit {
+    pub user: Option<String>,
+    pub class: String,
+    pub until: Timestamp,
+    pub reason: String,
 }
 
 impl EverybodyReport {
-    /// What everybody has asked and spent, and who is limited.
-    #[must_use]
-    pub fn of(
-        (requests, by_bedrock): (u64, u64),
+    fn of(
+        counted: Option<(u64, u64)>,
         statements: &Statements,
         limits: Vec<(LimitKey, Cooldown)>,
     ) -> Self {
         let users = statements.users.iter().map(|of| UserReport {
             user: of.name().to_owned(),
             requests: of.requests,
-            cost_usd: dollars(of.cost),
+            cost_usd: Dollars(of.cost),
         });
         let limits = limits.into_iter().map(|(key, limit)| WhoseLimit {
             user: limit.user,
@@ -104,6 +164,7 @@ impl EverybodyReport {
             until: limit.until,
             reason: limit.reason,
         });
+        let (requests, by_bedrock) = counted.unzip();
         Self { requests, by_bedrock, users: users.collect(), limits: limits.collect() }
     }
 }
@@ -132,9 +193,9 @@ pub fn days(at: Period, months: &BTreeMap<String, Month>) -> Vec<DayReport> {
         let told = by_class.values().fold(0, |sum: u64, part| sum.saturating_add(part.0));
         by_class.insert(OTHER.to_owned(), MicroDollars(all.0.saturating_sub(told)));
         by_class.retain(|_, amount| amount.0 > 0);
-        let by_class = by_class.into_iter().map(|(class, amount)| (class, dollars(amount)));
+        let by_class = by_class.into_iter().map(|(class, amount)| (class, Dollars(amount)));
         let day = name.trim_start_matches('d');
-        DayReport { day: format!("{month}-{day}"), usd: dollars(all), by_class: by_class.collect() }
+        DayReport { day: format!("{month}-{day}"), usd: Dollars(all), by_class: by_class.collect() }
     };
     (0..DAYS).rev().map(|days| day(at.before(days))).collect()
 }
@@ -179,8 +240,7 @@ pub fn latest(sessions: &[Session], now: Timestamp) -> Option<&Session> {
 }
 
 /// Several months as if they were one subject's.
-#[must_use]
-pub fn together<'a>(months: impl IntoIterator<Item = &'a Month>) -> Month {
+fn together<'a>(months: impl IntoIterator<Item = &'a Month>) -> Month {
     let mut all = Month::default();
     for month in months {
         for (counter, amount) in &month.counters {
@@ -195,4 +255,71 @@ pub fn together<'a>(months: impl IntoIterator<Item = &'a Month>) -> Month {
 #[must_use]
 pub fn caps(funds: Option<&Funds>) -> Vec<BudgetReport> {
     funds.into_iter().flat_map(Funds::fills).map(BudgetReport::of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_told_by_class_and_what_was_written_before_classes_is_other() {
+        let at = Period::at(noon(), &TimeZone::UTC);
+        let counters = [
+            ("m", 9_000_000),
+            ("d29", 5_000_000),
+            ("d29_opus", 3_000_000),
+            ("d29_sonnet", 1_500_000),
+            // A negative one is nonsense, one of another day nothing of this.
+            ("d29_haiku", -7),
+            ("d2_opus", 1),
+            ("told_d29", 1),
+            ("d28", 4_000_000),
+        ];
+        let counters = counters.map(|(name, amount)| (name.to_owned(), amount));
+        let item = Month { counters: counters.into(), ..Month::default() };
+        let days = days(at, &[("2026-11".to_owned(), item)].into());
+        assert_eq!((days.len(), days[0].day.as_str()), (31, "2026-10-30"));
+        let told = |day: &DayReport| {
+            let parts = day.by_class.iter().map(|(class, part)| format!("{class} {}", part.0.0));
+            (day.day.clone(), parts.collect::<Vec<_>>().join(", "))
+        };
+        let today = "opus 3000000, other 500000, sonnet 1500000".to_owned();
+        assert_eq!(told(&days[30]), ("2026-11-29".to_owned(), today));
+        assert_eq!(told(&days[29]), ("2026-11-28".to_owned(), "other 4000000".to_owned()));
+        assert_eq!(told(&days[28]), ("2026-11-27".to_owned(), String::new()));
+    }
+
+    #[test]
+    fn everybody_is_all_subjects_but_the_deployment() {
+        let item = |amount: i64, user: Option<&str>| Month {
+            counters: ["m", "spent", "d29", "d29_opus", "requests"]
+                .map(|name| (name.to_owned(), amount))
+                .into(),
+            user: user.map(str::to_owned),
+            ..Month::default()
+        };
+        let month = |month: &str, subject: &str, item| (month.to_owned(), subject.to_owned(), item);
+        let months = vec![
+            month("2026-11", "*", item(8_000_000, None)),
+            month("2026-11", "ada", item(5_000_000, Some("ada"))),
+            month("2026-11", "bob", item(3_000_000, Some("bob"))),
+            month("2026-10", "bob", item(9_000_000, Some("bob"))),
+        ];
+        let total = Caps { month: Some(MicroDollars(10_000_000)), day: None };
+        let (zone, sessions) = (&TimeZone::UTC, &[][..]);
+        let all = Everybody { months, sessions, limits: Vec::new(), total, zone, counted: None };
+        let json = serde_json::to_value(Overview::of(all, noon())).expect("it is JSON");
+        assert_eq!([&json["me"]["side"], &json["timezone"]], ["anthropic", "UTC"]);
+        assert_eq!(json["caps"][0]["used_usd"], 8);
+        assert_eq!(json["days"][30]["by_class"]["opus"], 8);
+        // A month ends in a day of the same name as one of the next: only its own are counted.
+        assert_eq!(json["days"].as_array().map(Vec::len), Some(31));
+        let ada = serde_json::json!({"user": "ada", "requests": 5_000_000, "cost_usd": 5});
+        assert_eq!(json["everybody"]["users"][0], ada);
+        assert!(json["everybody"]["requests"].is_null());
+    }
+
+    fn noon() -> Timestamp {
+        "2026-11-29T12:00:00Z".parse().expect("it is a moment")
+    }
 }

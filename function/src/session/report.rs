@@ -3,7 +3,7 @@
 //! Stable: programs read it. Amounts are dollars with at most six decimals, shares go from 0 to 1,
 //! moments are RFC 3339, and what there is not is `null`.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::Session;
@@ -14,31 +14,41 @@ use crate::money::MicroDollars;
 use crate::money::statement::Statement;
 use crate::money::statement::written::{dollars, share};
 
+/// An amount that is written as dollars.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dollars(pub MicroDollars);
+
+impl Serialize for Dollars {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        dollars(self.0).serialize(serializer)
+    }
+}
+
 /// Who answers a caller now, and what that costs.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub side: Upstream,
     pub reason: Option<String>,
     pub until: Option<Timestamp>,
     pub budget: Option<BudgetReport>,
-    pub today_usd: Option<Box<RawValue>>,
-    pub month_usd: Option<Box<RawValue>>,
+    pub today_usd: Option<Dollars>,
+    pub month_usd: Option<Dollars>,
     pub cache_share: Option<Box<RawValue>>,
     pub limits: Vec<LimitReport>,
     pub session: Option<SessionReport>,
 }
 
 /// The cap that leaves least.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BudgetReport {
     pub period: &'static str,
-    pub used_usd: Option<Box<RawValue>>,
-    pub limit_usd: Option<Box<RawValue>>,
+    pub used_usd: Dollars,
+    pub limit_usd: Dollars,
     pub resets: Timestamp,
 }
 
 /// A limit of Anthropic that is in force.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LimitReport {
     /// `*` is the whole account.
     pub class: String,
@@ -54,11 +64,11 @@ pub struct Tallied {
     pub cost: MicroDollars,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SessionReport {
     pub requests: u64,
     pub by_bedrock: u64,
-    pub cost_usd: Option<Box<RawValue>>,
+    pub cost_usd: Dollars,
 }
 
 impl Report {
@@ -86,8 +96,8 @@ impl Report {
             reason: tells.and_then(|session| session.reason.clone()),
             until: until.filter(|until| *until > now),
             budget: funds.and_then(Funds::fullest).map(BudgetReport::of),
-            today_usd: spent.and_then(|(today, _)| dollars(today)),
-            month_usd: spent.and_then(|(_, month)| dollars(month)),
+            today_usd: spent.map(|(today, _)| Dollars(today)),
+            month_usd: spent.map(|(_, month)| Dollars(month)),
             cache_share: cache.and_then(share),
             limits,
             session: tallied.map(SessionReport::of),
@@ -97,7 +107,7 @@ impl Report {
 
 impl BudgetReport {
     pub(super) fn of(fill: Fill) -> Self {
-        let (used_usd, limit_usd) = (dollars(fill.used), dollars(fill.limit));
+        let (used_usd, limit_usd) = (Dollars(fill.used), Dollars(fill.limit));
         Self { period: fill.period(), used_usd, limit_usd, resets: fill.resets }
     }
 }
@@ -113,6 +123,6 @@ impl LimitReport {
 impl SessionReport {
     fn of(tallied: Tallied) -> Self {
         let Tallied { requests, by_bedrock, cost } = tallied;
-        Self { requests, by_bedrock, cost_usd: dollars(cost) }
+        Self { requests, by_bedrock, cost_usd: Dollars(cost) }
     }
 }

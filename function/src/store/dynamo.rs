@@ -6,7 +6,7 @@
 
 pub mod budgets;
 pub mod item;
-mod sessions;
+pub mod sessions;
 #[cfg(feature = "proxy")]
 mod table;
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use function::clock;
 use function::money::Period;
+use function::session::overview::{self, Everybody, Overview};
 use function::settings::Budget;
+use function::store::dynamo::sessions;
 use jiff::tz::TimeZone;
 
 use super::deployed::Deployed;
@@ -92,7 +94,7 @@ struct Told {
     keys: BTreeMap<String, usize>,
     limits: Vec<Limit>,
     /// `None` where nobody knows by whose clock a day begins.
-    spent: Option<Spent>,
+    money: Option<(Spent, Overview)>,
 }
 
 impl Watcher<'_> {
@@ -109,13 +111,13 @@ impl Watcher<'_> {
             troubles.push(Trouble { what: failure.sentence(), hint: failure.hint });
         };
         let told = told.map_err(&mut note).ok();
-        let told = told.map(|Told { keys, limits, spent }| (keys, (limits, spent)));
+        let told = told.map(|Told { keys, limits, money }| (keys, (limits, money)));
         let (keys, told) = told.unzip();
-        let (limits, spent) = told.unzip();
-        let spent = spent.flatten();
+        let (limits, money) = told.unzip();
+        let (spent, overview) = money.flatten().unzip();
         read.unwrap_or_else(note);
         let users = people(keys, traffic.users());
-        Sight { at: now, rates: traffic.rates(now), spent, limits, users, troubles }
+        Sight { at: now, rates: traffic.rates(now), spent, overview, limits, users, troubles }
     }
 }
 
@@ -144,15 +146,39 @@ async fn table(
     if budget.is_none() {
         *budget = deployed.settings().await.ok().map(|settings| settings.budget);
     }
-    let spent = match budget {
-        Some(Budget { user: each, total, zone, message: _ }) => {
-            let at = Period::at(clock::now(), zone);
-            let used = months::read_committed(items, at, &deployed.reader).await?;
-            Some(Spent { month: at.month(), used, total: *total, each: *each })
-        }
+    let money = match budget {
+        Some(budget) => Some(money(items, budget, &limits, deployed).await?),
         None => None,
     };
-    Ok(Told { keys: keys.collect(), limits, spent })
+    Ok(Told { keys: keys.collect(), limits, money })
+}
+
+/// What was spent, and what the proxy's page would show.
+async fn money(
+    items: &Items,
+    budget: &Budget,
+    limits: &[Limit],
+    deployed: &Deployed,
+) -> Result<(Spent, Overview), Failure> {
+    let (Budget { user: each, total, zone, message: _ }, now) = (budget, clock::now());
+    let (at, mut all) = (Period::at(now, zone), Vec::new());
+    for month in overview::months(at) {
+        all.extend(months::read(items, Some(&month), &deployed.reader).await?);
+    }
+    let used = months::committed(&all, at);
+    let sessions = items.of_kind(sessions::PREFIX, &deployed.reader).await?;
+    let sessions: Vec<_> = sessions.iter().filter_map(|item| sessions::stored(item, now)).collect();
+    let limits = limits.iter().map(|limit| (limit.key.clone(), limit.cooldown.clone()));
+    let everybody = Everybody {
+        months: all.into_iter().map(|one| (one.month, one.subject, one.item)).collect(),
+        sessions: &sessions,
+        limits: limits.collect(),
+        total: *total,
+        zone,
+        counted: None,
+    };
+    let spent = Spent { month: at.month(), used, total: *total, each: *each };
+    Ok((spent, Overview::of(everybody, now)))
 }
 
 async fn log(deployed: &Deployed, traffic: &mut Traffic) -> Result<(), Failure> {

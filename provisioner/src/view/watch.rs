@@ -2,6 +2,8 @@
 //!
 //! Lines made of values; how many fit, and how wide they may be, is an argument.
 
+use function::money::MicroDollars;
+use function::session::overview::Overview;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -14,6 +16,7 @@ use crate::proxy::traffic::{MINUTES, Rate, UserTraffic};
 use crate::proxy::when;
 use crate::view::columns::columns;
 use crate::view::money::Spent;
+use crate::view::overview;
 
 /// What one look found.
 #[derive(Debug, Clone)]
@@ -22,6 +25,8 @@ pub struct Sight {
     pub rates: Vec<Rate>,
     /// `None` where it cannot be read.
     pub spent: Option<Spent>,
+    /// What the proxy's page would show of everybody; `None` where it cannot be read.
+    pub overview: Option<Overview>,
     /// `None` where it cannot be read.
     pub limits: Option<Vec<Limit>>,
     pub users: Vec<Person>,
@@ -93,6 +98,8 @@ pub fn lines(sight: &Sight, options: &WatchOptions, scope: &Scope<'_>) -> Vec<St
             .extend(hint.iter().map(|hint| StyledLine::new(DIM, format!("  {}", printable(hint)))));
     }
     lines.extend(sight.spent.iter().map(|spent| StyledLine::new("", format!("Bedrock: {spent}"))));
+    let overview = sight.overview.iter().flat_map(|all| overview::lines(all, &options.zone));
+    lines.extend(overview.map(|line| StyledLine::new("", printable(&line))));
     lines.extend(table(rates(&sight.rates)));
     lines.extend(match sight.limits.as_deref() {
         None => said("Who is limited cannot be read."),
@@ -101,7 +108,7 @@ pub fn lines(sight: &Sight, options: &WatchOptions, scope: &Scope<'_>) -> Vec<St
     });
     lines.extend(match sight.users.as_slice() {
         [] => said("Nobody has a key, and nobody has asked."),
-        users => table(people(users, sight.at)),
+        users => table(people(users, sight)),
     });
     lines
 }
@@ -142,17 +149,26 @@ fn limited(limits: &[Limit], now: Timestamp, zone: &TimeZone) -> Vec<[String; 5]
     rows
 }
 
-fn people(users: &[Person], now: Timestamp) -> Vec<[String; 5]> {
+fn people(users: &[Person], sight: &Sight) -> Vec<[String; 6]> {
     let requests = format!("REQUESTS ({MINUTES} MIN)");
-    let heads = ["USER", "KEYS", &requests, "BY BEDROCK", "LAST"];
+    let heads = ["USER", "KEYS", &requests, "BY BEDROCK", "USD/MONTH", "LAST"];
+    let theirs = sight.overview.as_ref().and_then(|all| all.everybody.as_ref());
+    // Somebody may have several credentials, each with a month of its own.
+    let dollars = |user: &str| {
+        let theirs = theirs?.users.iter().filter(|one| one.user == user);
+        let costs = theirs.map(|one| one.cost_usd.0.0);
+        Some(MicroDollars(costs.fold(0, u64::saturating_add)).cents())
+    };
     let mut rows = vec![heads.map(str::to_owned)];
     rows.extend(users.iter().map(|Person { user, keys, asked }| {
-        let ago = |last| format!("{} ago", when::words(now.duration_since(last)));
+        let ago = |last| format!("{} ago", when::words(sight.at.duration_since(last)));
+        let dollars = user.as_deref().and_then(dollars);
         [
             user.as_deref().map_or_else(|| "–".to_owned(), printable),
             keys.map_or_else(|| "–".to_owned(), |keys| keys.to_string()),
             asked.requests.to_string(),
             asked.by_bedrock.to_string(),
+            dollars.unwrap_or_else(|| "–".to_owned()),
             asked.last.map_or_else(|| "–".to_owned(), ago),
         ]
     }));
@@ -178,7 +194,7 @@ pub fn fit(mut lines: Vec<StyledLine>, (width, height): (usize, usize)) -> Vec<S
 /// What a machine reads.
 #[must_use]
 pub fn json(sight: &Sight) -> Value {
-    let Sight { at, rates, spent, limits, users, troubles } = sight;
+    let Sight { at, rates, spent, overview, limits, users, troubles } = sight;
     let users = users.iter().map(|Person { user, keys, asked }| {
         let last = asked.last.map(|last| last.to_string());
         json!({
@@ -193,6 +209,7 @@ pub fn json(sight: &Sight) -> Value {
         "minutes": MINUTES,
         "upstreams": rates.iter().map(Rate::json).collect::<Vec<_>>(),
         "money": spent.as_ref().map(Spent::json),
+        "overview": overview,
         "limits": limits.as_ref().map(|all| all.iter().map(Limit::json).collect::<Vec<_>>()),
         "users": users.collect::<Vec<_>>(),
         "troubles": troubles.collect::<Vec<_>>(),
@@ -224,10 +241,10 @@ mod tests {
         LIMITED  CREDENTIAL    CLASS  UNTIL                 WHY
         alice    ca978112ca1b  all    14:03 +09, in 41 min  5h
 
-        USER   KEYS  REQUESTS (15 MIN)  BY BEDROCK  LAST
-        alice  1     140                70          2 s ago
-        –      0     16                 8           10 s ago
-        bob    2     0                  0           –
+        USER   KEYS  REQUESTS (15 MIN)  BY BEDROCK  USD/MONTH  LAST
+        alice  1     140                70          –          2 s ago
+        –      0     16                 8           –          10 s ago
+        bob    2     0                  0           –          –
         ");
     }
 
@@ -253,8 +270,8 @@ mod tests {
 
         Who is limited cannot be read.
 
-        USER   KEYS  REQUESTS (15 MIN)  BY BEDROCK  LAST
-        alice  –     140                70          2 s ago
+        USER   KEYS  REQUESTS (15 MIN)  BY BEDROCK  USD/MONTH  LAST
+        alice  –     140                70          –          2 s ago
         ");
     }
 
@@ -359,6 +376,7 @@ mod tests {
                 rate("bedrock", 3, 2.1, 20.2, Some(1_240)),
             ],
             spent: None,
+            overview: None,
             limits: Some(vec![Limit { key, cooldown, detour: None }]),
             users: vec![
                 person(Some("alice"), 1, 140, 2),

@@ -175,7 +175,7 @@ pub(crate) async fn deployed(emulator: testing::aws::emulator::Emulator) -> Worl
     world
 }
 
-fn store(world: &World) -> DynamoStore {
+pub(crate) fn store(world: &World) -> DynamoStore {
     DynamoStore::new(&Aws::from(world.sdk()), &world.table(), table::PATIENCE)
 }
 

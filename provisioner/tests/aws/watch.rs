@@ -5,11 +5,19 @@ use std::io::BufRead as _;
 #[cfg(unix)]
 use std::io::Read as _;
 
+use function::failover::Upstream;
+use function::failover::cooldown::Timestamp;
+use function::money::budget::{Bill, Change};
+use function::money::{Cost, MicroDollars, Period};
+use function::session::Session;
+use function::store::budgets::{Account, Budgets as _};
+use function::store::sessions::Sessions as _;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use testing::aws::emulator::Emulator::{MiniStack, Moto};
 use testing::aws::world::World;
 
-use crate::limits::{deployed, log};
+use crate::limits::{deployed, log, store};
 use crate::logs::Following;
 
 const JSON: [&str; 5] = ["status", "--watch", "--interval", "2", "--json"];
@@ -55,6 +63,49 @@ async fn users_upstreams_and_limits_are_seen_and_seen_again() {
         ended.expect(0);
         assert_eq!(ended.stderr, "");
         assert!(ended.stdout.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    }
+}
+
+/// What the function has written of its users is what the proxy's own page shows of everybody.
+#[tokio::test]
+async fn budgets_days_and_detours_are_seen_as_on_the_page() {
+    for emulator in [MiniStack, Moto] {
+        let world = deployed(emulator).await;
+        let (store, now) = (store(&world), Timestamp::now());
+        let (at, subject) = (Period::at(now, &TimeZone::UTC), "alice");
+        let cost = Cost { amount: MicroDollars(690_000), assumed: false };
+        let bill = Bill { cost, class: "opus".to_owned(), ..Bill::default() };
+        let account = Account { subject, user: Some("alice"), at };
+        store.change(&account, &Change::book(at, MicroDollars(0), Some(&bill))).await.unwrap();
+        let session = Session {
+            subject: subject.to_owned(),
+            user: Some("alice".to_owned()),
+            fingerprint: "0".repeat(64),
+            side: Upstream::Bedrock,
+            reason: Some("overloaded".to_owned()),
+            class: "opus".to_owned(),
+            limit: None,
+            since: now,
+            before: None,
+            told: None,
+            detours: Vec::new(),
+        };
+        let digest = function::session::digest(b"a-session").unwrap();
+        store.change_session(&digest, &session).await.unwrap();
+        let mut watching = Following::start(&world, &JSON);
+        let all = watching.read(1).remove(0)["overview"].take();
+        watching.interrupt().expect(0);
+        assert_eq!(
+            (&all["me"]["side"], &all["why"]),
+            (&json!("bedrock"), &json!("Anthropic is overloaded"))
+        );
+        assert_eq!(all["days"][30]["by_class"], json!({"opus": 0.69}), "{emulator:?}");
+        assert_eq!(all["me"]["month_usd"], json!(0.69));
+        let detours = all["detours"].as_array().unwrap();
+        assert_eq!((detours.len(), &detours[0]["user"]), (1, &json!("alice")));
+        let users = &all["everybody"]["users"];
+        assert_eq!(users, &json!([{"user": "alice", "requests": 1, "cost_usd": 0.69}]));
+        assert_eq!(all["everybody"]["limits"].as_array().map(Vec::len), Some(3));
     }
 }
 

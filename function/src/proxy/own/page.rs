@@ -13,16 +13,12 @@ use sha2::{Digest, Sha256};
 
 use super::caller::Caller;
 use crate::access::AccessMode;
-use crate::failover::cooldown::{Cooldown, Timestamp};
-use crate::failover::identity::{Fingerprint, LimitKey};
+use crate::failover::cooldown::Timestamp;
+use crate::failover::identity::Fingerprint;
 use crate::money::Period;
-use crate::money::budget::{DEPLOYMENT, Month};
-use crate::money::statement::Statements;
 use crate::proxy::Proxy;
-use crate::session::funds::Funds;
-use crate::session::overview::{self, EverybodyReport, Overview};
-use crate::session::report::Report;
-use crate::session::{Session, words};
+use crate::session::overview::{self, Everybody, Overview};
+use crate::settings::Budget;
 use crate::store::StoreError;
 
 /// Where a browser asks.
@@ -109,10 +105,10 @@ impl Proxy {
         let (session, funds) = (caller.session.as_ref(), caller.funds.as_ref());
         Ok(Overview {
             now,
-            timezone: self.timezone(),
+            timezone: overview::timezone(&self.settings.budget.zone),
             user,
             me,
-            why: self.why(session, now),
+            why: overview::why(session, now),
             caps: overview::caps(funds),
             days: overview::days(at, &months),
             detours: overview::detours(&sessions, now),
@@ -122,63 +118,28 @@ impl Proxy {
 
     /// The same of the whole proxy.
     pub(super) fn whole(&self, now: Timestamp) -> Result<Overview, StoreError> {
-        let budget = &self.settings.budget;
-        let at = Period::at(now, &budget.zone);
+        let Budget { total, zone, .. } = &self.settings.budget;
         let sessions = self.store.sessions(now)?;
-        let mut months = BTreeMap::new();
         let mut items = Vec::new();
-        for month in overview::months(at) {
-            let mut of_all = self.store.months(&month)?;
-            of_all.retain(|(subject, _)| subject != DEPLOYMENT);
-            let together = overview::together(of_all.iter().map(|(_, item)| item));
-            months.insert(month.clone(), together);
-            if month == at.month() {
-                items = of_all;
-            }
+        for month in overview::months(Period::at(now, zone)) {
+            let theirs = self.store.months(&month)?.into_iter();
+            items.extend(theirs.map(|(subject, item)| (month.clone(), subject, item)));
         }
-        let month = months.get(&at.month()).cloned().unwrap_or_default();
-        let funds = Funds { caps: budget.total, month, at, zone: budget.zone.clone() };
-        let latest = overview::latest(&sessions, now);
-        let limits = self.store.limits(now)?;
-        let me = Report::of((None, Some(&funds)), latest, Vec::new(), None, now);
-        Ok(Overview {
-            now,
-            timezone: self.timezone(),
-            user: None,
-            me,
-            why: self.why(latest, now),
-            caps: overview::caps(Some(&funds)),
-            days: overview::days(at, &months),
-            detours: overview::detours(&sessions, now),
-            everybody: Some(self.everybody(&items, limits, at)),
-        })
-    }
-
-    fn everybody(
-        &self,
-        items: &[(String, Month)],
-        limits: Vec<(LimitKey, Cooldown)>,
-        at: Period,
-    ) -> EverybodyReport {
-        let (month, zone) = (at.month(), self.timezone());
-        let items = items.iter().map(|(subject, item)| (subject.as_str(), item));
-        let cap = self.settings.budget.user.month;
-        let statements = Statements::of((&month, &zone), items, |_, _| cap);
         let (requests, by_bedrock, _) = self.tallies.all().read();
-        EverybodyReport::of((requests, by_bedrock), &statements, limits)
+        let all = Everybody {
+            months: items,
+            sessions: &sessions,
+            limits: self.store.limits(now)?,
+            total: *total,
+            zone,
+            counted: Some((requests, by_bedrock)),
+        };
+        Ok(Overview::of(all, now))
     }
 
     /// Whether whoever reaches the proxy is at this machine, and may see all of it.
     pub(super) fn is_one_persons_own(&self) -> bool {
         let here = self.settings.listen.ip().to_canonical().is_loopback();
         here && self.settings.access == AccessMode::Open && !self.store.is_shared()
-    }
-
-    fn why(&self, session: Option<&Session>, now: Timestamp) -> Option<String> {
-        session.filter(|session| session.is_on_bedrock(now)).map(words::why)
-    }
-
-    fn timezone(&self) -> String {
-        self.settings.budget.zone.iana_name().unwrap_or("UTC").to_owned()
     }
 }
