@@ -165,17 +165,16 @@ async fn interrupts(say: &Sender<bool>, printer: Printer, idle: impl Fn() -> boo
         if say.send_replace(true) {
             return idle();
         }
-        if !idle() {
-            printer.progress("\nstopping after the step that is under way (Ctrl-C again: at once)");
-            continue;
-        }
-        tokio::select! {
-            () = interrupt() => {}
-            () = tokio::time::sleep(GRACE) => {}
+        if idle() {
+            tokio::select! {
+                () = interrupt() => return idle(),
+                () = tokio::time::sleep(GRACE) => {}
+            }
         }
         if idle() {
             return true;
         }
+        printer.progress("\nstopping after the step that is under way (Ctrl-C again: at once)");
     }
 }
 

@@ -84,6 +84,8 @@ impl<C> Walk<'_, C> {
         }
         let say = self.cloud.say();
         let (doing, done) = change.action.words();
+        // Whoever reads this line and says stop means the step.
+        self.cloud.stop().begin();
         say.progress(&format!("  {doing} {address}"));
         let start = Instant::now();
         match step.await {
@@ -128,6 +130,7 @@ pub async fn delete<C>(
     cloud: &Writer<C>,
 ) -> Result<(), CloudError> {
     let (address, say) = (part.address(), cloud.say());
+    cloud.stop().begin();
     say.progress(&format!("  deleting {address}"));
     let start = Instant::now();
     let delete = async {
