@@ -40,7 +40,7 @@ where
         line.push(' ');
         line.push_str(level(*event.metadata().level(), colour));
         let [sentence, others] = [64, 320].map(String::with_capacity);
-        let mut fields = Fields { sentence, others, colour };
+        let mut fields = EventFields { sentence, others, colour };
         event.record(&mut fields);
         for part in [&fields.sentence, &fields.others] {
             line.push_str(part);
@@ -66,13 +66,13 @@ const fn level(level: Level, colour: bool) -> &'static str {
 }
 
 /// The sentence, and behind it each field as ` name=value`.
-struct Fields {
+struct EventFields {
     sentence: String,
     others: String,
     colour: bool,
 }
 
-impl Fields {
+impl EventFields {
     /// Where the value of `field` goes, behind its name.
     fn begin(&mut self, field: &Field) -> &mut String {
         if field.name() == MESSAGE {
@@ -90,7 +90,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.begin(field).push_str(itoa::Buffer::new().format(value));
     }
@@ -166,6 +166,7 @@ mod tests {
         assert!(!line.trim_end().contains(char::is_control), "{line:?}");
     }
 
+    #[expect(clippy::cognitive_complexity, reason = "tracing's macros count as branches")]
     fn say() {
         let (none, some): (Option<u64>, _) = (None, Some("two words"));
         tracing::info!(request.id = "req_1", none, some, n = 7_u64, is = true, "answered by {}", 1);

@@ -2,7 +2,7 @@
 //!
 //! A URL needs two of them, and they are there before it (AWS, *Control access to Lambda function
 //! URLs*). Their ids are fixed, so an interrupted run leaves none that nobody knows; a statement
-//! that says the same under another id, as `CloudFormation` gives them, is as good.
+//! that says the same under another id, as CloudFormation gives them, is as good.
 
 use aws_sdk_lambda::types::FunctionUrlAuthType;
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! What does a template of the stack say? It is asked for without credentials, a network or a home.
 
+#![expect(clippy::unwrap_used, reason = "helpers fail where a template is not as it has to be")]
+
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
