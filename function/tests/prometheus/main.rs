@@ -128,7 +128,15 @@ impl Prometheus {
 
     /// What is at a path of its API.
     async fn get(&self, path: &str) -> Value {
-        let reply = Call::new("GET", path).send(self.address).await;
+        let mut reply = Call::new("GET", path).send(self.address).await;
+        // It listens before it is ready (Prometheus, *Management API*).
+        for _ in 0..600 {
+            if reply.status != 503 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            reply = Call::new("GET", path).send(self.address).await;
+        }
         let answer = reply.json();
         assert_eq!((reply.status, &answer["status"]), (200, &"success".into()), "{path}: {answer}");
         answer["data"].clone()

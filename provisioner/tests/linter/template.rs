@@ -51,7 +51,10 @@ fn the_linter_of_templates_sees_faults() {
 fn write(path: &Path, options: &[&str], format: &str, region: &str) {
     let ended = Command::new(program("provisioner"))
         .args(["template", "--account", "123456789012", "--region", region, "--format", format])
-        .args(options)
+        .args(options.iter().map(|word| match region.starts_with("cn-") {
+            true => word.replace("arn:aws:", "arn:aws-cn:"),
+            false => (*word).to_owned(),
+        }))
         .env_clear()
         .output()
         .unwrap();
