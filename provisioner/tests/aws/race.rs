@@ -184,7 +184,15 @@ impl Rival {
                 let tag = aws_sdk_iam::types::Tag::builder().key(key).value(value);
                 let create = iam.create_role().role_name(format!("{name}-api-role"));
                 let create = create.assume_role_policy_document(TRUST);
-                create.tags(tag.build().unwrap()).send().await.unwrap();
+                let create = create.tags(tag.build().unwrap());
+                // Ours may just be getting a policy, and then it cannot go yet.
+                for _ in 0..50 {
+                    if create.clone().send().await.is_ok() {
+                        return;
+                    }
+                    self.remove(kind).await;
+                }
+                panic!("the role of the stack does not give way");
             }
             Kind::Repository => {
                 let ecr = aws_sdk_ecr::Client::new(&self.sdk);
