@@ -134,7 +134,7 @@ impl Prometheus {
             if reply.status != 503 {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            sleep(Duration::from_millis(100)).await;
             reply = Call::new("GET", path).send(self.address).await;
         }
         let answer = reply.json();

@@ -32,7 +32,7 @@ impl Grant {
         }
     }
 
-    /// What it says, in the form of [`statements`].
+    /// What it says: effect, principal, action and condition, in canonical form.
     #[must_use]
     pub fn statement(self) -> Value {
         let (action, condition) = match self {
