@@ -14,6 +14,7 @@ mod tally;
 mod weak;
 mod writer;
 
+use std::fmt;
 #[cfg(feature = "proxy")]
 use std::io::IsTerminal;
 use std::io::Write;
@@ -364,20 +365,24 @@ fn write_event(id: &str, duration: Duration, entries: &Entries) {
         budget = entries.costs.budget,
         reserved_microusd = entries.costs.reserved.map(|reserved| reserved.0),
         "{}",
-        message(entries)
+        Sentence(entries)
     );
 }
 
 /// The line in one sentence: who answered, why not Anthropic, and what went wrong.
-fn message(entries: &Entries) -> String {
-    let who = entries.answer.upstream.map_or_else(|| "the proxy".to_owned(), |u| u.to_string());
-    let what = match entries.answer.status {
-        None if entries.answer.upstream.is_some() => format!("nobody answered; {who} was asked"),
-        _ => format!("answered by {who}"),
-    };
-    let why = entries.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
-    let end = entries.answer.fault().map(|fault| format!(" ({fault})")).unwrap_or_default();
-    format!("{what}{why}{end}")
+struct Sentence<'a>(&'a Entries);
+
+impl fmt::Display for Sentence<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(entries) = self;
+        match (entries.answer.upstream, entries.answer.status) {
+            (Some(who), None) => write!(f, "nobody answered; {who} was asked")?,
+            (Some(who), Some(_)) => write!(f, "answered by {who}")?,
+            (None, _) => f.write_str("answered by the proxy")?,
+        }
+        entries.reason().map_or(Ok(()), |reason| write!(f, ": {reason}"))?;
+        entries.answer.fault().map_or(Ok(()), |fault| write!(f, " ({fault})"))
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Entries, message, millis};
+use super::{Entries, Sentence, millis};
 use crate::failover::{Reason, Upstream};
 
 /// Where all metrics stand.
@@ -225,7 +225,7 @@ pub(super) fn line(
     fields.insert("FunctionName".to_owned(), function.into());
     fields.insert("timestamp".to_owned(), now.to_string().into());
     fields.insert("level".to_owned(), "INFO".into());
-    fields.insert("message".to_owned(), message(entries).into());
+    fields.insert("message".to_owned(), Sentence(entries).to_string().into());
     fields.insert("request.id".to_owned(), id.into());
     fields.insert("duration_ms".to_owned(), millis(duration).into());
     Value::Object(fields).to_string()

@@ -4,13 +4,16 @@
 //! the proxy does with a small request: there every value goes through a formatter of its own.
 
 use std::fmt::{self, Debug, Write as _};
+use std::sync::{Mutex, PoisonError};
 
+use jiff::Timestamp;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::clock;
 
 /// The field of an event that is its sentence.
 const MESSAGE: &str = "message";
@@ -32,11 +35,10 @@ where
     ) -> fmt::Result {
         let colour = writer.has_ansi_escapes();
         let mut line = String::with_capacity(384);
-        SystemTime.format_time(&mut Writer::new(&mut line))?;
-        if colour {
-            line.insert_str(0, "\x1b[2m");
-            line.push_str("\x1b[0m");
-        }
+        let [dim, plain] = if colour { ["\x1b[2m", "\x1b[0m"] } else { [""; 2] };
+        line.push_str(dim);
+        push_moment(&mut line, clock::now());
+        line.push_str(plain);
         line.push(' ');
         line.push_str(level(*event.metadata().level(), colour));
         let [sentence, others] = [64, 320].map(String::with_capacity);
@@ -48,6 +50,22 @@ where
         line.push('\n');
         writer.write_str(&line)
     }
+}
+
+/// Writes a moment (RFC 3339). Most are of the second of the one before, which is spelt already.
+fn push_moment(line: &mut String, now: Timestamp) {
+    static SPELT: Mutex<(i64, String)> = Mutex::new((i64::MIN, String::new()));
+    let mut spelt = SPELT.lock().unwrap_or_else(PoisonError::into_inner);
+    if spelt.0 != now.as_second() {
+        *spelt = (now.as_second(), now.strftime("%Y-%m-%dT%H:%M:%S.").to_string());
+    }
+    line.push_str(&spelt.1);
+    let micros = now.subsec_microsecond();
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(micros);
+    line.push_str(&"000000"[digits.len()..]);
+    line.push_str(digits);
+    line.push('Z');
 }
 
 const fn level(level: Level, colour: bool) -> &'static str {
@@ -79,11 +97,11 @@ impl EventFields {
             self.sentence.push(' ');
             return &mut self.sentence;
         }
-        let [italic, plain, dim] = match self.colour {
-            true => ["\x1b[3m", "\x1b[0m", "\x1b[2m"],
-            false => [""; 3],
+        let (before, behind) = match self.colour {
+            true => (" \x1b[3m", "\x1b[0m\x1b[2m=\x1b[0m"),
+            false => (" ", "="),
         };
-        for part in [" ", italic, field.name(), plain, dim, "=", plain] {
+        for part in [before, field.name(), behind] {
             self.others.push_str(part);
         }
         &mut self.others
@@ -116,7 +134,8 @@ impl Visit for EventFields {
         let start = out.len();
         let _never_fails = write!(out, "{value:?}");
         // What would steer a terminal is written out.
-        if out[start..].contains(char::is_control) {
+        let strange = |byte: &u8| byte.is_ascii_control() || !byte.is_ascii();
+        if out.as_bytes()[start..].iter().any(strange) {
             let raw = out.split_off(start);
             for letter in raw.chars() {
                 match letter.is_control() {
@@ -131,7 +150,7 @@ impl Visit for EventFields {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::{Arc, Mutex, PoisonError};
+    use std::sync::Arc;
 
     use super::*;
 
@@ -150,6 +169,19 @@ mod tests {
                 tracing::subscriber::with_default(layer.finish(), say);
             });
             assert_eq!(ours, theirs);
+        }
+    }
+
+    #[test]
+    fn a_moment_is_whole_in_every_second() {
+        for moment in [
+            "2026-11-30T03:44:51.000007Z",
+            "2026-11-30T03:44:51.891239Z",
+            "1970-01-01T00:00:00.500000Z",
+        ] {
+            let mut line = String::new();
+            push_moment(&mut line, moment.parse().unwrap());
+            assert_eq!(line, moment);
         }
     }
 
